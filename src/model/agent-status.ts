@@ -1,0 +1,48 @@
+import type { JsonObject } from "./json.ts";
+
+/** State of a trigger, output or plugin (DESIGN section 4). */
+export const PART_STATES = [
+  "starting",
+  "running",
+  "draining",
+  "stopped",
+  "failed",
+  "quarantined",
+  "held",
+] as const;
+export type PartState = (typeof PART_STATES)[number];
+
+export interface PartStatus {
+  name: string;
+  plugin: string;
+  kind: "trigger" | "action" | "output";
+  state: PartState;
+  /** Times the worker was started again since the agent's start. */
+  restarts: number;
+  /** Why it is not running; the last error. */
+  reason?: string;
+}
+
+export type CheckState = "ok" | "degraded" | "failed";
+
+/** One line of `/readyz?verbose`. Only `failed` makes the agent unready. */
+export interface HealthCheck {
+  name: string;
+  state: CheckState;
+  reason?: string;
+}
+
+/** Facts about the host, told in hello. */
+export interface HostFacts {
+  hostname: string;
+  os: string;
+  kernel: string;
+  arch: string;
+  cpus: number;
+  memoryBytes: number;
+  addresses: string[];
+  version: string;
+  bun: string;
+  /** Levels `filesystem`, `network`, `system calls`, `limits`: enforced, partial or missing, with the reason. */
+  protections: JsonObject;
+}

@@ -1,0 +1,57 @@
+import * as v from "valibot";
+import type { Json } from "./json.ts";
+
+/** Severities of the `severity` extension, lowest first. */
+export const SEVERITIES = ["debug", "info", "notice", "warning", "error", "critical"] as const;
+export type Severity = (typeof SEVERITIES)[number];
+
+/**
+ * A CloudEvents 1.0 envelope (JSON format). `source` + `id` is unique and is the dedupe key. `time` is RFC 3339.
+ * Extensions: `severity`, `causationid` (the event that led to this one), `hops` (0 for a first cause), `traceparent`.
+ */
+export interface CloudEvent {
+  specversion: "1.0";
+  id: string;
+  source: string;
+  type: string;
+  time: string;
+  subject?: string;
+  datacontenttype?: "application/json";
+  data?: Json;
+  severity?: Severity;
+  causationid?: string;
+  hops?: number;
+  traceparent?: string;
+}
+
+/** What a plugin may say about an event; the agent adds source, id and time where they are missing. */
+export interface ProposedEvent {
+  type: string;
+  /** Unique within the trigger; give one that is stable over restarts to have repeats dropped. */
+  id?: string;
+  subject?: string;
+  /** RFC 3339. */
+  time?: string;
+  data?: Json;
+  severity?: Severity;
+}
+
+/** `source` of a trigger's events: two agents' triggers never collide. */
+export function eventSource(agentId: string, trigger: string): string {
+  return `urn:holdfast:agent:${agentId}/${trigger}`;
+}
+
+/** The largest envelope, in bytes of JSON, that an agent accepts by default. */
+export const MAX_EVENT_BYTES = 256 * 1024;
+
+const text = (max: number) => v.pipe(v.string(), v.minLength(1), v.maxLength(max));
+
+/** Schema of a `ProposedEvent`, for the edge where a worker's bytes come in. */
+export const proposedEventSchema = v.object({
+  type: v.pipe(text(256), v.regex(/^[\w.:/-]+$/, "an event type has letters, digits and . _ - : / only")),
+  id: v.optional(text(256)),
+  subject: v.optional(text(1024)),
+  time: v.optional(v.pipe(v.string(), v.isoTimestamp())),
+  data: v.optional(v.custom<Json>(() => true)),
+  severity: v.optional(v.picklist(SEVERITIES)),
+});

@@ -1,0 +1,32 @@
+import type { Effect } from "./pipeline.ts";
+import type { JsonObject } from "./json.ts";
+
+export type PluginKind = "trigger" | "action" | "output";
+
+/** What a plugin declares about itself, known before any of its code runs with rights. */
+export interface Manifest {
+  name: string;
+  kind: PluginKind;
+  description: string;
+  /** JSON Schema of `with`. */
+  settings: JsonObject;
+  /** Actions only: what an unknown outcome means; absent is at-most-once. */
+  effect?: Effect;
+}
+
+/** Where a plugin's code is. `shipped` is part of the executable; `file` is an absolute path of a TypeScript or JavaScript module. */
+export type PluginEntry = { shipped: string } | { file: string };
+
+/** A plugin that the catalog knows. */
+export interface CatalogPlugin {
+  manifest: Manifest;
+  entry: PluginEntry;
+}
+
+/** What a plugin may know of its agent. */
+export interface AgentFacts {
+  id: string;
+  labels: Record<string, string>;
+  /** The agent's home folder; relative paths in settings are taken from it. */
+  home: string;
+}

@@ -1,0 +1,79 @@
+/**
+ * What goes up to the hub: rows of a stream (agent, epoch, lane, segment), numbered without gaps and chained by hash
+ * (DESIGN promise 3). Numbers are wire values: never reuse one.
+ */
+export const LANES = { results: 1, events: 2, bulk: 3 } as const;
+export type Lane = keyof typeof LANES;
+export type LaneNumber = (typeof LANES)[Lane];
+
+/** Classes of a record. 4 finding, 5 audit, 6 dispatch, 7 metric, 8 log and 9 loss are kept for later. */
+export const RECORD_CLASSES = { event: 1, run: 2, step: 3 } as const;
+export type RecordClass = keyof typeof RECORD_CLASSES;
+export type RecordClassNumber = (typeof RECORD_CLASSES)[RecordClass];
+
+/** A row on its way into a lane; the store gives it its number and hash as it commits. Body: UTF-8 JSON. */
+export interface NewRecord {
+  lane: LaneNumber;
+  class: RecordClassNumber;
+  body: string;
+}
+
+/** A committed row of one stream. */
+export interface StreamRecord {
+  number: number;
+  class: number;
+  body: Uint8Array;
+}
+
+/** A contiguous run of one stream's rows. `prevHash` is the hash of row first-1 (32 zero bytes before row 1 of segment 1). */
+export interface RecordBatch {
+  epoch: string;
+  lane: number;
+  segment: number;
+  first: number;
+  prevHash: Uint8Array;
+  lastHash: Uint8Array;
+  records: StreamRecord[];
+}
+
+/** How far one stream is committed, on either side. */
+export interface StreamCursor {
+  epoch: string;
+  lane: number;
+  segment: number;
+  /** Last committed number; 0 is none. */
+  number: number;
+  /** Hash of that row; the segment's first link when number is 0. */
+  hash: Uint8Array;
+}
+
+export const ZERO_HASH: Uint8Array = new Uint8Array(32);
+
+/** Body of a `run` record: the run as it stands after the change that wrote it. Times: Unix ms, agent's wall clock. */
+export interface RunRecordBody {
+  id: string;
+  pipeline: string;
+  rule: string | null;
+  event: { source: string; id: string } | null;
+  state: string;
+  reason: string | null;
+  createdMs: number;
+  startedMs: number | null;
+  endedMs: number | null;
+  steps: { id: string; action: string; needs: string[]; part: "steps" | "on_failure"; effect: string }[];
+}
+
+/** Body of a `step` record: the step as it stands after the change that wrote it. */
+export interface StepRecordBody {
+  run: string;
+  step: string;
+  action: string;
+  state: string;
+  attempts: number;
+  key: string;
+  startedMs: number | null;
+  endedMs: number | null;
+  output: unknown;
+  error: { message: string; code: string; retryable: boolean; started: boolean } | null;
+  reason: string | null;
+}
