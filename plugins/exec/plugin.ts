@@ -1,0 +1,98 @@
+import { resolve } from "node:path";
+import { ActionError, defineAction, type Json, size, v } from "../../src/sdk/holdfast.ts";
+import { findProgram } from "./find-program.ts";
+import { LiveGroups, runProgram, type ProgramResult } from "./run-program.ts";
+import { environment } from "./environment.ts";
+
+const argument = v.pipe(
+  v.string(),
+  v.maxLength(128 * 1024),
+  v.check((text) => !text.includes("\0"), "text without a zero byte"),
+);
+const program = v.pipe(argument, v.minLength(1), v.maxLength(4096));
+
+const settings = v.strictObject({
+  command: v.pipe(
+    v.union([program, v.pipe(v.array(argument), v.minLength(1), v.maxLength(1000))]),
+    v.description("A program, or a list of a program and its arguments; never a shell line"),
+  ),
+  input: v.pipe(
+    v.optional(v.any()),
+    v.description("JSON for its stdin; text, numbers and booleans of it are also in HOLDFAST_INPUT_NAME"),
+  ),
+  env: v.pipe(
+    v.optional(
+      v.record(
+        v.pipe(v.string(), v.regex(/^[A-Za-z_]\w{0,127}$/, "a variable's name: letters, digits, _")),
+        argument,
+      ),
+      {},
+    ),
+    v.description("More environment variables"),
+  ),
+  cwd: v.pipe(v.optional(program), v.description("Folder to run in; default: the agent's home")),
+  output: v.pipe(
+    v.optional(v.picklist(["auto", "text", "json"]), "auto"),
+    v.description("How stdout is read; auto: as JSON if it is JSON, else as text"),
+  ),
+  max_output: v.pipe(
+    size("256KB"),
+    v.maxValue(1024 * 1024, "at most 1MB"),
+    v.description("Bytes of stdout that are kept; the rest is cut"),
+  ),
+});
+
+const groups = new LiveGroups();
+
+export default defineAction({
+  name: "exec",
+  description: "Runs a program or script on the host; exit code 0 is success",
+  settings,
+  async run(context): Promise<Json> {
+    const { settings, agent, signal, clock } = context;
+    const [name, ...args] = [settings.command].flat() as [string, ...string[]];
+    const env = environment(context);
+    const cwd = resolve(agent.home, settings.cwd ?? ".");
+    const program = await findProgram(name, { home: agent.home, cwd, path: env.PATH ?? "" });
+    const result = await runProgram({
+      command: [program, ...args],
+      cwd,
+      env,
+      stdin: settings.input === undefined ? "" : JSON.stringify(settings.input),
+      maxOutput: settings.max_output,
+      groups,
+      signal,
+      clock,
+    });
+    return present(program, result, settings.output);
+  },
+});
+
+function present(program: string, result: ProgramResult, form: "auto" | "text" | "json"): Json {
+  const { exitCode, signalCode, stdout, stderr, truncated } = result;
+  if (exitCode !== 0) {
+    const how = signalCode ? `was ended by ${signalCode}` : `ended with exit code ${exitCode}`;
+    const tail = stderr.trimEnd().split("\n").slice(-5).join("\n").slice(-1000);
+    throw new ActionError(`${program} ${how}${tail ? `: ${tail}` : ", and wrote nothing to stderr"}`, {
+      code: "failed",
+    });
+  }
+  const rest = { ...(stderr && { stderr }), ...(truncated && { truncated }) };
+  if (form === "text") return { exit: 0, stdout, ...rest };
+  const parsed = truncated ? undefined : parseJson(stdout);
+  if (parsed !== undefined) return { exit: 0, json: parsed, ...rest };
+  if (form === "auto") return { exit: 0, stdout, ...rest };
+  const why = truncated ? "it was longer than max_output" : "it is not JSON";
+  throw new ActionError(`${program} succeeded, but its output cannot be used: ${why}`, {
+    code: "invalid",
+    retryable: false,
+  });
+}
+
+function parseJson(text: string): Json | undefined {
+  try {
+    return JSON.parse(text) as Json;
+  } catch {
+    return undefined;
+  }
+}

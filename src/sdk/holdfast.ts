@@ -1,0 +1,155 @@
+/** What a plugin may import: `import { defineTrigger, v } from "holdfast"`. */
+import * as v from "valibot";
+import { isDuration, parseDuration } from "../core/duration.ts";
+import { isSize, parseSize } from "../core/size.ts";
+import type { CloudEvent, ProposedEvent } from "../model/event.ts";
+import type { Json } from "../model/json.ts";
+import type { Effect } from "../model/pipeline.ts";
+import type { AgentFacts } from "../model/plugin.ts";
+
+export { v };
+export type { AgentFacts, CloudEvent, Effect, Json, ProposedEvent };
+
+type ObjectSchema = v.GenericSchema<Record<string, unknown>, Record<string, unknown>>;
+
+/** Lines go to `logs/plugins/<name>.log`. Fields must be JSON. */
+export interface PluginLog {
+  debug(message: string, fields?: Record<string, Json>): void;
+  info(message: string, fields?: Record<string, Json>): void;
+  warn(message: string, fields?: Record<string, Json>): void;
+  error(message: string, fields?: Record<string, Json>): void;
+}
+
+export interface PluginClock {
+  /** Unix milliseconds by the host's clock; may jump. */
+  wall(): number;
+  /** Milliseconds that never go back. */
+  mono(): number;
+  /** Resolves after `ms`, or at once (without throwing) when the signal aborts. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** Yields at once and then each `ms` until the signal aborts; a late consumer does not make it pile up. */
+  every(ms: number, signal: AbortSignal): AsyncGenerator<number, void, void>;
+}
+
+export interface BaseContext<S> {
+  /** Name of the trigger, action or output in the configuration. */
+  name: string;
+  settings: S;
+  agent: AgentFacts;
+  log: PluginLog;
+  clock: PluginClock;
+  /** Aborts when the agent wants the plugin to stop. */
+  signal: AbortSignal;
+}
+
+/** One emit: kept as a whole, together with the checkpoint, or refused. */
+export interface Emit {
+  events: ProposedEvent[];
+  /** Given back as `context.checkpoint` after a restart. Commits in one transaction with the events. */
+  checkpoint?: Json;
+}
+
+export interface TriggerContext<S> extends BaseContext<S> {
+  /** The last committed checkpoint of this trigger. */
+  checkpoint: Json | undefined;
+}
+
+export interface TriggerDefinition<S extends ObjectSchema = ObjectSchema> {
+  kind: "trigger";
+  name: string;
+  description: string;
+  settings: S;
+  /** Yields events, or batches with a checkpoint. The next value is asked for as soon as the window allows. */
+  run(context: TriggerContext<v.InferOutput<S>>): AsyncGenerator<ProposedEvent | Emit, void, void>;
+}
+
+export interface ActionContext<S> extends BaseContext<S> {
+  /** Stable over attempts: `run/step`. */
+  key: string;
+  run: string;
+  step: string;
+  /** 1 for the first attempt. */
+  attempt: number;
+  /** Milliseconds left when the call began. `signal` aborts when they are over. */
+  timeoutMs: number;
+}
+
+export interface ActionDefinition<S extends ObjectSchema = ObjectSchema> {
+  kind: "action";
+  name: string;
+  description: string;
+  /** Schema of the step's `with`, which is the action's input and `context.settings`. */
+  settings: S;
+  /** What an unknown outcome means; at-most-once when absent. */
+  effect?: Effect;
+  /** Resolves with the step's output (JSON). */
+  run(context: ActionContext<v.InferOutput<S>>): Promise<Json | void>;
+}
+
+export interface OutputDefinition<S extends ObjectSchema = ObjectSchema> {
+  kind: "output";
+  name: string;
+  description: string;
+  settings: S;
+  /** Called once before the first write. */
+  init?(context: BaseContext<v.InferOutput<S>>): Promise<void>;
+  /** Takes all events or throws; they come again, in order, until it has taken them. */
+  write(context: BaseContext<v.InferOutput<S>>, events: CloudEvent[]): Promise<void>;
+  close?(): Promise<void>;
+}
+
+export type PluginDefinition = TriggerDefinition | ActionDefinition | OutputDefinition;
+
+export function defineTrigger<S extends ObjectSchema>(
+  definition: Omit<TriggerDefinition<S>, "kind">,
+): TriggerDefinition<S> {
+  return { kind: "trigger", ...definition };
+}
+
+export function defineAction<S extends ObjectSchema>(
+  definition: Omit<ActionDefinition<S>, "kind">,
+): ActionDefinition<S> {
+  return { kind: "action", ...definition };
+}
+
+export function defineOutput<S extends ObjectSchema>(
+  definition: Omit<OutputDefinition<S>, "kind">,
+): OutputDefinition<S> {
+  return { kind: "output", ...definition };
+}
+
+/** A setting like `30s`, read as milliseconds. */
+export function duration(fallback?: string) {
+  const schema = v.pipe(
+    v.string(),
+    v.check(isDuration, "a duration: a number and a unit, like 250ms, 30s, 5m, 1h"),
+    v.transform(parseDuration),
+  );
+  return fallback === undefined ? schema : v.optional(schema, fallback);
+}
+
+/** A setting like `64KB` (units of 1024), read as bytes. */
+export function size(fallback?: string) {
+  const schema = v.pipe(
+    v.string(),
+    v.check(isSize, "a size: a number and a unit, like 64KB, 100MB"),
+    v.transform(parseSize),
+  );
+  return fallback === undefined ? schema : v.optional(schema, fallback);
+}
+
+/** An error that says what the agent may do about it. Anything else thrown counts as retryable and started. */
+export class ActionError extends Error {
+  readonly retryable: boolean;
+  /** False only when it is certain that nothing was done: such a step may run again whatever its effect. */
+  readonly started: boolean;
+  readonly code: string;
+
+  constructor(message: string, options: { retryable?: boolean; started?: boolean; code?: string } = {}) {
+    super(message);
+    this.name = "ActionError";
+    this.retryable = options.retryable ?? true;
+    this.started = options.started ?? true;
+    this.code = options.code ?? "failed";
+  }
+}
