@@ -1,0 +1,291 @@
+import type { Clock } from "../core/clock.ts";
+import { parseDuration } from "../core/duration.ts";
+import { HoldfastError, messageOf } from "../core/errors.ts";
+import { type Check, startHealthPort } from "../core/health-port.ts";
+import { Histogram } from "../core/histogram.ts";
+import type { Ids } from "../core/ids.ts";
+import { parseListen } from "../core/listen.ts";
+import type { Logger } from "../core/logger.ts";
+import { renderMetrics } from "../core/metrics.ts";
+import { VERSION } from "../core/version.ts";
+import type { PartStatus } from "../model/agent-status.ts";
+import type { Config } from "../model/config.ts";
+import type { JsonObject } from "../model/json.ts";
+import type { Automation } from "./automation.ts";
+import type { AgentHome } from "./config/home.ts";
+import { agentMetrics } from "./local/agent-metrics.ts";
+import { startControlSocket } from "./local/control-socket.ts";
+import { hostFacts } from "./local/host-facts.ts";
+import type { Catalog } from "./plugins/catalog.ts";
+import { letGo } from "./outbox/let-go.ts";
+import { openAgentStore } from "./store/open-agent-store.ts";
+import type { AgentStore, StoreStats } from "./store/port.ts";
+import type { SyncStatus } from "./sync/sync.ts";
+import type { Workers } from "./workers/workers.ts";
+
+export interface AgentOptions {
+  home: AgentHome;
+  id: string;
+  config: Config;
+  /** Called once, and only by an agent that has something to run. */
+  plugins: () => Promise<{ catalog: Catalog; workers: Workers }>;
+  clock: Clock;
+  ids: Ids;
+  log: Logger;
+  logLinesDropped: () => number;
+}
+
+export interface RunningAgent {
+  healthUrl: string;
+  status(): JsonObject;
+  /** Stops intake, lets steps under way end within `graceMs`, then closes the store. */
+  stop(graceMs: number): Promise<void>;
+}
+
+/** How often the trusted time is put into the store, so that a clock that was set back cannot move it. */
+const TRUSTED_EVERY_MS = 60_000;
+/** How often an agent without a hub lets go of old outbox rows. */
+const UNHEARD_EVERY_MS = 30_000;
+const SYNC_OFF: SyncStatus = {
+  state: "disabled",
+  sinceMs: 0,
+  lastError: null,
+  lagRows: 0,
+  transport: null,
+  hubId: null,
+  clockOffsetMs: null,
+  reconnects: 0,
+};
+
+/** The agent's composition root: opens the parts in order, each able to see only what it is handed. */
+export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
+  const { home, id, config, clock, ids, log } = options;
+  const startedMono = clock.mono();
+  const agent = { id, labels: config.agent.labels };
+  let phase: "starting" | "running" | "draining" = "starting";
+  let storeProblem: string | null = null;
+  let stats: StoreStats | null = null;
+  let automation: Automation | null = null;
+  let sync: { status(): SyncStatus; stop(): Promise<void> } | null = null;
+
+  const store = await openAgentStore({
+    path: home.database,
+    ids,
+    wall: () => clock.wall(),
+    after: (ms, callback) => clock.after(ms, callback),
+  });
+  store.onHealth((problem) => (storeProblem = problem));
+  const forgetTime = await keepTrustedTime(store, clock);
+  if (store.facts.salvage) log.error("the store was corrupt and was set aside", { ...store.facts.salvage });
+
+  const parts = (): PartStatus[] => automation?.parts() ?? [];
+  const syncStatus = (): SyncStatus => sync?.status() ?? SYNC_OFF;
+  const checks = (): Check[] => agentChecks(phase, storeProblem, store, parts(), syncStatus());
+  const status = (): JsonObject =>
+    ({
+      id,
+      version: VERSION,
+      pid: process.pid,
+      phase,
+      uptimeMs: Math.round(clock.mono() - startedMono),
+      home: home.root,
+      health: healthPort.url,
+      checks: checks(),
+      parts: parts(),
+      runs: { open: automation?.runs.openRuns ?? 0, stepsRunning: automation?.runs.stepsInFlight ?? 0 },
+      asking: automation?.runs.asking() ?? [],
+      sync: syncStatus(),
+      store: { epoch: store.facts.epoch, salvage: store.facts.salvage, ...(stats ?? {}) },
+      protections: hostFacts(VERSION).protections,
+    }) as unknown as JsonObject;
+  const metrics = async () => {
+    stats = await store.stats();
+    return await renderMetrics(
+      agentMetrics({
+        version: VERSION,
+        uptimeSeconds: (clock.mono() - startedMono) / 1000,
+        events: automation?.events ?? { events: 0, duplicates: 0, refused: 0 },
+        rules: automation?.rules.counters() ?? [],
+        runs: automation?.runs.counters ?? { started: 0, ended: {}, attempts: 0, unknown: 0, stale: 0 },
+        openRuns: automation?.runs.openRuns ?? 0,
+        stepsInFlight: automation?.runs.stepsInFlight ?? 0,
+        store: stats,
+        parts: parts(),
+        sync: syncStatus(),
+        logLinesDropped: options.logLinesDropped(),
+        emitSeconds: automation?.emitSeconds ?? new Histogram(),
+        stepSeconds: automation?.stepSeconds ?? new Histogram(),
+      }),
+    );
+  };
+
+  const cleanUp: (() => Promise<void>)[] = [() => store.close(), async () => forgetTime()];
+  const unwind = async () => {
+    for (const close of cleanUp.reverse()) await close();
+  };
+  let healthPort: ReturnType<typeof startHealthPort>;
+  try {
+    healthPort = startHealthPort({
+      what: "the agent's health port",
+      listen: parseListen(config.health.listen),
+      setting: "health.listen",
+      checks,
+      summary: () => ({ id, version: VERSION, phase, parts: parts(), sync: syncStatus().state }),
+      metrics,
+    });
+    cleanUp.push(() => healthPort.stop());
+    const control = startControlSocket(home.controlSocket, {
+      status,
+      decide: (run, step, again, by) => requireAutomation(automation).runs.decide(run, step, again, by),
+      resetTrigger: (name) => automation?.triggers.reset(name) ?? false,
+      log: log.child("control"),
+    });
+    cleanUp.push(() => control.stop());
+
+    if (hasWork(config) || (await store.stats()).openRuns > 0) {
+      automation = await wireAutomation(options, store, agent);
+    }
+    if (config.hub) sync = await wireSync(options, store, agent, status);
+    else keepOnlyTheNewest(store, clock, log);
+  } catch (error) {
+    await automation?.stop(0);
+    await unwind();
+    throw error;
+  }
+  phase = "running";
+  log.info("agent ready", { id, version: VERSION, home: home.root, health: healthPort.url });
+
+  return {
+    healthUrl: healthPort.url,
+    status,
+    async stop(graceMs) {
+      phase = "draining";
+      log.info("agent stops", { graceMs });
+      await automation?.stop(graceMs);
+      await sync?.stop();
+      await store.setSetting("trusted_ms", clock.trusted()).catch(() => {});
+      await unwind();
+      log.info("agent stopped");
+    },
+  };
+}
+
+type Agent = { id: string; labels: Record<string, string> };
+
+function hasWork(config: Config): boolean {
+  return config.triggers.length + config.outputs.length > 0 || Object.keys(config.pipelines).length > 0;
+}
+
+async function wireAutomation(options: AgentOptions, store: AgentStore, agent: Agent): Promise<Automation> {
+  const { config, clock, ids, log } = options;
+  const [{ startAutomation }, { pipelineDefinitions, ruleDefinitions }, { catalog, workers }] =
+    await Promise.all([import("./automation.ts"), import("./config/definitions.ts"), options.plugins()]);
+  await workers.sweep();
+  for (const problem of catalog.problems()) log.error("a plugin was left out", { ...problem });
+  const effectOf = (action: string) => catalog.get("action", action)?.manifest.effect ?? "at-most-once";
+  const pipelines = pipelineDefinitions(config, effectOf);
+  return await startAutomation({
+    config,
+    rules: ruleDefinitions(config),
+    pipelines,
+    agent,
+    store,
+    catalog,
+    workers,
+    clock,
+    ids,
+    log,
+  });
+}
+
+async function wireSync(options: AgentOptions, store: AgentStore, agent: Agent, status: () => JsonObject) {
+  const { home, config, clock, ids, log } = options;
+  const [{ createOutbox }, { startSync }] = await Promise.all([
+    import("./outbox/outbox.ts"),
+    import("./sync/start-sync.ts"),
+  ]);
+  return startSync({
+    url: config.hub!.url,
+    heartbeatMs: parseDuration(config.hub!.heartbeat),
+    certificates: home.certificates,
+    agent,
+    outbox: createOutbox({ store, log: log.child("outbox") }),
+    facts: () => hostFacts(VERSION),
+    status,
+    clock,
+    ids,
+    log: log.child("sync"),
+  });
+}
+
+/** Raises trusted time to what the store remembers, and keeps remembering it until the returned function is called. */
+async function keepTrustedTime(store: AgentStore, clock: Clock): Promise<() => void> {
+  const remembered = await store.setting("trusted_ms");
+  if (typeof remembered === "number") clock.trust(remembered);
+  let stopped = false;
+  let cancel = () => {};
+  const later = () => {
+    if (!stopped) cancel = clock.after(TRUSTED_EVERY_MS, again);
+  };
+  const again = () => void store.setSetting("trusted_ms", clock.trusted()).then(later, later);
+  later();
+  return () => {
+    stopped = true;
+    cancel();
+  };
+}
+
+/** Each time again, also after a failure: a disk that was full may have room later. */
+function keepOnlyTheNewest(store: AgentStore, clock: Clock, log: Logger): void {
+  clock.after(UNHEARD_EVERY_MS, () => {
+    letGo(store, store.facts.epoch)
+      .catch((error: unknown) => log.debug(`old rows were not let go: ${messageOf(error)}`))
+      .finally(() => keepOnlyTheNewest(store, clock, log));
+  });
+}
+
+function agentChecks(
+  phase: string,
+  storeProblem: string | null,
+  store: AgentStore,
+  parts: PartStatus[],
+  sync: SyncStatus,
+): Check[] {
+  const broken = parts.filter((part) => part.state === "failed" || part.state === "quarantined");
+  const checks: Check[] = [
+    phase === "running"
+      ? { name: "start", state: "ok" }
+      : { name: "start", state: "failed", reason: `the agent is ${phase}` },
+    storeProblem !== null
+      ? { name: "store", state: "failed", reason: storeProblem }
+      : store.facts.salvage
+        ? {
+            name: "store",
+            state: "degraded",
+            reason: `a corrupt store was set aside as ${store.facts.salvage.movedTo}`,
+          }
+        : { name: "store", state: "ok" },
+    broken.length === 0
+      ? { name: "workers", state: "ok" }
+      : {
+          name: "workers",
+          state: "degraded",
+          reason: broken
+            .map((part) => `${part.kind} ${part.name} is ${part.state}: ${part.reason ?? "no reason known"}`)
+            .join("; "),
+        },
+  ];
+  if (sync.state === "online" || sync.state === "disabled") {
+    checks.push(
+      sync.state === "online"
+        ? { name: "sync", state: "ok" }
+        : { name: "sync", state: "ok", reason: "no hub configured" },
+    );
+  } else checks.push({ name: "sync", state: "degraded", reason: sync.lastError ?? sync.state });
+  return checks;
+}
+
+function requireAutomation(automation: Automation | null): Automation {
+  if (automation === null) throw new HoldfastError("not_found", "this agent has no runs");
+  return automation;
+}

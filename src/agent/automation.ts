@@ -1,0 +1,130 @@
+import { compileHotCode } from "../core/jit.ts";
+import type { Clock } from "../core/clock.ts";
+import { Histogram } from "../core/histogram.ts";
+import type { Ids } from "../core/ids.ts";
+import type { Logger } from "../core/logger.ts";
+import type { PartStatus } from "../model/agent-status.ts";
+import { parseSize } from "../core/size.ts";
+import type { Config } from "../model/config.ts";
+import { parseDuration } from "../core/duration.ts";
+import type { PipelineDefinition, RuleDefinition } from "../model/pipeline.ts";
+import { createInvoker } from "./actions/invoker.ts";
+import { EventRecorder } from "./events/recorder.ts";
+import { Outputs } from "./outputs/outputs.ts";
+import type { Catalog } from "./plugins/catalog.ts";
+import { RuleSet } from "./rules/rule-set.ts";
+import { RunEngine } from "./runs/engine.ts";
+import type { AgentStore } from "./store/port.ts";
+import { Triggers } from "./triggers/triggers.ts";
+import type { Workers } from "./workers/workers.ts";
+
+/** Open runs from which on triggers are held back: their events wait, nothing is lost. */
+const MAX_OPEN_RUNS = 10_000;
+
+export interface AutomationOptions {
+  config: Config;
+  rules: RuleDefinition[];
+  pipelines: Map<string, PipelineDefinition>;
+  agent: { id: string; labels: Record<string, string> };
+  store: AgentStore;
+  catalog: Catalog;
+  workers: Workers;
+  clock: Clock;
+  ids: Ids;
+  log: Logger;
+}
+
+/**
+ * The walk of one event: triggers → events → rules → runs → actions, and the outputs beside it. Each wiring line below
+ * is one step of it. Loaded only by an agent that has something to do.
+ */
+export async function startAutomation(options: AutomationOptions) {
+  compileHotCode();
+  const { config, store, catalog, workers, clock, ids, log, agent } = options;
+  const emitSeconds = new Histogram();
+  const stepSeconds = new Histogram();
+  const timed = async <T>(histogram: Histogram, work: () => Promise<T>): Promise<T> => {
+    const started = clock.mono();
+    try {
+      return await work();
+    } finally {
+      histogram.observe((clock.mono() - started) / 1000);
+    }
+  };
+
+  const pool = workers.actionPool({ idleMs: parseDuration(config.limits.worker_idle) });
+  const invoker = createInvoker({
+    find: (action) => catalog.get("action", action),
+    missing: (action) => catalog.missing("action", action),
+    call: (plugin, call, signal) => pool.call(plugin, call, signal),
+  });
+  const runs = new RunEngine({
+    store,
+    actions: { invoke: (call, signal) => timed(stepSeconds, () => invoker.invoke(call, signal)) },
+    pipelines: options.pipelines,
+    agent,
+    clock,
+    ids,
+    log: log.child("runs"),
+    maxSteps: config.limits.steps,
+    maxOutputBytes: parseSize(config.limits.output_size),
+    maxOpenRuns: MAX_OPEN_RUNS,
+  });
+  const rules = new RuleSet(options.rules, await store.ruleTimes(), agent);
+  const outputs = new Outputs({
+    find: (plugin) => catalog.get("output", plugin),
+    missing: (plugin) => catalog.missing("output", plugin),
+    supervise: (part) => workers.superviseOutput(part),
+    eventsAfter: (n, limit) => store.eventsAfter(n, limit),
+    lastEvent: () => store.lastEvent(),
+    cursor: (output) => store.outputCursor(output),
+    setCursor: (output, n) => store.setOutputCursor(output, n),
+    clock,
+    ids,
+    log: log.child("outputs"),
+  });
+  const events = new EventRecorder({
+    agentId: agent.id,
+    store,
+    rules,
+    runs,
+    clock,
+    ids,
+    log: log.child("events"),
+    maxEventBytes: parseSize(config.limits.event_size),
+  });
+  const triggers = new Triggers();
+
+  const recovered = await runs.recover();
+  if (recovered.runs > 0) log.info("open runs taken up again", recovered);
+  outputs.start(config.outputs);
+  store.onOutbox(() => outputs.poke());
+  triggers.start(config.triggers, {
+    find: (plugin) => catalog.get("trigger", plugin),
+    missing: (plugin) => catalog.missing("trigger", plugin),
+    supervise: (part) => workers.superviseTrigger(part),
+    checkpoint: (trigger) => store.checkpoint(trigger),
+    record: (trigger, proposed, checkpoint, turn) =>
+      timed(emitSeconds, () => events.record(trigger, proposed, checkpoint, turn)),
+    log: log.child("triggers"),
+  });
+
+  return {
+    emitSeconds,
+    stepSeconds,
+    events: events.counters,
+    rules,
+    runs,
+    triggers,
+    parts: (): PartStatus[] => [...triggers.statuses(), ...outputs.statuses(), ...pool.statuses()],
+    /** In the order of the walk: intake first, then what is under way. */
+    async stop(graceMs: number): Promise<void> {
+      await triggers.stop();
+      await runs.stop(graceMs);
+      await outputs.stop();
+      await pool.stop();
+    },
+  };
+}
+
+export type Automation = Awaited<ReturnType<typeof startAutomation>>;

@@ -1,0 +1,49 @@
+import type { Json, JsonObject } from "../../model/json.ts";
+import type { PluginKind } from "../../model/plugin.ts";
+
+/** A problem inside a value, as a checker finds it. */
+export interface InnerProblem {
+  path: (string | number)[];
+  message: string;
+  expected?: string;
+  actual?: string;
+  /** Names that would have been right there. */
+  known?: string[];
+}
+
+/** What the catalog of plugins can say about a configuration; asynchronous, as it may have to load plugins. */
+export interface PluginChecks {
+  known(kind: PluginKind): string[] | Promise<string[]>;
+  /** Why there is no such plugin, with the names that are known; a general message when absent. */
+  missing?(kind: PluginKind, name: string): string | Promise<string>;
+  /** What is wrong with `with`; called only for known plugins. */
+  settingsProblems(
+    kind: PluginKind,
+    name: string,
+    settings: JsonObject,
+  ): InnerProblem[] | Promise<InnerProblem[]>;
+}
+
+export interface ExpressionChecks {
+  /** What is wrong with a CEL condition, or null. */
+  checkExpression(source: string): string | null;
+  /** Every `${{ }}` in the value that does not compile. */
+  checkTemplate(value: Json): InnerProblem[];
+}
+
+/** Checks that belong to other rooms, handed in. */
+export interface ConfigChecks {
+  /** Asked for only when the document has something to check: the language is large. */
+  expressions: () => Promise<ExpressionChecks>;
+  /** Without it plugin names and their settings are not checked. */
+  plugins?: PluginChecks;
+}
+
+/** CEL, loaded when it is first needed. */
+export async function celChecks(): Promise<ExpressionChecks> {
+  const [{ conditionProblem }, { templateProblems }] = await Promise.all([
+    import("../../model/expression.ts"),
+    import("../../model/template.ts"),
+  ]);
+  return { checkExpression: conditionProblem, checkTemplate: (value) => templateProblems(value) };
+}

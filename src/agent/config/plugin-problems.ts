@@ -1,0 +1,103 @@
+import type { JsonObject } from "../../model/json.ts";
+import type { PluginKind } from "../../model/plugin.ts";
+import type { InnerProblem, PluginChecks } from "./checks.ts";
+import { child, type ConfigNode, entriesOf, itemsOf, nodeAt, type Path, textOf, toJson } from "./node.ts";
+import { type Report, shorten } from "./report.ts";
+import { list } from "./semantic-problems.ts";
+
+interface Use {
+  kind: PluginKind;
+  /** Of the trigger, output or step. */
+  path: Path;
+  nameKey: "plugin" | "action";
+  node: ConfigNode;
+}
+
+/** Names of plugins that nobody knows, and settings that the plugin would refuse. */
+export async function checkPlugins(root: ConfigNode, plugins: PluginChecks, report: Report): Promise<void> {
+  for (const use of usesOf(root)) {
+    const name = textOf(child(use.node, use.nameKey));
+    if (name === undefined) continue;
+    const known = await plugins.known(use.kind);
+    if (!known.includes(name)) {
+      const message = await plugins.missing?.(use.kind, name);
+      report.value(
+        [...use.path, use.nameKey],
+        message ?? `there is no ${use.kind} plugin ${JSON.stringify(name)}`,
+        {
+          ...(message === undefined
+            ? {
+                expected: known.length === 0 ? "an installed plugin; there is none" : `one of ${list(known)}`,
+              }
+            : {}),
+          ...report.suggest(name, known),
+        },
+      );
+      continue;
+    }
+    await checkSettings(root, use, name, plugins, report);
+  }
+}
+
+function usesOf(root: ConfigNode): Use[] {
+  const named = (section: string, kind: PluginKind): Use[] =>
+    itemsOf(child(root, section)).map((node, index) => ({
+      kind,
+      path: [section, index],
+      nameKey: "plugin",
+      node,
+    }));
+  const steps = entriesOf(child(root, "pipelines")).flatMap(([name, pipeline]) =>
+    ["steps", "on_failure"].flatMap((part) =>
+      itemsOf(child(pipeline, part)).map((node, index): Use => ({
+        kind: "action",
+        path: ["pipelines", name, part, index],
+        nameKey: "action",
+        node,
+      })),
+    ),
+  );
+  return [...named("triggers", "trigger"), ...named("outputs", "output"), ...steps];
+}
+
+async function checkSettings(
+  root: ConfigNode,
+  use: Use,
+  name: string,
+  plugins: PluginChecks,
+  report: Report,
+): Promise<void> {
+  const node = child(use.node, "with");
+  if (node !== undefined && node.kind !== "map") return;
+  const settings = node === undefined ? {} : (toJson(node) as JsonObject);
+  for (const problem of await plugins.settingsProblems(use.kind, name, settings)) {
+    const path = [...use.path, "with", ...problem.path];
+    // A template has its value only when the step starts.
+    if (use.kind === "action" && textOf(nodeAt(root, path))?.includes("${{")) continue;
+    // The plugin's words may quote the value.
+    if (problem.actual !== undefined && report.hides(path)) {
+      report.value(path, `the ${use.kind} ${name} does not accept this value`, { actual: "***" });
+      continue;
+    }
+    reportInner(root, path, problem, report);
+  }
+}
+
+function reportInner(root: ConfigNode, path: Path, problem: InnerProblem, report: Report): void {
+  const known = problem.known ?? [];
+  const expected = problem.expected ?? (known.length === 0 ? undefined : `one of ${list(known)}`);
+  // A value that is wrong, or a name that nobody knows: either may be a slip.
+  const word = problem.actual === undefined ? path.at(-1) : textOf(nodeAt(root, path));
+  const details = {
+    ...(expected === undefined ? {} : { expected }),
+    ...(problem.actual === undefined ? {} : { actual: shown(root, path, problem.actual, report) }),
+    ...(typeof word === "string" ? report.suggest(word, known) : {}),
+  };
+  if (problem.actual === undefined) report.key(path, problem.message, details);
+  else report.value(path, problem.message, details);
+}
+
+/** Never what a variable held: the file's own words where there are any. */
+function shown(root: ConfigNode, path: Path, actual: string, report: Report): string {
+  return nodeAt(root, path) === undefined ? shorten(actual) : report.actual(path);
+}

@@ -1,0 +1,59 @@
+import { HoldfastError, messageOf } from "../../core/errors.ts";
+import type { Logger } from "../../core/logger.ts";
+import type { StreamCursor } from "../../model/record.ts";
+import { otherHistory } from "./other-history.ts";
+import type { OutboxStore } from "./ports.ts";
+
+interface Pending {
+  cursor: StreamCursor;
+  done: () => void;
+}
+
+/**
+ * Commits the hub's acks to the store. While one commit of a stream is under way, only its newest ack waits: acks are
+ * cumulative. An ack that cannot be committed (disk full) is let go, since the next one or the next welcome says more.
+ */
+export class Acknowledger {
+  readonly #store: Pick<OutboxStore, "acknowledge">;
+  readonly #log: Logger;
+  readonly #onConflict: (error: HoldfastError) => void;
+  readonly #waiting = new Map<string, Pending>();
+  readonly #working = new Map<string, Promise<void>>();
+
+  constructor(
+    store: Pick<OutboxStore, "acknowledge">,
+    log: Logger,
+    onConflict: (error: HoldfastError) => void,
+  ) {
+    this.#store = store;
+    this.#log = log;
+    this.#onConflict = onConflict;
+  }
+
+  /** `done` is called once the store has committed this ack or a later one of its stream. */
+  take(cursor: StreamCursor, done: () => void): void {
+    const key = `${cursor.epoch}/${cursor.lane}/${cursor.segment}`;
+    this.#waiting.set(key, { cursor, done });
+    if (this.#working.has(key)) return;
+    const work = this.#work(key).finally(() => this.#working.delete(key));
+    this.#working.set(key, work);
+  }
+
+  async settled(): Promise<void> {
+    while (this.#working.size > 0) await Promise.all(this.#working.values());
+  }
+
+  async #work(key: string): Promise<void> {
+    for (let next = this.#waiting.get(key); next; next = this.#waiting.get(key)) {
+      this.#waiting.delete(key);
+      try {
+        await this.#store.acknowledge(next.cursor);
+        next.done();
+      } catch (error) {
+        if (error instanceof HoldfastError && error.code === "conflict") {
+          this.#onConflict(otherHistory(error.message));
+        } else this.#log.warn(`an acknowledgement was not kept: ${messageOf(error)}`);
+      }
+    }
+  }
+}

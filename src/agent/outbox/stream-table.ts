@@ -1,0 +1,82 @@
+import type { OutboxStore } from "./ports.ts";
+import { StreamWindow } from "./stream-window.ts";
+
+/** The streams of the store's epoch, as last read, with what is under way of each. */
+export class StreamTable {
+  /** The store has rows that are not known here yet. */
+  stale = true;
+  readonly #store: Pick<OutboxStore, "streams">;
+  #windows = new Map<string, StreamWindow>();
+  #refreshing: Promise<void> | undefined;
+
+  constructor(store: Pick<OutboxStore, "streams">) {
+    this.#store = store;
+  }
+
+  get(key: string): StreamWindow | undefined {
+    return this.#windows.get(key);
+  }
+
+  /** Forgets everything; the next refresh begins at the store's marks. */
+  clear(): void {
+    this.#windows = new Map();
+    this.#refreshing = undefined;
+    this.stale = true;
+  }
+
+  lagRows(): number {
+    let rows = 0;
+    for (const stream of this.#windows.values()) rows += stream.last - stream.acknowledged;
+    return rows;
+  }
+
+  blocked(): string | null {
+    for (const stream of this.#windows.values()) if (stream.blocked !== null) return stream.blocked;
+    return null;
+  }
+
+  busy(): boolean {
+    return [...this.#windows.values()].some((stream) => stream.batches > 0);
+  }
+
+  /** The first stream, by lane and segment, that has rows to send and room in its lane's window. */
+  ready(windowBatches: number, windowBytes: number): StreamWindow | undefined {
+    const inOrder = [...this.#windows.values()].sort((a, b) => a.lane - b.lane || a.segment - b.segment);
+    const used = new Map<number, { batches: number; bytes: number }>();
+    for (const { lane, batches, bytes } of inOrder) {
+      const sum = used.get(lane) ?? { batches: 0, bytes: 0 };
+      used.set(lane, { batches: sum.batches + batches, bytes: sum.bytes + bytes });
+    }
+    return inOrder.find((stream) => {
+      const { batches, bytes } = used.get(stream.lane)!;
+      const room = batches < windowBatches && bytes < windowBytes;
+      return room && stream.blocked === null && stream.next <= stream.last;
+    });
+  }
+
+  /** Reads the store's streams; callers at the same time share one reading. */
+  refresh(): Promise<void> {
+    const reading = (this.#refreshing ??= this.#read().finally(() => {
+      if (this.#refreshing === reading) this.#refreshing = undefined;
+    }));
+    return reading;
+  }
+
+  async #read(): Promise<void> {
+    this.stale = false;
+    const windows = this.#windows;
+    const stored = await this.#store.streams().catch((error: unknown) => {
+      this.stale = true;
+      throw error;
+    });
+    // Cleared meanwhile: these rows may be of the old epoch, and go into a map that nobody reads.
+    for (const row of stored) {
+      const known = windows.get(`${row.lane}/${row.segment}`);
+      if (known === undefined) windows.set(`${row.lane}/${row.segment}`, new StreamWindow(row));
+      else {
+        known.last = Math.max(known.last, row.last);
+        known.acknowledged = Math.max(known.acknowledged, row.acknowledged);
+      }
+    }
+  }
+}

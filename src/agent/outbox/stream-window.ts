@@ -1,0 +1,80 @@
+import type { RecordBatch, StreamCursor } from "../../model/record.ts";
+import { sameHash } from "../../protocol/chain.ts";
+import type { StoredStream } from "./ports.ts";
+
+interface Sent {
+  first: number;
+  last: number;
+  lastHash: Uint8Array;
+  bytes: number;
+}
+
+/** What is under way of one stream: sent and not acknowledged, in order. */
+export class StreamWindow {
+  readonly lane: number;
+  readonly segment: number;
+  /** Last number the store has given out. */
+  last: number;
+  /** Acknowledged and committed so in the store. */
+  acknowledged: number;
+  /** Number to send next. */
+  next: number;
+  /** Why nothing of this stream is sent any more in this session. */
+  blocked: string | null = null;
+  #sent: Sent[] = [];
+  #bytes = 0;
+
+  constructor(stored: StoredStream) {
+    this.lane = stored.lane;
+    this.segment = stored.segment;
+    this.last = stored.last;
+    this.acknowledged = stored.acknowledged;
+    this.next = stored.acknowledged + 1;
+  }
+
+  get key(): string {
+    return `${this.lane}/${this.segment}`;
+  }
+
+  get batches(): number {
+    return this.#sent.length;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  sent(batch: RecordBatch, bytes: number): void {
+    const last = batch.first + batch.records.length - 1;
+    this.#sent.push({ first: batch.first, last, lastHash: batch.lastHash, bytes });
+    this.#bytes += bytes;
+    this.next = last + 1;
+    // The batch may hold rows that were committed after we last asked how far the store is.
+    this.last = Math.max(this.last, last);
+  }
+
+  /** Takes an ack; false when its hash is not the one that was sent under this number. */
+  acked(cursor: StreamCursor): boolean {
+    const same = this.#sent.every(
+      (sent) => sent.last !== cursor.number || sameHash(sent.lastHash, cursor.hash),
+    );
+    const done = this.#sent.filter((sent) => sent.last <= cursor.number);
+    this.#sent = this.#sent.slice(done.length);
+    for (const sent of done) this.#bytes -= sent.bytes;
+    return same;
+  }
+
+  /** Goes on after `number`, where the hub stands; false when it already does. */
+  rewind(number: number): boolean {
+    if (this.next === number + 1 && this.#sent.length === 0) return false;
+    this.reset(number + 1);
+    return true;
+  }
+
+  reset(next: number): void {
+    this.#sent = [];
+    this.#bytes = 0;
+    this.next = next;
+    this.blocked = null;
+  }
+}

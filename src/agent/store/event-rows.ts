@@ -1,0 +1,173 @@
+import type { Database } from "bun:sqlite";
+import { systemCode } from "../../core/errors.ts";
+import { BULK_ROWS, BulkInsert } from "../../storage/bulk-insert.ts";
+import type { WriteGate } from "../../storage/write-gate.ts";
+import { storedBody, wholeBody } from "./envelope.ts";
+import type { StreamHeads } from "./stream-heads.ts";
+
+export interface NewEvent {
+  source: string;
+  id: string;
+  type: string;
+  timeMs: number;
+  body: string;
+}
+
+const INSERT = "INSERT INTO events (n, source, id, type, time_ms, recorded_ms, body)";
+const SELECT = `SELECT events.n, sources.name AS source, events.id, events.type, events.body
+  FROM events JOIN sources ON sources.n = events.source`;
+const COLUMNS = 7;
+/** Source names that are held in memory; an agent has about as many as triggers. */
+const MAX_SOURCES = 10_000;
+
+interface StoredEvent {
+  n: number;
+  source: string;
+  id: string;
+  type: string;
+  body: string;
+}
+
+/** The events table: what is in it is unique by source and id and numbered in commit order. */
+export class EventRows {
+  readonly #database: Database;
+  readonly #heads: StreamHeads;
+  readonly #insert: BulkInsert;
+  readonly #insertNew;
+  readonly #addSource;
+  readonly #sources = new Map<string, number>();
+  #last = 0;
+  #count: number | undefined;
+
+  constructor(database: Database, gate: WriteGate, heads: StreamHeads) {
+    this.#database = database;
+    this.#heads = heads;
+    this.#insert = new BulkInsert(database, gate, "events.insert", INSERT, "(?, ?, ?, ?, ?, ?, ?)");
+    this.#insertNew = gate.prepare(
+      database,
+      "events.insert",
+      `${INSERT} VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (source, id) DO NOTHING`,
+    );
+    this.#addSource = gate.prepare(database, "sources.insert", "INSERT INTO sources (name) VALUES (?)");
+  }
+
+  load(): void {
+    this.#sources.clear();
+    this.#count = undefined;
+    const row = this.#database.query("SELECT max(n) AS last FROM events").get() as { last: number | null };
+    this.#last = row.last ?? 0;
+  }
+
+  /** Number of the event that was committed last; 0 is none. */
+  last(): number {
+    return this.#last;
+  }
+
+  count(): number {
+    this.#count ??= (
+      this.#database.query("SELECT count(*) AS count FROM events").get() as { count: number }
+    ).count;
+    return this.#count;
+  }
+
+  /** Takes note that rows were deleted. */
+  removed(rows: number): void {
+    if (this.#count !== undefined) this.#count -= rows;
+  }
+
+  /**
+   * Inserts the events that are not there yet, each with an outbox row unless `outbox` is false. Returns the row number of
+   * each event, 0 for one that the store already had.
+   */
+  insert(events: NewEvent[], recordedMs: number, outbox = true): number[] {
+    const numbers: number[] = [];
+    for (let from = 0; from < events.length; from += BULK_ROWS) {
+      const to = Math.min(from + BULK_ROWS, events.length);
+      if (to - from < BULK_ROWS || !this.#insertChunk(events, from, recordedMs, numbers))
+        this.#insertSingly(events, from, to, recordedMs, numbers);
+      if (!outbox) continue;
+      for (let i = from; i < to; i++)
+        if (numbers[i]! > 0) this.#heads.appendEvent(numbers[i]!, events[i]!.body);
+      this.#heads.flushEvents();
+    }
+    return numbers;
+  }
+
+  /** A full chunk with one statement; false when one of its events is a duplicate, and then nothing was inserted. */
+  #insertChunk(events: NewEvent[], from: number, recordedMs: number, numbers: number[]): boolean {
+    const params = this.#insert.params;
+    for (let i = 0; i < BULK_ROWS; i++) {
+      const event = events[from + i]!;
+      const at = i * COLUMNS;
+      params[at] = this.#last + i + 1;
+      params[at + 1] = this.#source(event.source);
+      params[at + 2] = event.id;
+      params[at + 3] = event.type;
+      params[at + 4] = event.timeMs;
+      params[at + 5] = recordedMs;
+      params[at + 6] = storedBody(event.source, event.id, event.type, event.body);
+    }
+    try {
+      this.#insert.run(BULK_ROWS);
+    } catch (error) {
+      if (systemCode(error) === "SQLITE_CONSTRAINT_UNIQUE") return false;
+      throw error;
+    }
+    for (let i = 0; i < BULK_ROWS; i++) numbers.push(this.#last + i + 1);
+    this.#grow(BULK_ROWS);
+    return true;
+  }
+
+  #insertSingly(events: NewEvent[], from: number, to: number, recordedMs: number, numbers: number[]): void {
+    for (let i = from; i < to; i++) {
+      const { source, id, type, timeMs, body } = events[i]!;
+      const stored = storedBody(source, id, type, body);
+      const n = this.#last + 1;
+      const changes = this.#insertNew(n, this.#source(source), id, type, timeMs, recordedMs, stored);
+      numbers.push(changes > 0 ? n : 0);
+      if (changes > 0) this.#grow(1);
+    }
+  }
+
+  #grow(rows: number): void {
+    this.#last += rows;
+    if (this.#count !== undefined) this.#count += rows;
+  }
+
+  #source(name: string): number {
+    const known = this.#sources.get(name);
+    if (known !== undefined) return known;
+    const find = this.#database.query("SELECT n FROM sources WHERE name = ?");
+    let row = find.get(name) as { n: number } | null;
+    if (!row) {
+      this.#addSource(name);
+      row = find.get(name) as { n: number };
+    }
+    if (this.#sources.size >= MAX_SOURCES) this.#sources.clear();
+    this.#sources.set(name, row.n);
+    return row.n;
+  }
+
+  find(source: string, id: string): { n: number; body: string } | null {
+    const row = this.#database
+      .query(`${SELECT} WHERE sources.name = ? AND events.id = ?`)
+      .get(source, id) as StoredEvent | null;
+    return row && whole(row);
+  }
+
+  at(n: number): { n: number; body: string } | null {
+    const row = this.#database.query(`${SELECT} WHERE events.n = ?`).get(n) as StoredEvent | null;
+    return row && whole(row);
+  }
+
+  after(n: number, limit: number): { n: number; body: string }[] {
+    const rows = this.#database
+      .query(`${SELECT} WHERE events.n > ? ORDER BY events.n LIMIT ?`)
+      .all(n, limit) as StoredEvent[];
+    return rows.map(whole);
+  }
+}
+
+function whole(row: StoredEvent): { n: number; body: string } {
+  return { n: row.n, body: wholeBody(row.source, row.id, row.type, row.body) };
+}

@@ -1,0 +1,166 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { systemClock } from "../../core/clock.ts";
+import { systemIds } from "../../core/ids.ts";
+import type { PipelineDefinition, StepDefinition } from "../../model/pipeline.ts";
+import { LANES, type NewRecord, RECORD_CLASSES, type RecordBatch, ZERO_HASH } from "../../model/record.ts";
+import type { RunRow, StepRow } from "../../model/run.ts";
+import { chainHashes } from "../../protocol/chain.ts";
+import type { AgentStoreOptions, ThreadedAgentStore } from "./agent-store.ts";
+import { openAgentStore } from "./open-agent-store.ts";
+import type { AgentStore, EventCommit, NewRun } from "./port.ts";
+
+/** What the store's tests share. Not imported by production code. */
+export const SOURCE = "urn:holdfast:agent:test/app";
+
+export interface Fixture {
+  folder: string;
+  path: string;
+  open(options?: Partial<AgentStoreOptions>): Promise<ThreadedAgentStore>;
+  /** Closes what is open and removes the folder. */
+  end(): Promise<void>;
+}
+
+export function fixture(parent = tmpdir()): Fixture {
+  const folder = mkdtempSync(join(parent, "holdfast-store-"));
+  const path = join(folder, "agent.db");
+  const opened: ThreadedAgentStore[] = [];
+  return {
+    folder,
+    path,
+    async open(options = {}) {
+      const store = await openAgentStore({
+        path,
+        ids: systemIds(),
+        wall: () => systemClock().wall(),
+        ...options,
+      });
+      opened.push(store);
+      return store;
+    },
+    async end() {
+      for (const store of opened) await store.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+export function eventOf(id: string, data: unknown = { line: "hello" }) {
+  const event = {
+    specversion: "1.0",
+    id,
+    source: SOURCE,
+    type: "log.line",
+    time: "2026-11-21T04:30:00.000Z",
+    data,
+  };
+  return { source: SOURCE, id, type: "log.line", timeMs: 1_795_235_400_000, body: JSON.stringify(event) };
+}
+
+export function commitOf(ids: string[], more: Partial<EventCommit> = {}): EventCommit {
+  const events = ids.map((id) => eventOf(id));
+  return { trigger: "app", events, runs: [], checkpoint: undefined, recordedMs: 1_795_235_400_001, ...more };
+}
+
+const STEP: StepDefinition = {
+  id: "first",
+  action: "exec",
+  needs: [],
+  with: {},
+  timeoutMs: 1000,
+  retry: { attempts: 1, kind: "fixed", initialMs: 0, maxMs: 0 },
+  effect: "idempotent",
+};
+
+export const DEFINITION: PipelineDefinition = {
+  name: "react",
+  namespace: "default",
+  concurrency: 1,
+  steps: [STEP, { ...STEP, id: "second", needs: ["first"] }],
+  onFailure: [],
+};
+
+export function stepOf(runId: string, stepId: string, position: number): StepRow {
+  return {
+    runId,
+    stepId,
+    part: "steps",
+    position,
+    state: position === 0 ? "queued" : "waiting",
+    attempts: 0,
+    unknowns: 0,
+    fence: 0,
+    notBeforeMs: 0,
+    startedMs: null,
+    endedMs: null,
+    output: null,
+    error: null,
+    reason: null,
+  };
+}
+
+export function runRecordOf(id: string): NewRecord {
+  return { lane: LANES.results, class: RECORD_CLASSES.run, body: JSON.stringify({ id }) };
+}
+
+export function startOf(id: string, eventId: string): NewRun {
+  const run: RunRow = {
+    id,
+    pipeline: "react",
+    definition: "hash-of-react",
+    rule: "errors",
+    eventSource: SOURCE,
+    eventId,
+    params: { level: 3 },
+    state: "queued",
+    reason: null,
+    createdMs: 5,
+    startedMs: null,
+    endedMs: null,
+  };
+  const steps = [stepOf(id, "first", 0), stepOf(id, "second", 1)];
+  return { run, steps, definition: DEFINITION, records: [runRecordOf(id)] };
+}
+
+/** All rows of a lane from `first` on; throws unless their chain is whole. */
+export async function readLane(store: AgentStore, lane: number, first = 1): Promise<string[]> {
+  const bodies: string[] = [];
+  let previous: Uint8Array | undefined = first === 1 ? ZERO_HASH : undefined;
+  for (;;) {
+    const batch = await store.readBatch(lane, 1, first, 300, 1_000_000);
+    if (!batch) return bodies;
+    checkChain(batch, previous);
+    previous = batch.lastHash;
+    for (const record of batch.records) bodies.push(new TextDecoder().decode(record.body));
+    first += batch.records.length;
+  }
+}
+
+function checkChain(batch: RecordBatch, previous: Uint8Array | undefined): void {
+  const same = (a: Uint8Array, b: Uint8Array) => Buffer.compare(a, b) === 0;
+  if (previous && !same(batch.prevHash, previous)) throw new Error("the batch does not join the one before");
+  const last = chainHashes(batch.prevHash, batch.records).at(-1)!;
+  if (!same(last, batch.lastHash)) throw new Error("the chain of the batch is broken");
+}
+
+export function idsOf(bodies: string[]): string[] {
+  return bodies.map((body) => (JSON.parse(body) as { id: string }).id);
+}
+
+export function numbered(prefix: string, count: number): string[] {
+  return Array.from({ length: count }, (_, i) => `${prefix}-${i}`);
+}
+
+/**
+ * What a promise rejects with. Bun's `expect(…).rejects` waits inside the current task, and a Worker's next message does not
+ * come in while the handler of the one before is still on the stack.
+ */
+export async function failure(promise: Promise<unknown>): Promise<Error> {
+  try {
+    await promise;
+  } catch (error) {
+    return error as Error;
+  }
+  throw new Error("it did not fail");
+}

@@ -1,0 +1,43 @@
+import type { Database } from "bun:sqlite";
+import type { WriteGate } from "../../storage/write-gate.ts";
+import { EventRows } from "./event-rows.ts";
+import { KeyValues } from "./key-values.ts";
+import { OutboxRows } from "./outbox-rows.ts";
+import { RunRows } from "./run-rows.ts";
+import { StreamHeads } from "./stream-heads.ts";
+
+/** The tables of one open store, each with its statements. */
+export interface StoreParts {
+  values: KeyValues;
+  heads: StreamHeads;
+  events: EventRows;
+  runs: RunRows;
+  outbox: OutboxRows;
+}
+
+export function storeParts(database: Database, gate: WriteGate): StoreParts {
+  const values = new KeyValues(database, gate);
+  const heads = new StreamHeads(database, gate);
+  const events = new EventRows(database, gate, heads);
+  const runs = new RunRows(database, gate, heads);
+  const outbox = new OutboxRows(database, gate, heads, values);
+  return { values, heads, events, runs, outbox };
+}
+
+/** The first rows of a new store. */
+export function createStore(
+  database: Database,
+  parts: StoreParts,
+  created: { epoch: string; reason: string; nowMs: number },
+): void {
+  parts.values.setMeta("epoch", created.epoch);
+  parts.values.setMeta("created_ms", created.nowMs);
+  database
+    .query("INSERT INTO epochs (epoch, reason, began_ms) VALUES (?, ?, ?)")
+    .run(created.epoch, created.reason, created.nowMs);
+}
+
+export function loadParts(parts: StoreParts): void {
+  parts.heads.load();
+  parts.events.load();
+}

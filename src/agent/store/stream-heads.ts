@@ -1,0 +1,203 @@
+import type { Database } from "bun:sqlite";
+import { HoldfastError } from "../../core/errors.ts";
+import { LANES, type NewRecord, RECORD_CLASSES, ZERO_HASH } from "../../model/record.ts";
+import { rowHashInto } from "../../protocol/chain.ts";
+import { BULK_ROWS, BulkInsert } from "../../storage/bulk-insert.ts";
+import type { WriteGate } from "../../storage/write-gate.ts";
+
+/** A stream of the current epoch, as the thread holds it between commits. */
+export interface StreamHead {
+  lane: number;
+  segment: number;
+  state: "open" | "closed";
+  firstLink: Uint8Array;
+  last: number;
+  lastHash: Uint8Array;
+  acknowledged: number;
+  /** Rows up to here are no longer in the store; `trimmedHash` is the hash of that row. */
+  trimmed: number;
+  trimmedHash: Uint8Array;
+}
+
+interface StreamRow {
+  lane: number;
+  segment: number;
+  state: "open" | "closed";
+  first_link: Uint8Array;
+  last: number;
+  last_hash: Uint8Array;
+  acknowledged: number;
+  trimmed: number;
+  trimmed_hash: Uint8Array;
+}
+
+/**
+ * Gives outbox rows their number and hash. The heads live in memory and are written once a transaction, not once a row;
+ * `load` reads them again after a roll-back.
+ */
+export class StreamHeads {
+  /** Rows were added since the last commit. */
+  added = false;
+  epoch = "";
+  readonly #database: Database;
+  readonly #heads = new Map<string, StreamHead>();
+  readonly #open = new Map<number, StreamHead>();
+  readonly #dirty = new Set<StreamHead>();
+  readonly #insertEvents: BulkInsert;
+  readonly #insertRecord;
+  readonly #write;
+  readonly #hashes = Array.from({ length: BULK_ROWS }, () => new Uint8Array(32));
+  #chunk = 0;
+
+  constructor(database: Database, gate: WriteGate) {
+    this.#database = database;
+    const head = "INSERT INTO outbox (lane, segment, number, class, hash, event_n)";
+    const tuple = `(${LANES.events}, ?, ?, ${RECORD_CLASSES.event}, ?, ?)`;
+    this.#insertEvents = new BulkInsert(database, gate, "outbox.event", head, tuple);
+    this.#insertRecord = gate.prepare(
+      database,
+      "outbox.record",
+      "INSERT INTO outbox (lane, segment, number, class, hash, body) VALUES (?, ?, ?, ?, ?, ?)",
+    );
+    this.#write = gate.prepare(
+      database,
+      "streams.head",
+      "INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    );
+  }
+
+  load(): void {
+    const meta = this.#database.query("SELECT value FROM meta WHERE key = 'epoch'").get() as {
+      value: string;
+    } | null;
+    if (!meta) throw new HoldfastError("corrupt", "the store has no epoch: its file is damaged");
+    this.epoch = JSON.parse(meta.value) as string;
+    const rows = this.#database
+      .query("SELECT * FROM streams WHERE epoch = ? ORDER BY lane, segment")
+      .all(this.epoch) as StreamRow[];
+    this.#heads.clear();
+    this.#open.clear();
+    this.#dirty.clear();
+    this.added = false;
+    for (const row of rows) {
+      this.#put({
+        lane: row.lane,
+        segment: row.segment,
+        state: row.state,
+        firstLink: row.first_link.slice(),
+        last: row.last,
+        lastHash: row.last_hash.slice(),
+        acknowledged: row.acknowledged,
+        trimmed: row.trimmed,
+        trimmedHash: row.trimmed_hash.slice(),
+      });
+    }
+  }
+
+  all(): StreamHead[] {
+    return [...this.#heads.values()];
+  }
+
+  get(lane: number, segment: number): StreamHead | undefined {
+    return this.#heads.get(`${lane}/${segment}`);
+  }
+
+  /** Marks a head that was changed, to be written with this transaction. */
+  changed(head: StreamHead): void {
+    this.#dirty.add(head);
+  }
+
+  append(record: NewRecord): void {
+    const head = this.advance(record.lane, record.class, record.body);
+    this.#insertRecord(record.lane, head.segment, head.last, record.class, head.lastHash, record.body);
+  }
+
+  /** Gives out the next number and hash of a lane; the caller writes the row. */
+  advance(lane: number, recordClass: number, body: string): StreamHead {
+    const head = this.#openHead(lane);
+    head.last++;
+    rowHashInto(head.lastHash, head.last, recordClass, body, head.lastHash);
+    this.#dirty.add(head);
+    this.added = true;
+    return head;
+  }
+
+  /** Fresh streams under a new epoch; those of the old one must have been written. */
+  begin(epoch: string): void {
+    this.epoch = epoch;
+    this.#heads.clear();
+    this.#open.clear();
+    this.#dirty.clear();
+  }
+
+  /** The outbox row of an event that was just inserted as row `n`; at most BULK_ROWS before `flushEvents`. */
+  appendEvent(n: number, body: string): void {
+    const head = this.#openHead(LANES.events);
+    const previous = this.#chunk === 0 ? head.lastHash : this.#hashes[this.#chunk - 1]!;
+    const hash = this.#hashes[this.#chunk]!;
+    const number = head.last + this.#chunk + 1;
+    rowHashInto(previous, number, RECORD_CLASSES.event, body, hash);
+    const params = this.#insertEvents.params;
+    const at = this.#chunk * 4;
+    params[at] = head.segment;
+    params[at + 1] = number;
+    params[at + 2] = hash;
+    params[at + 3] = n;
+    this.#chunk++;
+  }
+
+  flushEvents(): void {
+    const rows = this.#chunk;
+    this.#chunk = 0;
+    if (rows === 0) return;
+    const head = this.#openHead(LANES.events);
+    this.#insertEvents.run(rows);
+    head.last += rows;
+    head.lastHash.set(this.#hashes[rows - 1]!);
+    this.#dirty.add(head);
+    this.added = true;
+  }
+
+  /** Writes the heads that this transaction moved. */
+  flush(): void {
+    for (const head of this.#dirty) {
+      this.#write(
+        this.epoch,
+        head.lane,
+        head.segment,
+        head.state,
+        head.firstLink,
+        head.last,
+        head.lastHash,
+        head.acknowledged,
+        head.trimmed,
+        head.trimmedHash,
+      );
+    }
+    this.#dirty.clear();
+  }
+
+  #openHead(lane: number): StreamHead {
+    return this.#open.get(lane) ?? this.#put(freshHead(lane));
+  }
+
+  #put(head: StreamHead): StreamHead {
+    this.#heads.set(`${head.lane}/${head.segment}`, head);
+    if (head.state === "open") this.#open.set(head.lane, head);
+    return head;
+  }
+}
+
+function freshHead(lane: number): StreamHead {
+  return {
+    lane,
+    segment: 1,
+    state: "open",
+    firstLink: ZERO_HASH.slice(),
+    last: 0,
+    lastHash: ZERO_HASH.slice(),
+    acknowledged: 0,
+    trimmed: 0,
+    trimmedHash: ZERO_HASH.slice(),
+  };
+}

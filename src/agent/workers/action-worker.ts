@@ -1,0 +1,246 @@
+import type { Clock } from "../../core/clock.ts";
+import { messageOf } from "../../core/errors.ts";
+import type { Logger } from "../../core/logger.ts";
+import type { PartState, PartStatus } from "../../model/agent-status.ts";
+import type { JsonObject } from "../../model/json.ts";
+import type { AgentFacts, CatalogPlugin } from "../../model/plugin.ts";
+import type { AttemptOutcome } from "../../model/run-transitions.ts";
+import { type Cut, cutOf, notStarted, unknown, within } from "./call-outcome.ts";
+import { CrashRecord } from "./crash-record.ts";
+import type { UpFrame } from "./frames.ts";
+import type { WorkerTiming } from "./timing.ts";
+import type { Worker } from "./worker.ts";
+import type { WorkerMaker } from "./worker-maker.ts";
+
+/** Calls that one worker may have under way; the engine's own limit lies below. */
+const MAX_CALLS = 1024;
+/** For a killed worker to be gone, so that a next attempt does not run beside this one. */
+const KILL_MS = 2_000;
+
+export interface WorkerCall {
+  input: JsonObject;
+  /** Stable over attempts. */
+  key: string;
+  run: string;
+  step: string;
+  attempt: number;
+  timeoutMs: number;
+}
+
+export interface ActionPorts {
+  maker: WorkerMaker;
+  agent: AgentFacts;
+  clock: Clock;
+  random: () => number;
+  log: Logger;
+  timing: WorkerTiming;
+  /** A worker without calls ends after this time. */
+  idleMs: number;
+}
+
+interface PendingCall {
+  worker: Worker;
+  cut: Cut | undefined;
+  settle(outcome: AttemptOutcome): void;
+}
+
+/** The worker of one action plugin: started by the first call, shared by all, ended when idle. */
+export class ActionWorker {
+  readonly #plugin: CatalogPlugin;
+  readonly #ports: ActionPorts;
+  readonly #calls = new Map<number, PendingCall>();
+  readonly #crashes: CrashRecord;
+  readonly #status: PartStatus;
+  #lastId = 0;
+  #opening: Promise<Worker> | undefined;
+  #worker: Worker | undefined;
+  #startsFrom = 0;
+  #started = false;
+  #stopped = new AbortController();
+  #cancelIdle = () => {};
+  readonly #ends = new Set<Promise<unknown>>();
+
+  constructor(plugin: CatalogPlugin, ports: ActionPorts) {
+    const { name } = plugin.manifest;
+    this.#plugin = plugin;
+    this.#ports = ports;
+    this.#crashes = new CrashRecord(ports.timing.backoff);
+    this.#status = { name, plugin: name, kind: "action", state: "stopped", restarts: 0 };
+  }
+
+  status(): PartStatus {
+    return { ...this.#status };
+  }
+
+  /** Takes the plugin out of quarantine. */
+  reset(): void {
+    this.#crashes.clear();
+    this.#startsFrom = 0;
+    if (this.#status.state === "quarantined") this.#set("stopped");
+  }
+
+  async call(call: WorkerCall, signal: AbortSignal): Promise<AttemptOutcome> {
+    const { clock } = this.#ports;
+    const deadline = clock.mono() + call.timeoutMs;
+    if (this.#status.state === "quarantined") {
+      return notStarted("quarantined", `action ${this.#status.name} is quarantined: ${this.#status.reason}`);
+    }
+    if (this.#calls.size >= MAX_CALLS) return notStarted("busy", `${MAX_CALLS} calls are under way`);
+    let worker: Worker;
+    try {
+      worker = await within(this.#ready(), call.timeoutMs, signal, clock);
+      if (signal.aborted)
+        return notStarted("cancelled", "the call was cancelled before the action was started");
+    } catch (error) {
+      const cut = cutOf(error);
+      if (cut) return notStarted(cut.code, `${cut.message} before the action was started`);
+      return notStarted("unavailable", messageOf(error));
+    }
+    return await this.#send(worker, call, Math.max(1, Math.round(deadline - clock.mono())), signal);
+  }
+
+  /** Ends the worker; what it has under way may finish first, for as long as a drain may take. */
+  async stop(): Promise<void> {
+    this.#stopped.abort(new Error("the agent stops"));
+    this.#cancelIdle();
+    await this.#worker?.stop();
+    await Promise.all(this.#ends);
+  }
+
+  #send(worker: Worker, call: WorkerCall, timeoutMs: number, signal: AbortSignal): Promise<AttemptOutcome> {
+    const id = ++this.#lastId;
+    const { clock, agent } = this.#ports;
+    const { promise, resolve } = Promise.withResolvers<AttemptOutcome>();
+    const pending: PendingCall = { worker, cut: undefined, settle: resolve };
+    const onAbort = () => this.#cut(id, { code: "cancelled", message: "the call was cancelled" });
+    const cancelTimeout = clock.after(timeoutMs, () =>
+      this.#cut(id, { code: "timed_out", message: `it did not end within ${call.timeoutMs} ms` }),
+    );
+    this.#cancelIdle();
+    this.#calls.set(id, pending);
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      worker.send({ kind: "call", id, ...call, timeoutMs, agent });
+    } catch (error) {
+      resolve(notStarted("too_large", `its input does not fit: ${messageOf(error)}`, false));
+    }
+    return promise.finally(() => {
+      cancelTimeout();
+      signal.removeEventListener("abort", onAbort);
+      this.#calls.delete(id);
+      this.#watchIdle();
+    });
+  }
+
+  /** Asks the plugin to end one call, and takes the whole worker away when it does not. */
+  #cut(id: number, cut: Cut): void {
+    const pending = this.#calls.get(id);
+    if (!pending || pending.cut) return;
+    pending.cut = cut;
+    pending.worker.send({ kind: "cancel", id });
+    const { clock, timing } = this.#ports;
+    clock.after(timing.cancelMs, () => {
+      if (this.#calls.get(id) !== pending) return;
+      pending.worker.kill(
+        `a call ${cut.code === "timed_out" ? "ran out of time" : "was cancelled"} and did not end`,
+      );
+      clock.after(KILL_MS, () => pending.settle(unknown(cut.code, cut.message)));
+    });
+  }
+
+  #onFrame(frame: UpFrame): void {
+    if (frame.kind !== "result" && frame.kind !== "error") {
+      throw new Error(`a frame \`${frame.kind}\`, which an action does not send`);
+    }
+    const pending = this.#calls.get(frame.id);
+    if (!pending) return;
+    if (frame.kind === "result") return pending.settle({ kind: "ok", output: frame.output });
+    const { cut } = pending;
+    // Cut off in the middle of its work: nobody can say what was done, unless the action vouches for nothing.
+    if (cut && frame.error.started)
+      pending.settle(unknown(cut.code, `${cut.message}: ${frame.error.message}`));
+    else pending.settle({ kind: "error", error: frame.error });
+  }
+
+  /** The worker that may be sent a call at this moment. */
+  async #ready(): Promise<Worker> {
+    for (;;) {
+      // One that is being killed would take the call with it.
+      if (this.#worker?.dying) await this.#worker.ended;
+      this.#opening ??= this.#worker ? undefined : this.#open().finally(() => (this.#opening = undefined));
+      const worker = this.#worker ?? (await this.#opening);
+      if (worker !== undefined && worker === this.#worker && !worker.dying) return worker;
+    }
+  }
+
+  async #open(): Promise<Worker> {
+    const { clock, maker } = this.#ports;
+    const wait = this.#startsFrom - clock.mono();
+    if (wait > 0) await clock.sleep(wait, this.#stopped.signal);
+    this.#stopped.signal.throwIfAborted();
+    this.#set("starting");
+    if (this.#started) this.#status.restarts++;
+    this.#started = true;
+    let worker: Worker;
+    try {
+      const { name } = this.#plugin.manifest;
+      worker = await maker.open(this.#plugin, name, (frame) => this.#onFrame(frame), this.#stopped.signal);
+    } catch (error) {
+      this.#crashed(messageOf(error));
+      throw error;
+    }
+    this.#worker = worker;
+    this.#set("running");
+    const end = worker.ended.then(({ clean, reason }) => this.#onEnd(worker, clean, reason));
+    this.#ends.add(end);
+    void end.then(() => this.#ends.delete(end));
+    this.#watchIdle();
+    return worker;
+  }
+
+  #onEnd(worker: Worker, clean: boolean, reason: string): void {
+    for (const pending of this.#calls.values()) {
+      if (pending.worker !== worker) continue;
+      const { cut } = pending;
+      pending.settle(cut ? unknown(cut.code, cut.message) : unknown("crashed", `worker died: ${reason}`));
+    }
+    if (this.#worker !== worker) return;
+    this.#worker = undefined;
+    if (clean || this.#stopped.signal.aborted) this.#set("stopped");
+    else this.#crashed(reason);
+  }
+
+  #crashed(reason: string): void {
+    const { clock, random, log } = this.#ports;
+    const next = this.#crashes.add(clock.mono(), reason, true, random);
+    const { name } = this.#status;
+    if (next.kind === "quarantine") {
+      this.#set("quarantined", next.reason);
+      log.error("action is quarantined", { action: name, reason: next.reason });
+      return;
+    }
+    this.#startsFrom = clock.mono() + next.delayMs;
+    // Not `failed`: the next call starts it again.
+    this.#set("stopped", reason);
+    log.warn("action worker failed", { action: name, reason });
+  }
+
+  #watchIdle(): void {
+    this.#cancelIdle();
+    if (this.#calls.size > 0 || !this.#worker) return;
+    this.#cancelIdle = this.#ports.clock.after(this.#ports.idleMs, () => {
+      const worker = this.#worker;
+      if (!worker || this.#calls.size > 0) return;
+      // From now on a call gets a new worker; this one only goes.
+      this.#worker = undefined;
+      this.#started = false;
+      this.#set("stopped");
+      void worker.stop();
+    });
+  }
+
+  #set(state: PartState, reason?: string): void {
+    this.#status.state = state;
+    if (reason !== undefined) this.#status.reason = reason;
+  }
+}

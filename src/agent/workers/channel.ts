@@ -1,0 +1,151 @@
+import { HoldfastError, messageOf } from "../../core/errors.ts";
+import { MAX_FRAME_BYTES } from "./frames.ts";
+
+const HEADER_BYTES = 4;
+/** Unsent bytes at which the other side counts as not reading: it is given up, so that a queue never grows without end. */
+export const MAX_UNSENT_BYTES = 64 * 1024 * 1024;
+
+export interface ChannelHandlers {
+  /** One decoded frame, any JSON. Throwing closes the channel with the error's message. */
+  frame(frame: unknown, bytes: number): void;
+  /** Called once. `reason` is null when the other side just closed. */
+  closed(reason: string | null): void;
+}
+
+/** Cuts a byte stream into frames: a 4-byte big-endian length, then JSON. Throws on what cannot be a frame. */
+export class FrameReader {
+  #chunks: Buffer[] = [];
+  #size = 0;
+  #wanted = HEADER_BYTES;
+
+  push(chunk: Buffer, onFrame: (frame: unknown, bytes: number) => void): void {
+    this.#chunks.push(chunk);
+    this.#size += chunk.length;
+    if (this.#size < this.#wanted) return;
+    const buffer = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks, this.#size);
+    let at = 0;
+    this.#wanted = HEADER_BYTES;
+    while (buffer.length - at >= HEADER_BYTES) {
+      const length = buffer.readUInt32BE(at);
+      if (length === 0 || length > MAX_FRAME_BYTES) {
+        throw new HoldfastError("too_large", `a frame of ${length} bytes (at most ${MAX_FRAME_BYTES})`);
+      }
+      if (buffer.length - at < HEADER_BYTES + length) {
+        this.#wanted = HEADER_BYTES + length;
+        break;
+      }
+      const end = at + HEADER_BYTES + length;
+      onFrame(parseJson(buffer.toString("utf8", at + HEADER_BYTES, end)), length);
+      at = end;
+    }
+    this.#size = buffer.length - at;
+    this.#chunks = this.#size === 0 ? [] : [buffer.subarray(at)];
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new HoldfastError("invalid", "a frame that is not JSON");
+  }
+}
+
+/** One side of the socket pair between the agent and a plugin host. */
+export class FrameChannel {
+  readonly #handlers: ChannelHandlers;
+  readonly #reader = new FrameReader();
+  #socket: Bun.Socket<undefined> | undefined;
+  #unsent: Buffer[] = [];
+  #unsentBytes = 0;
+  #flushed: (() => void)[] = [];
+  #closed = false;
+
+  private constructor(handlers: ChannelHandlers) {
+    this.#handlers = handlers;
+  }
+
+  /** Adopts a connected socket; the channel closes the descriptor. */
+  static async open(fd: number, handlers: ChannelHandlers): Promise<FrameChannel> {
+    const channel = new FrameChannel(handlers);
+    channel.#socket = await Bun.connect({
+      fd,
+      socket: {
+        data: (_socket: unknown, chunk: Buffer) => channel.#receive(chunk),
+        drain: () => channel.#write(),
+        close: () => channel.#end(null),
+        error: (_socket: unknown, error: Error) => channel.#end(messageOf(error)),
+      },
+    } as unknown as Bun.TCPSocketConnectOptions<undefined>);
+    return channel;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Queues one frame given as JSON text. Throws `too_large`; after the close it does nothing. */
+  send(json: string): void {
+    if (this.#closed) return;
+    const length = Buffer.byteLength(json);
+    if (length > MAX_FRAME_BYTES) {
+      throw new HoldfastError("too_large", `a frame of ${length} bytes (at most ${MAX_FRAME_BYTES})`);
+    }
+    const frame = Buffer.allocUnsafe(HEADER_BYTES + length);
+    frame.writeUInt32BE(length, 0);
+    frame.write(json, HEADER_BYTES, "utf8");
+    this.#unsent.push(frame);
+    this.#unsentBytes += frame.length;
+    if (this.#unsentBytes > MAX_UNSENT_BYTES) return this.close("the other side does not read its frames");
+    if (this.#unsent.length === 1) this.#write();
+  }
+
+  /** Resolves when every queued frame is with the kernel, or the channel is closed. */
+  flush(): Promise<void> {
+    if (this.#closed || this.#unsent.length === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#flushed.push(resolve));
+  }
+
+  close(reason: string | null = null): void {
+    if (this.#closed) return;
+    const socket = this.#socket;
+    this.#end(reason);
+    socket?.terminate();
+  }
+
+  #receive(chunk: Buffer): void {
+    if (this.#closed) return;
+    try {
+      this.#reader.push(chunk, (frame, bytes) => {
+        if (!this.#closed) this.#handlers.frame(frame, bytes);
+      });
+    } catch (error) {
+      this.close(messageOf(error));
+    }
+  }
+
+  #write(): void {
+    while (this.#unsent.length > 0 && !this.#closed) {
+      const next = this.#unsent[0]!;
+      const written = this.#socket!.write(next);
+      if (written < 0) return this.#end("the other side is gone");
+      this.#unsentBytes -= written;
+      if (written < next.length) {
+        // The kernel took a part only; `drain` goes on with the rest.
+        this.#unsent[0] = next.subarray(written);
+        return;
+      }
+      this.#unsent.shift();
+    }
+    for (const resolve of this.#flushed.splice(0)) resolve();
+  }
+
+  #end(reason: string | null): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#unsent = [];
+    this.#unsentBytes = 0;
+    for (const resolve of this.#flushed.splice(0)) resolve();
+    this.#handlers.closed(reason);
+  }
+}

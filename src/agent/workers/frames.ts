@@ -1,0 +1,51 @@
+import type { JsonObject, Json } from "../../model/json.ts";
+import type { ProposedEvent } from "../../model/event.ts";
+import type { AgentFacts, Manifest, PluginEntry } from "../../model/plugin.ts";
+import type { StepError } from "../../model/run.ts";
+
+/**
+ * Frames between the agent and a plugin host on fd 3: a 4-byte big-endian length, then JSON. Either side closes the
+ * channel on a frame over MAX_FRAME_BYTES or one that does not parse.
+ */
+export const MAX_FRAME_BYTES = 8 * 1024 * 1024;
+
+/** Agent to plugin host. */
+export type DownFrame =
+  /** First frame. The host loads the entry and answers `ready` or `failed`. */
+  | { kind: "load"; entry: PluginEntry; describe: boolean }
+  /** Starts the trigger; its settings were checked against the manifest by the host. */
+  | { kind: "start_trigger"; settings: JsonObject; checkpoint: Json; agent: AgentFacts; name: string }
+  /** The emit with this number is committed (or refused, with a reason). */
+  | { kind: "emitted"; seq: number; refused?: string }
+  | {
+      kind: "call";
+      id: number;
+      input: JsonObject;
+      key: string;
+      run: string;
+      step: string;
+      attempt: number;
+      /** Milliseconds that the call may take. */
+      timeoutMs: number;
+      agent: AgentFacts;
+    }
+  | { kind: "cancel"; id: number }
+  | { kind: "start_output"; settings: JsonObject; agent: AgentFacts; name: string }
+  | { kind: "write"; id: number; events: JsonObject[] }
+  /** Finish what is under way, then close. */
+  | { kind: "drain" }
+  | { kind: "ping"; id: number };
+
+/** Plugin host to agent. */
+export type UpFrame =
+  | { kind: "ready"; manifest: Manifest }
+  /** Loading or starting failed; the host exits after it. */
+  | { kind: "failed"; message: string }
+  | { kind: "started" }
+  /** Events of a trigger with the checkpoint that commits with them. At most EMIT_WINDOW are unanswered. */
+  | { kind: "emit"; seq: number; events: ProposedEvent[]; checkpoint?: Json }
+  | { kind: "result"; id: number; output: Json }
+  | { kind: "error"; id: number; error: StepError }
+  | { kind: "log"; level: "debug" | "info" | "warn" | "error"; message: string; fields?: JsonObject }
+  | { kind: "drained" }
+  | { kind: "pong"; id: number };

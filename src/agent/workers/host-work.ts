@@ -1,0 +1,172 @@
+import { HoldfastError, messageOf } from "../../core/errors.ts";
+import type { CloudEvent } from "../../model/event.ts";
+import type { Json, JsonObject } from "../../model/json.ts";
+import type { AgentFacts } from "../../model/plugin.ts";
+import type { StepError } from "../../model/run.ts";
+import type {
+  ActionDefinition,
+  BaseContext,
+  OutputDefinition,
+  PluginClock,
+  PluginLog,
+  TriggerDefinition,
+} from "../../sdk/holdfast.ts";
+import { parseSettings } from "../../sdk/settings.ts";
+import { EmitPump } from "./emit-pump.ts";
+import { type DownFrame, MAX_FRAME_BYTES, type UpFrame } from "./frames.ts";
+
+/** What a plugin's work needs of the host process around it. */
+export interface HostPorts {
+  send(frame: UpFrame): void;
+  sendJson(json: string): void;
+  log: PluginLog;
+  clock: PluginClock;
+  /** Aborts when the agent wants an end, or is gone. */
+  signal: AbortSignal;
+}
+
+type Of<K extends DownFrame["kind"]> = Extract<DownFrame, { kind: K }>;
+
+/** A plugin at work in this process. */
+export interface HostWork {
+  frame(frame: DownFrame): void;
+  /** Settles when what is under way has ended; called once, at the drain. */
+  finish(): Promise<void>;
+}
+
+function baseContext(ports: HostPorts, name: string, settings: Record<string, unknown>, agent: AgentFacts) {
+  const { log, clock, signal } = ports;
+  return { name, settings, agent, log, clock, signal } satisfies BaseContext<Record<string, unknown>>;
+}
+
+/** Runs the generator of a trigger. `ended` is called when it is over by itself or by an error. */
+export function triggerWork(
+  definition: TriggerDefinition,
+  ports: HostPorts,
+  ended: (error?: unknown) => void,
+): HostWork {
+  const pump = new EmitPump((json) => ports.sendJson(json));
+  let done: Promise<void> = Promise.resolve();
+  const start = async (frame: Of<"start_trigger">) => {
+    const settings = parseSettings(definition.settings, frame.settings);
+    const checkpoint = frame.checkpoint ?? undefined;
+    const generator = definition.run({
+      ...baseContext(ports, frame.name, settings, frame.agent),
+      checkpoint,
+    });
+    ports.send({ kind: "started" });
+    try {
+      await pump.run(generator);
+    } finally {
+      // Lets the plugin's `finally` blocks run; one that is stuck in an await is not waited for.
+      void generator.return().catch(() => {});
+    }
+  };
+  return {
+    frame(frame) {
+      if (frame.kind === "emitted") pump.answered(frame.refused);
+      else if (frame.kind === "start_trigger") done = start(frame).then(() => ended(), ended);
+    },
+    finish: () => done,
+  };
+}
+
+/** Runs the calls of an action, many at once. */
+export function actionWork(definition: ActionDefinition, ports: HostPorts): HostWork {
+  const calls = new Map<number, { controller: AbortController; done: Promise<void> }>();
+  // Aborts only when the agent is gone, so that nobody waits for the calls; a drain lets them end.
+  ports.signal.addEventListener("abort", () => {
+    for (const call of calls.values()) call.controller.abort(ports.signal.reason);
+  });
+  const run = async (frame: Of<"call">, signal: AbortSignal) => {
+    let settings: Record<string, unknown>;
+    try {
+      settings = parseSettings(definition.settings, frame.input);
+    } catch (error) {
+      const problem = { message: messageOf(error), code: "invalid", retryable: false, started: false };
+      return ports.send({ kind: "error", id: frame.id, error: problem });
+    }
+    const { key, run: runId, step, attempt, timeoutMs } = frame;
+    const base = baseContext(ports, definition.name, settings, frame.agent);
+    try {
+      const output = await definition.run({ ...base, signal, key, run: runId, step, attempt, timeoutMs });
+      ports.sendJson(resultJson(frame.id, output ?? null));
+    } catch (error) {
+      ports.send({ kind: "error", id: frame.id, error: stepError(error) });
+    }
+  };
+  return {
+    frame(frame) {
+      if (frame.kind === "cancel") calls.get(frame.id)?.controller.abort(new Error("the call was cancelled"));
+      if (frame.kind !== "call") return;
+      const controller = new AbortController();
+      const done = run(frame, controller.signal).finally(() => calls.delete(frame.id));
+      calls.set(frame.id, { controller, done });
+    },
+    async finish() {
+      await Promise.all([...calls.values()].map((call) => call.done));
+    },
+  };
+}
+
+/** Hands batches to an output, one after the other. */
+export function outputWork(
+  definition: OutputDefinition,
+  ports: HostPorts,
+  ended: (error?: unknown) => void,
+): HostWork {
+  let context: BaseContext<Record<string, unknown>> | undefined;
+  let tail: Promise<void> = Promise.resolve();
+  const start = async (frame: Of<"start_output">) => {
+    context = baseContext(ports, frame.name, parseSettings(definition.settings, frame.settings), frame.agent);
+    await definition.init?.(context);
+    ports.send({ kind: "started" });
+  };
+  const write = async (frame: Of<"write">) => {
+    try {
+      if (!context) throw new HoldfastError("failed", "the output is not started");
+      await definition.write(context, frame.events as unknown as CloudEvent[]);
+      ports.send({ kind: "result", id: frame.id, output: null });
+    } catch (error) {
+      ports.send({ kind: "error", id: frame.id, error: stepError(error) });
+    }
+  };
+  return {
+    frame(frame) {
+      if (frame.kind === "start_output") tail = start(frame).catch(ended);
+      else if (frame.kind === "write") tail = tail.then(() => write(frame));
+    },
+    async finish() {
+      await tail;
+      await definition.close?.();
+    },
+  };
+}
+
+/** A result that is no JSON is an error of the action; one too large for a frame is cut, for the work is done. */
+function resultJson(id: number, output: Json): string {
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(output);
+  } catch {
+    text = undefined;
+  }
+  if (text === undefined) throw new HoldfastError("invalid", "the action's result is not JSON");
+  const bytes = Buffer.byteLength(text);
+  if (bytes > MAX_FRAME_BYTES / 2) {
+    text = JSON.stringify({ truncated: true, bytes, head: text.slice(0, 4096) } satisfies JsonObject);
+  }
+  return `{"kind":"result","id":${id},"output":${text}}`;
+}
+
+/** What may be done about an error: an ActionError says so; anything else counts as started and retryable. */
+export function stepError(error: unknown): StepError {
+  const told = error as Partial<StepError> | null;
+  const isTold = error instanceof Error && error.name === "ActionError";
+  return {
+    message: messageOf(error).slice(0, 4096),
+    code: isTold && typeof told?.code === "string" ? told.code : "failed",
+    retryable: isTold ? told?.retryable !== false : true,
+    started: isTold ? told?.started !== false : true,
+  };
+}

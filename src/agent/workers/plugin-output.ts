@@ -1,0 +1,98 @@
+import type { Clock } from "../../core/clock.ts";
+import { createLogger, type LogLevel, type LogSink } from "../../core/logger.ts";
+import type { JsonObject } from "../../model/json.ts";
+
+/** Longest line of a worker's stdout or stderr that is kept, in bytes; the rest of the line is dropped. */
+export const MAX_LINE_BYTES = 8 * 1024;
+/** Lines a second that a worker may log in the long run, and how many at once. */
+const LINES_PER_SECOND = 200;
+const BURST_LINES = 1000;
+
+export type WorkerPipe = ReadableStream<Uint8Array<ArrayBuffer>>;
+
+export interface PluginOutput {
+  line(level: LogLevel, message: string, fields?: JsonObject): void;
+  /** Reads a worker's pipe line by line to its end, or until the signal aborts. */
+  pipe(stream: WorkerPipe, name: "stdout" | "stderr", signal: AbortSignal): Promise<void>;
+}
+
+/** All that a worker says, as masked JSON lines in the plugin's log, with a limit on line length and rate. */
+export function pluginOutput(options: { sink: LogSink; part: string; clock: Clock }): PluginOutput {
+  const { clock, part } = options;
+  const log = createLogger({ sinks: [options.sink], level: () => "debug", wall: () => clock.wall() }, part);
+  let budget = BURST_LINES;
+  let refilledAt = clock.mono();
+  let dropped = 0;
+
+  const line = (level: LogLevel, message: string, fields?: JsonObject) => {
+    const now = clock.mono();
+    budget = Math.min(BURST_LINES, budget + ((now - refilledAt) * LINES_PER_SECOND) / 1000);
+    refilledAt = now;
+    if (budget < 1) {
+      dropped++;
+      return;
+    }
+    budget--;
+    if (dropped > 0) {
+      log.warn("the plugin logs too fast; lines were dropped", { dropped });
+      dropped = 0;
+    }
+    log[level](message, boundedFields(fields));
+  };
+  return {
+    line,
+    async pipe(stream, name, signal) {
+      const level = name === "stderr" ? "warn" : "info";
+      await eachLine(stream, signal, (text) => line(level, text, { stream: name }));
+      if (dropped > 0) log.warn("the plugin logged too fast; lines were dropped", { dropped });
+    },
+  };
+}
+
+/** Fields that would make a huge line are replaced by a note; names of the line itself cannot be forged. */
+function boundedFields(fields: JsonObject | undefined): Record<string, unknown> | undefined {
+  if (fields === undefined) return undefined;
+  const size = JSON.stringify(fields).length;
+  return size > MAX_LINE_BYTES ? { fields: `dropped: ${size} bytes` } : { fields };
+}
+
+async function eachLine(
+  stream: WorkerPipe,
+  signal: AbortSignal,
+  onLine: (text: string) => void,
+): Promise<void> {
+  let parts: Uint8Array[] = [];
+  let size = 0;
+  const keep = (part: Uint8Array) => {
+    const room = MAX_LINE_BYTES - size;
+    if (room > 0 && part.length > 0) parts.push(part.subarray(0, room));
+    size += part.length;
+  };
+  const finish = () => {
+    if (size > 0) {
+      const text = Buffer.concat(parts).toString("utf8");
+      onLine(size > MAX_LINE_BYTES ? `${text}… (${size} bytes, cut)` : text);
+    }
+    parts = [];
+    size = 0;
+  };
+  const reader = stream.getReader();
+  // A process that the plugin set loose may hold the pipe open for ever.
+  signal.addEventListener("abort", () => void reader.cancel().catch(() => {}), { once: true });
+  try {
+    for (;;) {
+      const { value: chunk, done } = await reader.read();
+      if (done) break;
+      let from = 0;
+      for (let end = chunk.indexOf(10); end !== -1; end = chunk.indexOf(10, from)) {
+        keep(chunk.subarray(from, end));
+        finish();
+        from = end + 1;
+      }
+      keep(chunk.subarray(from));
+    }
+  } catch {
+    // The pipe broke with the process; what came is kept.
+  }
+  finish();
+}

@@ -1,0 +1,151 @@
+import type { BackoffPolicy } from "../../core/backoff.ts";
+import type { Clock } from "../../core/clock.ts";
+import { messageOf } from "../../core/errors.ts";
+import type { Logger } from "../../core/logger.ts";
+import type { PartState, PartStatus } from "../../model/agent-status.ts";
+import { CrashRecord } from "./crash-record.ts";
+
+/** How one life of a part ended. `counts`: it is the plugin's fault and leads towards quarantine. */
+export interface PartEnd {
+  clean: boolean;
+  reason: string;
+  counts: boolean;
+}
+
+/** One life of a part: a worker that was started and does its work. */
+export interface Incarnation {
+  ended: Promise<PartEnd>;
+  stop(): Promise<void>;
+}
+
+export interface SupervisorOptions<T extends Incarnation> {
+  name: string;
+  plugin: string;
+  kind: PartStatus["kind"];
+  /** Resolves when the part works; throws with why it does not, soon after the signal aborts. */
+  start(stopping: AbortSignal): Promise<T>;
+  clock: Clock;
+  backoff: BackoffPolicy;
+  random: () => number;
+  log: Logger;
+  onChange?: ((status: PartStatus) => void) | undefined;
+}
+
+/** Keeps one part alive: starts it again with growing delays, and gives it up after too many crashes. */
+export class Supervisor<T extends Incarnation> {
+  readonly #options: SupervisorOptions<T>;
+  readonly #crashes: CrashRecord;
+  readonly #stopping = new AbortController();
+  readonly #loop: Promise<void>;
+  #status: PartStatus;
+  #current: T | undefined;
+  /** Ends a rest in `stopped` or `quarantined`, or a wait between two starts. */
+  #again = new AbortController();
+  #watchers: (() => void)[] = [];
+
+  constructor(options: SupervisorOptions<T>) {
+    const { name, plugin, kind } = options;
+    this.#options = options;
+    this.#crashes = new CrashRecord(options.backoff);
+    this.#status = { name, plugin, kind, state: "starting", restarts: 0 };
+    this.#loop = this.#run();
+  }
+
+  status(): PartStatus {
+    return { ...this.#status };
+  }
+
+  /** Takes a part out of quarantine (or out of `stopped`, or of a wait) and starts it at once. */
+  reset(): void {
+    if (this.#current) return;
+    this.#crashes.clear();
+    this.#again.abort();
+  }
+
+  /** The running part. Waits while it starts; rejects with the reason when it does not run. */
+  async running(): Promise<T> {
+    for (;;) {
+      if (this.#current && this.#status.state === "running") return this.#current;
+      if (this.#status.state !== "starting") {
+        const { kind, name, state, reason } = this.#status;
+        throw new Error(`${kind} ${name} is ${state}${reason === undefined ? "" : `: ${reason}`}`);
+      }
+      await new Promise<void>((resolve) => this.#watchers.push(resolve));
+    }
+  }
+
+  async stop(): Promise<void> {
+    if (!this.#stopping.signal.aborted) {
+      this.#stopping.abort();
+      if (this.#current) this.#set("draining");
+      this.#again.abort();
+      await this.#current?.stop();
+    }
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    const stopping = this.#stopping.signal;
+    while (!stopping.aborted) {
+      this.#set("starting");
+      const end = await this.#live();
+      this.#current = undefined;
+      if (stopping.aborted) break;
+      await this.#rest(end);
+      if (!stopping.aborted) this.#status.restarts++;
+    }
+    this.#set("stopped");
+  }
+
+  /** One life, from its start to its end. */
+  async #live(): Promise<PartEnd> {
+    let part: T;
+    try {
+      part = await this.#options.start(this.#stopping.signal);
+    } catch (error) {
+      return { clean: false, reason: messageOf(error), counts: true };
+    }
+    this.#current = part;
+    if (this.#stopping.signal.aborted) await part.stop();
+    else this.#set("running");
+    return await part.ended;
+  }
+
+  /** What follows an end: nothing more, a wait, or quarantine. */
+  async #rest(end: PartEnd): Promise<void> {
+    const { clock, random, log, kind, name } = this.#options;
+    const part = { [kind]: name };
+    this.#again = new AbortController();
+    if (end.clean) {
+      this.#set("stopped", "it ended by itself");
+      log.info(`${kind} ended by itself`, part);
+      return await this.#waitForReset();
+    }
+    const next = this.#crashes.add(clock.mono(), end.reason, end.counts, random);
+    if (next.kind === "quarantine") {
+      this.#set("quarantined", next.reason);
+      log.error(`${kind} is quarantined`, { ...part, reason: next.reason });
+      return await this.#waitForReset();
+    }
+    this.#set("failed", end.reason);
+    log.warn(`${kind} failed and is started again`, {
+      ...part,
+      reason: end.reason,
+      delayMs: Math.round(next.delayMs),
+    });
+    await clock.sleep(next.delayMs, this.#again.signal).catch(() => {});
+  }
+
+  #waitForReset(): Promise<void> {
+    const { signal } = this.#again;
+    return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+  }
+
+  /** A reason stays while the part is started again, so that a restart count has its explanation. */
+  #set(state: PartState, reason?: string): void {
+    this.#status.state = state;
+    if (reason !== undefined) this.#status.reason = reason;
+    for (const resolve of this.#watchers.splice(0)) resolve();
+    this.#options.onChange?.(this.status());
+  }
+}
