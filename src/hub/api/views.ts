@@ -1,0 +1,138 @@
+import * as v from "valibot";
+
+/**
+ * What the API answers, as schemas: the hub builds values of these types, and the command line parses with them.
+ * Loose, so that a client keeps fields that a newer hub adds. Times are RFC 3339 in UTC.
+ */
+const text = v.string();
+const nullableText = v.nullable(v.string());
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const object = v.record(v.string(), v.unknown());
+
+export const AGENT_STATUSES = ["online", "late", "offline"] as const;
+
+export const apiInfoSchema = v.looseObject({ name: v.literal("holdfast"), version: text });
+export type ApiInfo = v.InferOutput<typeof apiInfoSchema>;
+
+export const agentItemSchema = v.looseObject({
+  id: text,
+  status: v.picklist(AGENT_STATUSES),
+  /** A session to this hub is open right now. */
+  connected: v.boolean(),
+  lastHeartbeatAt: nullableText,
+  lastHelloAt: nullableText,
+  enrolledAt: text,
+  version: nullableText,
+  labels: v.record(v.string(), text),
+});
+export type AgentItem = v.InferOutput<typeof agentItemSchema>;
+
+export const streamItemSchema = v.looseObject({
+  epoch: text,
+  lane: text,
+  segment: count,
+  /** Last number that is committed here. */
+  number: count,
+  /** Hash of that row, in hex. */
+  hash: text,
+  /** Rows that came with a number already taken by another row; set aside, not lost. */
+  forked: count,
+});
+export type StreamItem = v.InferOutput<typeof streamItemSchema>;
+
+export const agentDetailSchema = v.looseObject({
+  ...agentItemSchema.entries,
+  publicKey: text,
+  certificate: v.looseObject({ serial: text, expiresAt: text }),
+  epoch: nullableText,
+  clockOffsetMs: v.nullable(v.number()),
+  facts: object,
+  /** Status document of the last heartbeat: health checks, triggers, actions, outputs. */
+  report: object,
+  streams: v.array(streamItemSchema),
+});
+export type AgentDetail = v.InferOutput<typeof agentDetailSchema>;
+
+export const eventItemSchema = v.looseObject({
+  n: count,
+  agent: text,
+  source: text,
+  id: text,
+  type: text,
+  subject: nullableText,
+  severity: nullableText,
+  time: text,
+  receivedAt: text,
+  event: object,
+});
+export type EventItem = v.InferOutput<typeof eventItemSchema>;
+
+export const runItemSchema = v.looseObject({
+  n: count,
+  agent: text,
+  id: text,
+  pipeline: text,
+  rule: nullableText,
+  state: text,
+  reason: nullableText,
+  event: v.nullable(v.looseObject({ source: text, id: text })),
+  createdAt: text,
+  startedAt: nullableText,
+  endedAt: nullableText,
+});
+export type RunItem = v.InferOutput<typeof runItemSchema>;
+
+export const stepItemSchema = v.looseObject({
+  step: text,
+  position: count,
+  part: text,
+  action: text,
+  effect: text,
+  needs: v.array(text),
+  state: text,
+  attempts: count,
+  key: text,
+  startedAt: nullableText,
+  endedAt: nullableText,
+  output: v.unknown(),
+  error: v.unknown(),
+  reason: nullableText,
+});
+export type StepItem = v.InferOutput<typeof stepItemSchema>;
+
+export const runDetailSchema = v.looseObject({ ...runItemSchema.entries, steps: v.array(stepItemSchema) });
+export type RunDetail = v.InferOutput<typeof runDetailSchema>;
+
+export const statsSchema = v.looseObject({
+  agents: count,
+  events: count,
+  runs: count,
+  records: count,
+  agentsByStatus: v.looseObject({ online: count, late: count, offline: count }),
+});
+export type Stats = v.InferOutput<typeof statsSchema>;
+
+export const joinTokenSchema = v.looseObject({ token: text, expiresAt: text, uses: count, command: text });
+export type JoinToken = v.InferOutput<typeof joinTokenSchema>;
+
+/** A page of a list; `next` is the cursor of the following page, null at the end. */
+export interface Page<T> {
+  items: T[];
+  next: string | null;
+}
+
+export function pageSchema<T>(item: v.GenericSchema<unknown, T>): v.GenericSchema<unknown, Page<T>> {
+  return v.looseObject({ items: v.array(item), next: nullableText }) as v.GenericSchema<unknown, Page<T>>;
+}
+
+/** RFC 9457, with the stable `code`, the request's id, and for bad parameters a line each in `errors`. */
+export const problemSchema = v.looseObject({
+  type: text,
+  title: text,
+  status: v.number(),
+  detail: text,
+  code: text,
+  requestId: v.optional(text),
+  errors: v.optional(v.array(v.object({ path: text, message: text }))),
+});
+export type Problem = v.InferOutput<typeof problemSchema>;

@@ -1,0 +1,202 @@
+import { compileHotCode } from "../core/jit.ts";
+import { rmSync } from "node:fs";
+import type { Clock } from "../core/clock.ts";
+import { HoldfastError } from "../core/errors.ts";
+import type { Ids } from "../core/ids.ts";
+import { isLoopback, type ListenAddress, listenError, parseListen } from "../core/listen.ts";
+import { acquireLock } from "../core/lock-file.ts";
+import type { Logger } from "../core/logger.ts";
+import type { MetricFamily } from "../core/metrics.ts";
+import { VERSION } from "../core/version.ts";
+import { createApi } from "./api/api.ts";
+import type { ApiOptions } from "./api/context.ts";
+import { createTokenVerifier } from "./auth/tokens.ts";
+import type { HubConfig } from "./config.ts";
+import { Enrollment } from "./enrollment/enroll.ts";
+import { agentUrl, createJoinToken } from "./enrollment/join-tokens.ts";
+import { makeHub, type MadeHub, type MakeHubOptions } from "./make-hub.ts";
+import { openHubTls } from "./server-certificate.ts";
+import { Fleet } from "./fleet/fleet.ts";
+import { type HubPhase, startHubHealth } from "./health.ts";
+import { type HubHome, makeHubFolders, requireHub, writeDurably } from "./home.ts";
+import { Ingest } from "./ingest/ingest.ts";
+import { openHubStore, type SqlHubStore } from "./store/hub-store.ts";
+import { startSyncServer } from "./sync/grpc-server.ts";
+
+export interface HubOptions {
+  home: HubHome;
+  /** With flags laid over it. */
+  config: HubConfig;
+  clock: Clock;
+  ids: Ids;
+  log: Logger;
+  logLinesDropped: () => number;
+}
+
+/** Requests under way get this long as the hub stops. */
+const API_DRAIN_MS = 1000;
+
+export interface RunningHub {
+  /** Full URLs. */
+  urls: { api: string; grpc: string; health: string };
+  /** Ends intake, answers what is committed, closes the store. */
+  stop(): Promise<void>;
+}
+
+/** Makes a new hub's home: CA, server certificate, configuration, first API token and first join token. */
+export function initHub(options: Omit<MakeHubOptions, "openStore" | "port">): Promise<MadeHub> {
+  const { clock, ids, config } = options;
+  const openStore = (file: string) => openHubStore({ file, clock, ids });
+  return makeHub({ ...options, port: parseListen(config.sync.listen).port, openStore });
+}
+
+/** The hub's composition root: the walk of a batch is sync → ingest → store, and the API reads from there. */
+export async function startHub(options: HubOptions): Promise<RunningHub> {
+  compileHotCode();
+  const { home, clock, log } = options;
+  requireHub(home);
+  makeHubFolders(home);
+  const hub = new HubParts(options);
+  try {
+    const urls = await hub.start();
+    // Last: whoever finds this file finds a hub that answers.
+    writeDurably(home.runFile, `${JSON.stringify({ pid: process.pid, ...urls })}\n`, 0o640);
+    hub.onStop(() => rmSync(home.runFile, { force: true }));
+    log.info("hub started", { version: VERSION, home: home.root, ...urls });
+    return {
+      urls,
+      async stop() {
+        const began = clock.mono();
+        log.info("hub drains");
+        await hub.stop();
+        log.info("hub stopped", { tookMs: Math.round(clock.mono() - began) });
+      },
+    };
+  } catch (error) {
+    await hub.stop();
+    throw error;
+  }
+}
+
+/** Opens the parts in order and closes them in the opposite one. */
+class HubParts {
+  readonly #options: HubOptions;
+  readonly #startedMono: number;
+  readonly #cleanUp: (() => Promise<void> | void)[] = [];
+  #phase: HubPhase = "starting";
+
+  constructor(options: HubOptions) {
+    this.#options = options;
+    this.#startedMono = options.clock.mono();
+  }
+
+  onStop(close: () => Promise<void> | void): void {
+    this.#cleanUp.push(close);
+  }
+
+  async stop(): Promise<void> {
+    this.#phase = "draining";
+    for (const close of this.#cleanUp.splice(0).reverse()) await close();
+  }
+
+  async start(): Promise<RunningHub["urls"]> {
+    const { home, config, clock, ids, log } = this.#options;
+    const lock = acquireLock(home.lockFile, "this hub");
+    this.onStop(() => lock.release());
+    const store = await openHubStore({ file: home.database, clock, ids });
+    this.onStop(() => store.close());
+    const tls = await openHubTls({ home, names: config.names, nowMs: clock.trusted(), ids, log });
+
+    const ingest = new Ingest({ store, clock, log: log.child("ingest") });
+    const fleet = new Fleet({ store, clock, log: log.child("fleet") });
+    const enrollment = new Enrollment({ store, ca: tls.ca, clock, log: log.child("enrollment") });
+    const health = this.#startHealth(store, () => [...fleet.metrics(), ...ingest.metrics()]);
+    const listen = parseListen(config.sync.listen);
+    let syncPort = listen.port;
+    // Before the sync server, so that agents are the first to go when the hub stops.
+    const api = this.#startApi(store, fleet, (uses, ttlMs) => {
+      const url = agentUrl(config.names[0]!, syncPort);
+      return createJoinToken({ store, clock, ids, pin: tls.ca.pin, url }, uses, ttlMs);
+    });
+    const sync = await startSyncServer({
+      listen,
+      tls: { certificate: tls.chain, key: tls.key, ca: tls.ca.certificate },
+      sessions: {
+        enroll: (request, peer) => enrollment.enroll(request, peer),
+        hello: (agent, hello) => fleet.hello(agent, hello),
+        heartbeat: (agent, heartbeat) => fleet.heartbeat(agent, heartbeat),
+        records: (agent, batch) => ingest.records(agent, batch),
+        closed: (agent) => fleet.closed(agent),
+      },
+      log: log.child("sync"),
+      clock,
+    });
+    this.onStop(() => sync.drain());
+    syncPort = sync.port;
+    this.#phase = "running";
+    return { api, grpc: localUrl(listen, sync.port), health };
+  }
+
+  #startHealth(store: SqlHubStore, families: () => MetricFamily[]): string {
+    const { home, config, clock, logLinesDropped } = this.#options;
+    const health = startHubHealth({
+      listen: parseListen(config.health.listen),
+      phase: () => this.#phase,
+      uptimeSeconds: () => (clock.mono() - this.#startedMono) / 1000,
+      hubId: store.hubId,
+      database: home.database,
+      store,
+      families,
+      logLinesDropped,
+    });
+    this.onStop(() => health.stop());
+    return health.url;
+  }
+
+  #startApi(store: SqlHubStore, fleet: Fleet, createToken: ApiOptions["createJoinToken"]): string {
+    const { config, clock, ids, log } = this.#options;
+    const api = createApi({
+      store,
+      fleet,
+      createJoinToken: createToken,
+      verifyToken: createTokenVerifier({ apiToken: (hash) => store.apiToken(hash), clock }),
+      clock,
+      ids,
+      version: VERSION,
+      log: log.child("api"),
+    });
+    const server = serveApi(api.fetch, parseListen(config.api.listen));
+    this.onStop(async () => {
+      api.close();
+      const cancel = clock.after(API_DRAIN_MS, () => void server.stop(true));
+      await server.stop(false);
+      cancel();
+    });
+    return server.url;
+  }
+}
+
+/** Plain HTTP never leaves the machine. */
+function serveApi(fetch: ReturnType<typeof createApi>["fetch"], listen: ListenAddress) {
+  if (!isLoopback(listen.host)) {
+    throw new HoldfastError(
+      "invalid",
+      `the hub's API speaks plain HTTP and listens on loopback only, not on ${listen.host}: set --api 127.0.0.1:PORT ` +
+        "and reach it through an SSH tunnel",
+    );
+  }
+  try {
+    // Live streams are silent for long: no idle limit, the API closes what stalls.
+    const server = Bun.serve({ hostname: listen.host, port: listen.port, idleTimeout: 0, fetch });
+    const host = listen.host.includes(":") ? `[${listen.host}]` : listen.host;
+    return { url: `http://${host}:${server.port}`, stop: (now: boolean) => server.stop(now) };
+  } catch (error) {
+    throw listenError(error, "the hub's API", listen, "--api");
+  }
+}
+
+/** How a program on this machine reaches the sync port. */
+function localUrl(listen: ListenAddress, port: number): string {
+  const everywhere: Record<string, string> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
+  return agentUrl(everywhere[listen.host] ?? listen.host, port);
+}
