@@ -1,0 +1,168 @@
+import { join } from "node:path";
+import { type ArgsDef, defineCommand } from "citty";
+import { startAgent } from "../agent/agent.ts";
+import { celChecks } from "../agent/config/checks.ts";
+import { type AgentHome, agentHome, placeStarterConfig, prepareHome } from "../agent/config/home.ts";
+import { loadConfig, requireConfig } from "../agent/config/load.ts";
+import { type Clock, systemClock } from "../core/clock.ts";
+import { HoldfastError } from "../core/errors.ts";
+import { type Ids, systemIds } from "../core/ids.ts";
+import { acquireLock } from "../core/lock-file.ts";
+import { type LogFile, openLogFile } from "../core/log-file.ts";
+import { type Logger, LOG_LEVELS } from "../core/logger.ts";
+import { parseSize } from "../core/size.ts";
+import type { Config } from "../model/config.ts";
+import type { AgentFacts } from "../model/plugin.ts";
+import { findAgentHome, HOME_ARGS, homeBase } from "./home-args.ts";
+import { openProcessLog } from "./process-log.ts";
+import { stopSignal } from "./stop-signal.ts";
+import { checkArguments } from "./strict-args.ts";
+
+const ARGS = {
+  ...HOME_ARGS,
+  "health-listen": {
+    type: "string",
+    valueHint: "HOST:PORT",
+    description: "Loopback address of the health port; port 0 is any free one",
+  },
+  "log-level": { type: "string", valueHint: "LEVEL", description: `One of ${LOG_LEVELS.join(", ")}` },
+  json: { type: "boolean", description: "Print one JSON line when ready" },
+} as const satisfies ArgsDef;
+
+/** Time that steps under way get to end when the agent is asked to stop. */
+const GRACE_MS = 10_000;
+
+export const agentRun = defineCommand({
+  meta: {
+    name: "run",
+    description:
+      "Run the agent until SIGTERM or Ctrl-C; the first start makes its home\n\nExample: holdfast agent run --id web-01",
+  },
+  args: ARGS,
+  async run({ args }) {
+    checkArguments(ARGS, args);
+    const home = args.id === undefined ? findAgentHome(args) : agentHome(homeBase(args.home), args.id);
+    const stopping = stopSignal(process.env);
+    prepareHome(home);
+    const lock = acquireLock(home.lockFile, `agent ${home.id}`);
+    try {
+      placeStarterConfig(home);
+      const config = await load(home, args["health-listen"], args["log-level"]);
+      await runAgent(home, config, stopping, args.json === true);
+    } finally {
+      lock.release();
+    }
+    // Nothing is left to do; a library's idle timer must not keep us.
+    process.exit(0);
+  },
+});
+
+async function load(
+  home: AgentHome,
+  healthListen: string | undefined,
+  logLevel: string | undefined,
+): Promise<Config> {
+  const config = requireConfig(
+    await loadConfig({
+      configFile: home.configFile,
+      confDir: home.confDir,
+      env: process.env,
+      flags: { id: home.id, "health.listen": healthListen, "log.level": logLevel },
+      // A plugin that is missing or broken costs its own trigger or step, not the agent: it is shown in status.
+      checks: { expressions: celChecks },
+    }),
+  );
+  if (config.hub && !(await Bun.file(home.certificateFile).exists())) {
+    throw new HoldfastError(
+      "failed",
+      `agent ${home.id} is to report to ${config.hub.url} but is not enrolled: run holdfast agent enroll --id ${home.id} --hub ${config.hub.url} --token … --ca-pin …, or take hub out of ${home.configFile}`,
+    );
+  }
+  return config;
+}
+
+async function runAgent(
+  home: AgentHome,
+  config: Config,
+  stopping: Promise<string>,
+  json: boolean,
+): Promise<void> {
+  const clock = systemClock();
+  const ids = systemIds();
+  const maxBytes = parseSize(config.log.max_size);
+  const maxFiles = config.log.max_files;
+  const { log, dropped, close } = openProcessLog({
+    path: home.logFile,
+    level: config.log.level,
+    maxBytes,
+    maxFiles,
+    clock,
+    component: "agent",
+    base: { agent: home.id },
+  });
+  const files = new Map<string, LogFile>();
+  const pluginLog = (name: string): LogFile => {
+    const file =
+      files.get(name) ??
+      openLogFile({
+        path: join(home.pluginLogs, `${name}.log`),
+        maxBytes,
+        maxFiles,
+        wall: () => clock.wall(),
+      });
+    files.set(name, file);
+    return file;
+  };
+  try {
+    const agent = await startAgent({
+      home,
+      id: home.id,
+      config,
+      plugins: () => openPlugins(home, config, pluginLog, clock, ids, log),
+      clock,
+      ids,
+      log,
+      logLinesDropped: dropped,
+    });
+    const facts = { ready: true, id: home.id, health: agent.healthUrl, home: home.root };
+    console.log(
+      json
+        ? JSON.stringify(facts)
+        : `Agent ${home.id} is ready: home ${home.root}, health ${agent.healthUrl}. Ctrl-C stops it.`,
+    );
+    log.info(`stopping: ${await stopping}`);
+    await agent.stop(GRACE_MS);
+  } finally {
+    for (const file of files.values()) await file.close();
+    await close();
+  }
+}
+
+async function openPlugins(
+  home: AgentHome,
+  config: Config,
+  pluginLog: (name: string) => LogFile,
+  clock: Clock,
+  ids: Ids,
+  log: Logger,
+) {
+  const [{ openCatalog }, { createWorkers }] = await Promise.all([
+    import("../agent/plugins/catalog.ts"),
+    import("../agent/workers/workers.ts"),
+  ]);
+  const agent: AgentFacts = { id: home.id, labels: config.agent.labels, home: home.root };
+  const workers = createWorkers({
+    clock,
+    ids,
+    log: log.child("workers"),
+    workdir: home.workdir,
+    pluginLog,
+    agent,
+  });
+  const catalog = await openCatalog({
+    pluginsDir: home.plugins,
+    cacheDir: home.cache,
+    describe: workers.describe,
+  });
+  return { catalog, workers };
+}

@@ -1,0 +1,124 @@
+import * as v from "valibot";
+import { formatDuration } from "../core/duration.ts";
+import type { AgentDetail } from "../hub/api/views.ts";
+import { plainLine } from "./plain-text.ts";
+import { timeAndAge } from "./show-time.ts";
+import { stateColor, table, type TableOptions } from "./table.ts";
+
+/** What the status document of a heartbeat is known to hold; anything else in it is for `--json`. */
+const reportSchema = v.object({
+  checks: v.fallback(
+    v.array(v.object({ name: v.string(), state: v.string(), reason: v.optional(v.nullable(v.string())) })),
+    [],
+  ),
+  parts: v.fallback(
+    v.array(
+      v.object({
+        name: v.string(),
+        plugin: v.string(),
+        kind: v.string(),
+        state: v.string(),
+        restarts: v.number(),
+        reason: v.optional(v.nullable(v.string())),
+      }),
+    ),
+    [],
+  ),
+});
+
+/** Lines of `agents show`. */
+export function showAgent(agent: AgentDetail, nowMs: number, options: TableOptions): string[] {
+  const report = v.parse(reportSchema, { checks: [], parts: [], ...agent.report });
+  const lines = facts(agent, nowMs, options);
+  if (report.checks.length > 0) {
+    lines.push("", "Checks");
+    lines.push(
+      ...table(
+        report.checks,
+        [
+          { title: "CHECK", value: (row) => row.name },
+          { title: "STATE", value: (row) => row.state, color: stateColor },
+          { title: "REASON", value: (row) => row.reason, shrinkTo: 20 },
+        ],
+        options,
+      ),
+    );
+  }
+  if (report.parts.length > 0) {
+    lines.push("", "Parts");
+    lines.push(
+      ...table(
+        report.parts,
+        [
+          { title: "NAME", value: (row) => row.name },
+          { title: "KIND", value: (row) => row.kind },
+          { title: "PLUGIN", value: (row) => row.plugin },
+          { title: "STATE", value: (row) => row.state, color: stateColor },
+          { title: "RESTARTS", value: (row) => row.restarts },
+          { title: "REASON", value: (row) => row.reason, shrinkTo: 20 },
+        ],
+        options,
+      ),
+    );
+  }
+  if (agent.streams.length > 0) {
+    lines.push("", "Streams (what the hub holds)");
+    lines.push(...streams(agent, options));
+  }
+  return lines;
+}
+
+function facts(agent: AgentDetail, nowMs: number, options: TableOptions): string[] {
+  const { hostname, os, kernel, arch, cpus, memoryBytes, addresses } = agent.facts;
+  const memory = typeof memoryBytes === "number" ? `${Math.round(memoryBytes / 2 ** 20)} MiB` : undefined;
+  const machine = [os, kernel, arch, cpus === undefined ? undefined : `${String(cpus)} CPUs`, memory];
+  const offset = agent.clockOffsetMs;
+  const rows: [string, string][] = [
+    ["Agent", agent.id],
+    ["Status", agent.connected ? `${agent.status} (connected)` : agent.status],
+    ["Heartbeat", timeAndAge(agent.lastHeartbeatAt, nowMs)],
+    ["Hello", timeAndAge(agent.lastHelloAt, nowMs)],
+    ["Enrolled", timeAndAge(agent.enrolledAt, nowMs)],
+    ["Version", agent.version ?? "-"],
+    ["Labels", labelLine(agent.labels)],
+    ["Host", [hostname, ...machine].filter((part) => part !== undefined && part !== "").join(", ")],
+    ["Addresses", Array.isArray(addresses) ? addresses.join(", ") : "-"],
+    ["Clock", offset === null ? "-" : clockLine(offset)],
+    ["Certificate", `${agent.certificate.serial}, expires ${timeAndAge(agent.certificate.expiresAt, nowMs)}`],
+  ];
+  return table(
+    rows,
+    [
+      { title: "", value: ([name]) => name },
+      { title: "", value: ([, value]) => value, color: stateColor },
+    ],
+    { ...options, width: undefined, header: false },
+  );
+}
+
+export function labelLine(labels: Record<string, string>): string {
+  const texts = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+  return plainLine(texts.join(","));
+}
+
+function clockLine(offsetMs: number): string {
+  const ms = Math.round(Math.abs(offsetMs));
+  if (ms < 1000) return "agrees with the hub's";
+  const amount = formatDuration(ms < 60_000 ? ms : Math.round(ms / 1000) * 1000);
+  return `${amount} ${offsetMs > 0 ? "behind" : "ahead of"} the hub's`;
+}
+
+function streams(agent: AgentDetail, options: TableOptions): string[] {
+  return table(
+    agent.streams,
+    [
+      { title: "LANE", value: (row) => row.lane },
+      { title: "EPOCH", value: (row) => row.epoch.slice(0, 8) },
+      { title: "SEGMENT", value: (row) => row.segment },
+      { title: "NUMBER", value: (row) => row.number },
+      { title: "FORKED", value: (row) => row.forked },
+      { title: "HASH", value: (row) => row.hash, shrinkTo: 12 },
+    ],
+    options,
+  );
+}

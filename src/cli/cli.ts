@@ -1,0 +1,60 @@
+import { type CommandDef, defineCommand, runCommand } from "citty";
+import { ERROR_CODES, HoldfastError, messageOf } from "../core/errors.ts";
+import { VERSION } from "../core/version.ts";
+
+type Lazy = () => Promise<CommandDef<any>>;
+
+/** One file per command, loaded only when it is asked for. */
+const commands: Record<string, Lazy> = {
+  up: () => import("./up/up.ts").then((module) => module.up),
+  agent: () => import("./agent.ts").then((module) => module.agent),
+  config: () => import("./config.ts").then((module) => module.config),
+  agents: () => import("./agents.ts").then((module) => module.agents),
+  events: () => import("./events.ts").then((module) => module.events),
+  runs: () => import("./runs.ts").then((module) => module.runs),
+  token: () => import("./token.ts").then((module) => module.token),
+  hub: () => import("./hub.ts").then((module) => module.hub),
+  version: () => import("./version.ts").then((module) => module.version),
+};
+
+export const root = defineCommand({
+  meta: {
+    name: "holdfast",
+    version: VERSION,
+    description: "Watches hosts, decides and acts; one executable is agent and hub",
+  },
+  subCommands: commands,
+});
+
+/** Runs one command line and leaves its exit code in `process.exitCode`. Errors go to stderr as one clear message. */
+export async function runCli(argv: string[]): Promise<void> {
+  try {
+    if (argv[0] === "--version") return console.log(VERSION);
+    if (argv.length === 0 || argv.includes("--help") || argv.includes("-h")) return await showHelp(argv);
+    await runCommand(root, { rawArgs: argv });
+  } catch (error) {
+    process.exitCode = report(error);
+    // The pipe that tells a child of `holdfast up` that its parent has gone would keep one that could not start.
+    if (process.env.HOLDFAST_PARENT_PIPE === "1") process.exit();
+  }
+}
+
+function report(error: unknown): number {
+  if (error instanceof HoldfastError) {
+    console.error(`holdfast: ${error.message}`);
+    return ERROR_CODES[error.code].exit;
+  }
+  if (error instanceof Error && error.name === "CLIError") {
+    console.error(`holdfast: ${Bun.stripANSI(error.message).replace(/\.$/, "")}. See holdfast --help.`);
+    return ERROR_CODES.usage.exit;
+  }
+  console.error(`holdfast: ${messageOf(error)}`);
+  if (process.env.HOLDFAST_DEBUG) console.error(error);
+  return ERROR_CODES.failed.exit;
+}
+
+async function showHelp(argv: string[]): Promise<void> {
+  const [{ helpText }, { wantsColor }] = await Promise.all([import("./help.ts"), import("./output.ts")]);
+  const text = await helpText(root, argv);
+  console.log(wantsColor(process.stdout, process.env) ? text : Bun.stripANSI(text));
+}

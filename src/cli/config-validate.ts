@@ -1,0 +1,61 @@
+import { type ArgsDef, defineCommand } from "citty";
+import type { LoadedConfig } from "../agent/config/load.ts";
+import type { Config } from "../model/config.ts";
+import { formatProblem } from "../model/config-problem.ts";
+import { loadForCli } from "./config-load.ts";
+import { HOME_ARGS } from "./home-args.ts";
+import { standardOutput } from "./output.ts";
+import { plainLine } from "./plain-text.ts";
+import { checkArguments } from "./strict-args.ts";
+
+const args = {
+  file: {
+    type: "positional",
+    required: false,
+    description: "File to check on its own; without it, all that an agent reads",
+  },
+  ...HOME_ARGS,
+  json: { type: "boolean", description: "Print JSON" },
+} as const satisfies ArgsDef;
+
+export const validate = defineCommand({
+  meta: {
+    name: "validate",
+    description:
+      "Check a configuration; every problem is one line, file:line:column\n\nExample: holdfast config validate agent.yaml",
+  },
+  args,
+  async run(context) {
+    checkArguments(args, context.args);
+    const { file, home, id, json } = context.args;
+    const loaded = await loadForCli({ file, home, id });
+    const out = standardOutput(process.env);
+    if (json) await out.line(JSON.stringify(asJson(loaded)));
+    else for (const line of lines(loaded)) await out.line(plainLine(line));
+    if (loaded.config === null) process.exitCode = 1;
+  },
+});
+
+function asJson({ config, problems, files }: LoadedConfig) {
+  return { valid: config !== null, files, problems, ...(config === null ? {} : { counts: counts(config) }) };
+}
+
+function lines({ config, problems, files }: LoadedConfig): string[] {
+  if (config === null) {
+    const total = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
+    return [...problems.map(formatProblem), total];
+  }
+  const parts = Object.entries(counts(config)).map(
+    ([name, count]) => `${count} ${count === 1 ? name.slice(0, -1) : name}`,
+  );
+  return [`${files.length === 0 ? "defaults" : files.join(", ")}: valid, ${parts.join(", ")}`];
+}
+
+function counts(config: Config) {
+  return {
+    triggers: config.triggers.length,
+    rules: config.rules.length,
+    pipelines: Object.keys(config.pipelines).length,
+    outputs: config.outputs.length,
+  };
+}

@@ -1,0 +1,57 @@
+import type { PluginChecks } from "../agent/config/checks.ts";
+import type { AgentHome } from "../agent/config/home.ts";
+import type { Catalog } from "../agent/plugins/catalog.ts";
+import { HoldfastError } from "../core/errors.ts";
+
+/** What validation asks of a catalog. */
+export function catalogChecks(catalog: Catalog): Required<PluginChecks> {
+  return {
+    known: (kind) => catalog.known(kind),
+    missing: (kind, name) => catalog.missing(kind, name),
+    settingsProblems(kind, name, settings) {
+      const plugin = catalog.get(kind, name);
+      return plugin === undefined ? [] : catalog.settingsProblems(plugin, settings);
+    },
+  };
+}
+
+/**
+ * Checks against the plugins of an agent, or against the shipped ones for a file that belongs to no agent. The catalog is
+ * opened when the first plugin is asked for; a dropped plugin that nobody has described yet is loaded in a worker.
+ */
+export function lazyPluginChecks(home: AgentHome | null): PluginChecks {
+  let opening: Promise<Required<PluginChecks>> | undefined;
+  const checks = () => (opening ??= openCatalogOf(home).then(catalogChecks));
+  return {
+    known: async (kind) => (await checks()).known(kind),
+    missing: async (kind, name) => (await checks()).missing(kind, name),
+    settingsProblems: async (kind, name, settings) => (await checks()).settingsProblems(kind, name, settings),
+  };
+}
+
+async function openCatalogOf(home: AgentHome | null): Promise<Catalog> {
+  const { openCatalog } = await import("../agent/plugins/catalog.ts");
+  if (home === null) {
+    const none = "/nonexistent";
+    return await openCatalog({
+      pluginsDir: none,
+      cacheDir: none,
+      describe: () => Promise.reject(new HoldfastError("not_found", "there are no plugins here")),
+    });
+  }
+  const [{ createWorkers }, { systemClock }, { systemIds }, { silentLogger }] = await Promise.all([
+    import("../agent/workers/workers.ts"),
+    import("../core/clock.ts"),
+    import("../core/ids.ts"),
+    import("../core/logger.ts"),
+  ]);
+  const workers = createWorkers({
+    clock: systemClock(),
+    ids: systemIds(),
+    log: silentLogger(),
+    workdir: home.workdir,
+    pluginLog: () => ({ write: () => {} }),
+    agent: { id: home.id, labels: {}, home: home.root },
+  });
+  return await openCatalog({ pluginsDir: home.plugins, cacheDir: home.cache, describe: workers.describe });
+}
