@@ -1,0 +1,68 @@
+/**
+ * What stage 1 (`holdfast __launch`) does to itself before it becomes the worker. It comes as the first frame on fd 3: a
+ * 4-byte big-endian length and JSON. Pure data: made by `planLaunch` from a grant and the kernel's facts.
+ */
+export interface LaunchPolicy {
+  /** Program to become, absolute, and its arguments (argv[0] included). */
+  program: string;
+  argv: string[];
+  /** The whole environment. */
+  env: Record<string, string>;
+  cwd: string;
+  /** Leaf of cgroup v2 to join (its folder), if there is one. */
+  cgroup?: string;
+  /** Becomes this user (uid and gid alike) without other groups; only as root. */
+  uid?: number;
+  nice?: number;
+  mount?: MountPolicy;
+  /** A network namespace of its own. */
+  net?: NetPolicy;
+  landlock?: LandlockPolicy;
+  seccomp?: SeccompPolicy;
+  /** Soft and hard value, in the kernel's units (bytes, seconds, counts). */
+  rlimits: Partial<Record<RlimitName, number>>;
+  /** Descriptors that stay open: 0 up to this one, exclusive. */
+  keepFds: number;
+  /** Records what is tried instead of refusing it; see learn.ts. */
+  learn?: boolean;
+}
+
+export type RlimitName = "CPU" | "FSIZE" | "DATA" | "CORE" | "NPROC" | "NOFILE";
+
+/** A mount namespace in which everything is read-only but `writable`. */
+export interface MountPolicy {
+  writable: string[];
+  /** Files and folders that are covered by an empty, read-only one. */
+  hidden: string[];
+  /** Files that are covered by others: `/etc/resolv.conf` → a file in the worker's folder. */
+  replaced: { path: string; by: string }[];
+}
+
+/** Own network namespace: loopback up, every address local, and sockets that are handed to the agent before the start. */
+export interface NetPolicy {
+  /** TCP ports on which the agent accepts what the worker connects to. */
+  tcp: number[];
+  /** UDP ports that the agent answers (53 for names). */
+  udp: number[];
+}
+
+export type PathRight = "list" | "read" | "execute" | "write";
+
+export interface LandlockPolicy {
+  paths: { path: string; rights: PathRight[] }[];
+  /** TCP ports; "any" does not restrict them (own namespace, or a `*` grant). */
+  connect: number[] | "any";
+  bind: number[] | "any";
+}
+
+export interface SeccompPolicy {
+  /** Processes may be started. Threads always may. */
+  fork: boolean;
+  /** chmod, chown, utimes, setpgid, setsid, mkfifo: only where they cannot reach outside its folders. */
+  fileModes: boolean;
+  /** `none`: no socket(2) at all. `tcp`: TCP only. `all`: TCP, UDP, unix datagrams for names. */
+  sockets: "none" | "tcp" | "all";
+  icmp: boolean;
+  /** The kernel's Landlock cannot hold truncate: the filter must. */
+  denyTruncate: boolean;
+}
