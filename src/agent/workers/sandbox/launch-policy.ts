@@ -11,8 +11,10 @@ export interface LaunchPolicy {
   cwd: string;
   /** Leaf of cgroup v2 to join (its folder), if there is one. */
   cgroup?: string;
-  /** Becomes this user (uid and gid alike) without other groups; only as root. */
+  /** Becomes this user without other groups; only as root. */
   uid?: number;
+  /** With `uid`; the same number when absent. */
+  gid?: number;
   nice?: number;
   mount?: MountPolicy;
   /** A network namespace of its own. */
