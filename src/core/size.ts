@@ -17,3 +17,11 @@ export function parseSize(text: string): number {
     );
   return Number(match[1]) * UNITS[match[2] as string]!;
 }
+
+/** Bytes → the shortest exact text that `parseSize` reads. */
+export function formatSize(bytes: number): string {
+  for (const unit of ["GB", "MB", "KB"] as const) {
+    if (bytes >= UNITS[unit]! && bytes % UNITS[unit]! === 0) return `${bytes / UNITS[unit]!}${unit}`;
+  }
+  return `${bytes}B`;
+}

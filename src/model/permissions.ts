@@ -1,16 +1,34 @@
 import * as v from "valibot";
 import { isDuration } from "../core/duration.ts";
-import { isSize } from "../core/size.ts";
+import { isSize, parseSize } from "../core/size.ts";
+import { parseTemplate } from "./references.ts";
 
 const MAX_ITEMS = 200;
 const MAX_TEXT = 4096;
 
-const item = (what: string, check: (text: string) => boolean) =>
+/** References are checked for their form here, and what they stand for when they are filled in. */
+const item = (what: string, check: (text: string) => boolean, checkTemplate = isTemplate) =>
   v.pipe(
     v.string(),
     v.maxLength(MAX_TEXT),
-    v.check((text) => !text.includes("\0") && (text.includes("${") || check(text)), what),
+    v.check(
+      (text) => !text.includes("\0") && (text.includes("${") ? checkTemplate(text) : check(text)),
+      what,
+    ),
   );
+
+function isTemplate(text: string): boolean {
+  return parseTemplate(text) !== null;
+}
+
+/** What is written around the references must be a plain path as well. */
+function isPathTemplate(text: string): boolean {
+  const pieces = parseTemplate(text);
+  if (pieces === null) return false;
+  const [first] = pieces;
+  const plain = pieces.map((piece) => (typeof piece === "string" ? piece : "x")).join("");
+  return isPlainPath(typeof first === "string" ? plain : `/${plain}`);
+}
 const list = (schema: v.GenericSchema<string>) => v.pipe(v.array(schema), v.maxLength(MAX_ITEMS));
 
 /** `@system`: the host's programs and libraries, and the public files in /etc that they need. */
@@ -40,23 +58,28 @@ function isPort(text: string): boolean {
 const path = item(
   "an absolute path without `.` or `..` (or @system, or ${settings.x})",
   (text) => text === SYSTEM_PATHS || isPlainPath(text),
+  isPathTemplate,
 );
+/** The host's own programs cannot be written, and are no sockets. */
+const ownPath = item("an absolute path without `.` or `..` (or ${settings.x})", isPlainPath, isPathTemplate);
 const endpoint = item("host:port, like api.example.org:443, *.example.org:443 or *:443", isEndpoint);
 const port = item("a port from 1 to 65535", isPort);
 const variable = item("a variable's name: letters, digits, _", (text) => /^[A-Za-z_]\w{0,127}$/.test(text));
 const name = item("a name, or a pattern with *", (text) => /^[\w.*:/-]{1,128}$/.test(text));
 /** `systemd.restart:nginx.service`, `journal.read`, `signal:nginx`. */
-const operation = item("operation or operation:object, like systemd.restart:nginx.service", (text) =>
-  /^[a-z]+(?:\.[a-z]+)?(?::[\w@.\-*\\:]{1,256})?$/.test(text),
+export const operationSchema = item(
+  "operation or operation:object, like systemd.restart:nginx.service",
+  (text) => /^[a-z]+(?:\.[a-z]+)?(?::[\w@.\-*\\:]{1,256})?$/.test(text),
 );
 
 /**
  * What a plugin asks for beyond computing. Texts may hold `${settings.x}` (a list there stands for several items; one
- * that is not set, for none), `${folder(settings.x)}`, `${endpoint(settings.url)}` and `${home}`.
+ * that is not set, for none), `${folder(settings.x)}`, `${endpoint(settings.url)}`, `${program(settings.x)}` and
+ * `${home}`; see references.ts.
  */
 export const permissionsSchema = v.strictObject({
   read: v.optional(list(path), []),
-  write: v.optional(list(path), []),
+  write: v.optional(list(ownPath), []),
   /** TCP, by name, through the agent. */
   connect: v.optional(list(endpoint), []),
   /** TCP ports to listen on. */
@@ -64,7 +87,7 @@ export const permissionsSchema = v.strictObject({
   udp: v.optional(list(endpoint), []),
   icmp: v.optional(v.boolean(), false),
   /** Paths of unix sockets, connected by the agent and relayed. */
-  unix: v.optional(list(path), []),
+  unix: v.optional(list(ownPath), []),
   /** Programs, or folders of programs. Without any, no process can be started. */
   exec: v.optional(list(path), []),
   /** Variables of the agent's environment that are handed on. */
@@ -72,7 +95,7 @@ export const permissionsSchema = v.strictObject({
   secrets: v.optional(list(name), []),
   memory: v.optional(list(name), []),
   namespaces: v.optional(list(name), []),
-  host: v.optional(list(operation), []),
+  host: v.optional(list(operationSchema), []),
 });
 
 /** Every list filled in. */
@@ -81,16 +104,15 @@ export type Permissions = v.InferOutput<typeof permissionsSchema>;
 export type PermissionsInput = v.InferInput<typeof permissionsSchema>;
 export type PermissionName = keyof Permissions;
 
+/** Nothing but computing. */
+export const NO_PERMISSIONS: Permissions = v.parse(permissionsSchema, {});
+
 const bytes = (least: number, what: string) =>
   v.pipe(
     v.string(),
     v.check(isSize, "a size: a number and a unit, like 64MB"),
-    v.check((text) => !isSize(text) || sizeOf(text) >= least, what),
+    v.check((text) => !isSize(text) || parseSize(text) >= least, what),
   );
-const sizeOf = (text: string) => {
-  const [, number, unit] = /^(\d+)(B|KB|MB|GB)$/.exec(text)!;
-  return Number(number) * { B: 1, KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 }[unit as "B" | "KB" | "MB" | "GB"];
-};
 const span = v.pipe(v.string(), v.check(isDuration, "a duration: a number and a unit, like 250ms, 30s, 5m"));
 const count = (least: number, most: number) =>
   v.pipe(

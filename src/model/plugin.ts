@@ -1,5 +1,6 @@
 import type { Effect } from "./pipeline.ts";
 import type { JsonObject } from "./json.ts";
+import type { Permissions, ResourcesInput } from "./permissions.ts";
 
 export type PluginKind = "trigger" | "action" | "output";
 
@@ -10,6 +11,9 @@ export interface Manifest {
   description: string;
   /** JSON Schema of `with`. */
   settings: JsonObject;
+  /** What it asks for; what it gets is decided with its settings and the policy (`decideGrant`). */
+  permissions: Permissions;
+  resources: ResourcesInput;
   /** Actions only: what an unknown outcome means; absent is at-most-once. */
   effect?: Effect;
 }

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { permissionsSchema, resourcesSchema } from "./permissions.ts";
+import { operationSchema, permissionsSchema, resourcesSchema } from "./permissions.ts";
 
 const pattern = v.pipe(
   v.string(),
@@ -36,7 +36,7 @@ export const policySchema = v.strictObject({
   host: v.optional(
     v.strictObject({
       /** Host operations that any plugin may be granted, `operation:object` with `*`. */
-      operations: v.optional(v.pipe(v.array(v.string()), v.maxLength(1000)), []),
+      operations: v.optional(v.pipe(v.array(operationSchema), v.maxLength(1000)), []),
       /** Says what would be done, and does nothing. */
       simulate: v.optional(v.boolean(), false),
     }),

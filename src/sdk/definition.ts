@@ -1,6 +1,7 @@
 import { HoldfastError } from "../core/errors.ts";
 import type { Manifest } from "../model/plugin.ts";
 import type { PluginDefinition } from "./holdfast.ts";
+import { readPermissions, readResources } from "./wishes.ts";
 
 export const PLUGIN_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 
@@ -30,13 +31,22 @@ export function readDefinition(module: unknown): PluginDefinition {
   }
   if (typeof fields[WORK[kind]] !== "function")
     throw invalid(`${kind} ${name} has no function \`${WORK[kind]}\``);
+  readPermissions(fields.permissions, `${kind} ${name}`);
+  readResources(fields.resources, `${kind} ${name}`);
   return definition as PluginDefinition;
 }
 
 /** The manifest without its settings schema, for a worker that is only told to work. */
 export function bareManifest(definition: PluginDefinition): Manifest {
   const { kind, name, description } = definition;
-  const manifest: Manifest = { kind, name, description, settings: {} };
+  const manifest: Manifest = {
+    kind,
+    name,
+    description,
+    settings: {},
+    permissions: readPermissions(definition.permissions, `${kind} ${name}`),
+    resources: readResources(definition.resources, `${kind} ${name}`),
+  };
   if (definition.kind === "action" && definition.effect !== undefined) manifest.effect = definition.effect;
   return manifest;
 }

@@ -4,11 +4,12 @@ import { isDuration, parseDuration } from "../core/duration.ts";
 import { isSize, parseSize } from "../core/size.ts";
 import type { CloudEvent, ProposedEvent } from "../model/event.ts";
 import type { Json } from "../model/json.ts";
+import type { PermissionsInput, ResourcesInput } from "../model/permissions.ts";
 import type { Effect } from "../model/pipeline.ts";
 import type { AgentFacts } from "../model/plugin.ts";
 
 export { v };
-export type { AgentFacts, CloudEvent, Effect, Json, ProposedEvent };
+export type { AgentFacts, CloudEvent, Effect, Json, PermissionsInput, ProposedEvent, ResourcesInput };
 
 type ObjectSchema = v.GenericSchema<Record<string, unknown>, Record<string, unknown>>;
 
@@ -54,7 +55,15 @@ export interface TriggerContext<S> extends BaseContext<S> {
   checkpoint: Json | undefined;
 }
 
-export interface TriggerDefinition<S extends ObjectSchema = ObjectSchema> {
+/** What a plugin of any kind asks for. It gets no more than this, and no more than the host's policy allows. */
+interface Wishes {
+  /** Files, hosts, programs and the like; nothing when absent. Its own folder ($HOME, $TMPDIR) is always its own. */
+  permissions?: PermissionsInput;
+  /** Memory, processor time and the like; what is absent has a default. */
+  resources?: ResourcesInput;
+}
+
+export interface TriggerDefinition<S extends ObjectSchema = ObjectSchema> extends Wishes {
   kind: "trigger";
   name: string;
   description: string;
@@ -74,7 +83,7 @@ export interface ActionContext<S> extends BaseContext<S> {
   timeoutMs: number;
 }
 
-export interface ActionDefinition<S extends ObjectSchema = ObjectSchema> {
+export interface ActionDefinition<S extends ObjectSchema = ObjectSchema> extends Wishes {
   kind: "action";
   name: string;
   description: string;
@@ -86,7 +95,7 @@ export interface ActionDefinition<S extends ObjectSchema = ObjectSchema> {
   run(context: ActionContext<v.InferOutput<S>>): Promise<Json | void>;
 }
 
-export interface OutputDefinition<S extends ObjectSchema = ObjectSchema> {
+export interface OutputDefinition<S extends ObjectSchema = ObjectSchema> extends Wishes {
   kind: "output";
   name: string;
   description: string;

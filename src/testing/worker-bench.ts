@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { systemClock } from "../core/clock.ts";
 import { systemIds } from "../core/ids.ts";
 import { silentLogger } from "../core/logger.ts";
+import { NO_PERMISSIONS } from "../model/permissions.ts";
 import type { CatalogPlugin, PluginKind } from "../model/plugin.ts";
 import { createWorkers, type Workers, type WorkersOptions } from "../agent/workers/workers.ts";
 
@@ -48,7 +49,15 @@ export function testBench(options: Partial<WorkersOptions> = {}): TestBench {
         file,
         `import { ActionError, defineAction, defineOutput, defineTrigger, duration, v } from "holdfast";\n${source}`,
       );
-      return { manifest: { kind, name, description: "", settings: {} }, entry: { file } };
+      const manifest = {
+        kind,
+        name,
+        description: "",
+        settings: {},
+        permissions: NO_PERMISSIONS,
+        resources: {},
+      };
+      return { manifest, entry: { file } };
     },
     close: () => rmSync(dir, { recursive: true, force: true }),
   };

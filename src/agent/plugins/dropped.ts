@@ -86,7 +86,7 @@ async function entryOf(path: string, name: string): Promise<string | undefined> 
 
 /** Of every file that belongs to the plugin, with their names, and of our version: a newer one may describe differently. */
 async function contentHash(plugin: DroppedPlugin): Promise<string> {
-  const hash = createHash("sha256").update(`${VERSION}\0${plugin.file}\0`);
+  const hash = createHash("sha256").update(`${VERSION}\0permissions\0${plugin.file}\0`);
   let bytes = 0;
   for (const file of await filesUnder(plugin.root)) {
     const content = await readFile(file);

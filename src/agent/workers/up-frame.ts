@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { HoldfastError } from "../../core/errors.ts";
 import type { JsonObject } from "../../model/json.ts";
+import { permissionsSchema, resourcesSchema } from "../../model/permissions.ts";
 import { EFFECTS } from "../../model/pipeline.ts";
 import type { UpFrame } from "./frames.ts";
 import { proposedEventProblem } from "./proposed-event.ts";
@@ -13,6 +14,8 @@ const manifestSchema = v.object({
   kind: v.picklist(["trigger", "action", "output"]),
   description: v.pipe(v.string(), v.maxLength(1024)),
   settings: v.record(v.string(), v.any()),
+  permissions: v.optional(permissionsSchema, {}),
+  resources: v.optional(resourcesSchema, {}),
   effect: v.optional(v.picklist(EFFECTS)),
 });
 
