@@ -6,7 +6,7 @@ import type { PluginDefinition } from "../../sdk/holdfast.ts";
 import { manifestOf } from "../../sdk/manifest.ts";
 import { type SettingsIssue, settingsIssues } from "../../sdk/settings.ts";
 import { type DropProblem, type DroppedPlugin, droppedManifest, findDropped } from "./dropped.ts";
-import { isObject, schemaIssues } from "./settings-schema.ts";
+import { isObject, schemaIssues } from "../../model/settings-schema.ts";
 import { SHIPPED, shippedId, type ShippedPlugin } from "./shipped.ts";
 
 export type { DropProblem, SettingsIssue };
