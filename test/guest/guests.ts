@@ -1,0 +1,69 @@
+import type { Protection, ProtectionName } from "../../src/model/protection.ts";
+
+export type Level = Protection["level"];
+export type Levels = Record<ProtectionName, Level>;
+
+/** In which role an agent runs in a guest: root, an ordinary user, and that user in a unit with delegated cgroups. */
+export const ROLES = ["root", "user", "unit"] as const;
+export type Role = (typeof ROLES)[number];
+
+export interface Guest {
+  name: string;
+  /** Beginning of the kernel's version. */
+  kernel: string;
+  /** Added to the kernel's command line. */
+  arguments: string[];
+  /** What `holdfast doctor` must say there. */
+  levels: Record<Role, Levels>;
+}
+
+const levels = (filesystem: Level, network: Level, calls: Level, limits: Level): Levels => ({
+  filesystem,
+  network,
+  "system calls": calls,
+  limits,
+});
+
+/** The hosts that DESIGN section 8 must hold on, besides the one that the other tests run on. */
+export const GUESTS: Guest[] = [
+  {
+    name: "Linux 6.1 (Landlock 2)",
+    kernel: "6.1.",
+    arguments: [],
+    levels: {
+      root: levels("partial", "enforced", "enforced", "partial"),
+      user: levels("partial", "enforced", "enforced", "partial"),
+      unit: levels("partial", "enforced", "enforced", "enforced"),
+    },
+  },
+  {
+    name: "Linux 6.12 (Landlock 6)",
+    kernel: "6.12.",
+    arguments: [],
+    levels: {
+      root: levels("enforced", "enforced", "enforced", "partial"),
+      user: levels("enforced", "enforced", "enforced", "partial"),
+      unit: levels("enforced", "enforced", "enforced", "enforced"),
+    },
+  },
+  {
+    name: "Linux 6.12 without Landlock",
+    kernel: "6.12.",
+    arguments: ["lsm=capability,yama,apparmor"],
+    levels: {
+      root: levels("partial", "enforced", "enforced", "partial"),
+      user: levels("partial", "enforced", "enforced", "partial"),
+      unit: levels("partial", "enforced", "enforced", "enforced"),
+    },
+  },
+  {
+    name: "Linux 6.1 with cgroup v1",
+    kernel: "6.1.",
+    arguments: ["systemd.unified_cgroup_hierarchy=0", "systemd.legacy_systemd_cgroup_controller=0"],
+    levels: {
+      root: levels("partial", "enforced", "enforced", "partial"),
+      user: levels("partial", "enforced", "enforced", "partial"),
+      unit: levels("partial", "enforced", "enforced", "partial"),
+    },
+  },
+];

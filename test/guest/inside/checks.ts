@@ -1,0 +1,59 @@
+/** A test runner of thirty lines: the guest has no node_modules, and each result must survive a guest that dies. */
+import { appendFileSync, mkdirSync } from "node:fs";
+
+export interface CheckResult {
+  name: string;
+  ok: boolean;
+}
+
+export class Checks {
+  private failed = 0;
+
+  constructor(
+    private readonly guest: string,
+    private readonly file: string,
+  ) {
+    mkdirSync("out", { recursive: true });
+  }
+
+  /** Runs one check and notes how it ended; what it throws is its failure. */
+  async check(name: string, body: () => Promise<void> | void): Promise<void> {
+    const started = performance.now();
+    let problem: unknown;
+    let ok = true;
+    try {
+      await body();
+    } catch (error) {
+      ok = false;
+      problem = error;
+      this.failed += 1;
+    }
+    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    appendFileSync(this.file, `${JSON.stringify({ name, ok } satisfies CheckResult)}\n`);
+    console.log(`(${ok ? "pass" : "fail"}) ${this.guest} > ${name} [${seconds} s]`);
+    if (!ok) console.log(indented(problem instanceof Error ? problem.message : String(problem)));
+  }
+
+  get exitCode(): number {
+    return this.failed === 0 ? 0 : 1;
+  }
+}
+
+function indented(text: string): string {
+  return text
+    .trimEnd()
+    .split("\n")
+    .slice(-60)
+    .map((line) => `    ${line}`)
+    .join("\n");
+}
+
+/** Throws what was expected and what came, as JSON. */
+export function expectSame(what: string, actual: unknown, expected: unknown): void {
+  if (Bun.deepEquals(actual, expected)) return;
+  throw new Error(`${what}\n  expected ${JSON.stringify(expected)}\n  found    ${JSON.stringify(actual)}`);
+}
+
+export function expectTrue(what: string, holds: boolean): void {
+  if (!holds) throw new Error(`not so: ${what}`);
+}
