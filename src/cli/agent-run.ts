@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { type ArgsDef, defineCommand } from "citty";
 import { startAgent } from "../agent/agent.ts";
 import { celChecks } from "../agent/config/checks.ts";
+import { readDocument } from "../agent/config/document.ts";
 import { type AgentHome, agentHome, placeStarterConfig, prepareHome } from "../agent/config/home.ts";
 import { loadConfig, requireConfig } from "../agent/config/load.ts";
 import { type Clock, systemClock } from "../core/clock.ts";
@@ -162,6 +163,7 @@ async function openPlugins(
   const catalog = await openCatalog({
     pluginsDir: home.plugins,
     cacheDir: home.cache,
+    readDocument,
     describe: workers.describe,
   });
   return { catalog, workers };

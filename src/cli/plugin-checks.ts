@@ -1,4 +1,5 @@
 import type { PluginChecks } from "../agent/config/checks.ts";
+import { readDocument } from "../agent/config/document.ts";
 import type { AgentHome } from "../agent/config/home.ts";
 import type { Catalog } from "../agent/plugins/catalog.ts";
 import { HoldfastError } from "../core/errors.ts";
@@ -36,6 +37,7 @@ async function openCatalogOf(home: AgentHome | null): Promise<Catalog> {
     return await openCatalog({
       pluginsDir: none,
       cacheDir: none,
+      readDocument,
       describe: () => Promise.reject(new HoldfastError("not_found", "there are no plugins here")),
     });
   }
@@ -53,5 +55,10 @@ async function openCatalogOf(home: AgentHome | null): Promise<Catalog> {
     pluginLog: () => ({ write: () => {} }),
     agent: { id: home.id, labels: {}, home: home.root },
   });
-  return await openCatalog({ pluginsDir: home.plugins, cacheDir: home.cache, describe: workers.describe });
+  return await openCatalog({
+    pluginsDir: home.plugins,
+    cacheDir: home.cache,
+    readDocument,
+    describe: workers.describe,
+  });
 }

@@ -18,8 +18,25 @@ export interface Manifest {
   effect?: Effect;
 }
 
-/** Where a plugin's code is. `shipped` is part of the executable; `file` is an absolute path of a TypeScript or JavaScript module. */
-export type PluginEntry = { shipped: string } | { file: string };
+/** A program in any language (`runtime: exec` in its plugin.yaml). */
+export interface ScriptEntry {
+  /** Folder of the plugin, absolute. */
+  folder: string;
+  /** The program in it that is executed, absolute and real. */
+  entry: string;
+  /** `once`: a process for each call or batch. `lines`: one that stays, with a line of JSON for each request and answer. */
+  mode: "once" | "lines";
+  /** Triggers only: each line that is not JSON is an event `line`. */
+  plain: boolean;
+  /** Fixed variables of its environment. */
+  env: Record<string, string>;
+}
+
+/**
+ * Where a plugin's code is. `shipped` is part of the executable; `file` is an absolute path of a TypeScript or JavaScript
+ * module.
+ */
+export type PluginEntry = { shipped: string } | { file: string } | { script: ScriptEntry };
 
 /** A plugin that the catalog knows. */
 export interface CatalogPlugin {

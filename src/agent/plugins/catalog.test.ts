@@ -5,6 +5,7 @@ import type { JsonObject } from "../../model/json.ts";
 import type { CatalogPlugin, PluginEntry } from "../../model/plugin.ts";
 import { defineAction, defineOutput, v } from "../../sdk/holdfast.ts";
 import { type TestBench, testBench } from "../../testing/worker-bench.ts";
+import { readDocument } from "../config/document.ts";
 import { openCatalog } from "./catalog.ts";
 import type { ShippedPlugin } from "./shipped.ts";
 
@@ -38,6 +39,7 @@ const open = () =>
   openCatalog({
     pluginsDir: join(bench.dir, "data-plugins"),
     cacheDir: join(bench.dir, "cache"),
+    readDocument,
     shipped,
     describe: (entry) => {
       described.push(entry);
@@ -71,6 +73,7 @@ describe("shipped plugins", () => {
     const catalog = await openCatalog({
       pluginsDir: join(bench.dir, "none"),
       cacheDir: join(bench.dir, "cache"),
+      readDocument,
       describe: bench.workers.describe,
     });
     for (const { manifest, entry } of catalog.list()) {

@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import { messageOf } from "../../core/errors.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
 import type { CatalogPlugin, Manifest, PluginEntry, PluginKind } from "../../model/plugin.ts";
@@ -7,6 +8,7 @@ import { manifestOf } from "../../sdk/manifest.ts";
 import { type SettingsIssue, settingsIssues } from "../../sdk/settings.ts";
 import { type DropProblem, type DroppedPlugin, droppedManifest, findDropped } from "./dropped.ts";
 import { isObject, schemaIssues } from "../../model/settings-schema.ts";
+import { type ReadDocument, readScriptManifest, SCRIPT_MANIFEST } from "./script-manifest.ts";
 import { SHIPPED, shippedId, type ShippedPlugin } from "./shipped.ts";
 
 export type { DropProblem, SettingsIssue };
@@ -18,6 +20,8 @@ export interface CatalogOptions {
   cacheDir: string;
   /** Reads the manifest of a plugin in a worker. */
   describe: (entry: PluginEntry) => Promise<Manifest>;
+  /** Reads a script's plugin.yaml. */
+  readDocument: ReadDocument;
   shipped?: readonly ShippedPlugin[];
 }
 
@@ -72,23 +76,34 @@ export async function openCatalog(options: CatalogOptions): Promise<Catalog> {
 async function addDropped(
   plugins: Map<string, CatalogPlugin>,
   dropped: DroppedPlugin,
-  { cacheDir, describe }: CatalogOptions,
+  options: CatalogOptions,
 ): Promise<string | undefined> {
-  let manifest: Manifest;
+  let plugin: CatalogPlugin;
   try {
-    manifest = await droppedManifest(dropped, cacheDir, describe);
+    plugin = await readDropped(dropped, options);
   } catch (error) {
     return messageOf(error);
   }
-  const id = shippedId(manifest.kind, manifest.name);
+  const { kind, name } = plugin.manifest;
+  const id = shippedId(kind, name);
   const other = plugins.get(id);
-  if (other) {
-    const owner =
-      "file" in other.entry ? `already taken by ${other.entry.file}` : "the name of a shipped plugin";
-    return `${manifest.kind} ${manifest.name} is ${owner}: give it another name`;
-  }
-  plugins.set(id, { manifest, entry: { file: dropped.file } });
+  if (other) return `${kind} ${name} is ${ownerText(other.entry)}: give it another name`;
+  plugins.set(id, plugin);
   return undefined;
+}
+
+async function readDropped(dropped: DroppedPlugin, options: CatalogOptions): Promise<CatalogPlugin> {
+  const { file, root } = dropped;
+  if (basename(file) !== SCRIPT_MANIFEST) {
+    return { manifest: await droppedManifest(dropped, options.cacheDir, options.describe), entry: { file } };
+  }
+  const { manifest, script } = await readScriptManifest(root, options.readDocument);
+  return { manifest, entry: { script } };
+}
+
+function ownerText(entry: PluginEntry): string {
+  if ("shipped" in entry) return "the name of a shipped plugin";
+  return `already taken by ${"file" in entry ? entry.file : entry.script.folder}`;
 }
 
 function namesOf(plugins: Map<string, CatalogPlugin>, kind: PluginKind): string[] {

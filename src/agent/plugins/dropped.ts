@@ -5,7 +5,7 @@ import { HoldfastError, messageOf, systemCode } from "../../core/errors.ts";
 import { VERSION } from "../../core/version.ts";
 import type { Manifest, PluginEntry } from "../../model/plugin.ts";
 
-const ENTRY_NAMES = ["plugin.ts", "index.ts", "plugin.js", "index.js"];
+const ENTRY_NAMES = ["plugin.yaml", "plugin.ts", "index.ts", "plugin.js", "index.js"];
 const MAX_PLUGINS = 1000;
 const MAX_FILES = 2000;
 const MAX_BYTES = 32 * 1024 * 1024;
@@ -24,7 +24,7 @@ export interface DropProblem {
   reason: string;
 }
 
-/** Finds `<name>.ts`, `<name>/plugin.ts` and `<name>/index.ts`, in the order of their names. */
+/** Finds `<name>.ts`, `<name>/plugin.ts`, `<name>/index.ts` and scripts (`<name>/plugin.yaml`), in the order of their names. */
 export async function findDropped(
   folder: string,
 ): Promise<{ found: DroppedPlugin[]; problems: DropProblem[] }> {
@@ -81,7 +81,10 @@ async function entryOf(path: string, name: string): Promise<string | undefined> 
   const inside = new Set(await readdir(path));
   const entry = ENTRY_NAMES.find((candidate) => inside.has(candidate));
   if (entry) return join(path, entry);
-  throw new HoldfastError("invalid", `the folder has no plugin.ts or index.ts`);
+  throw new HoldfastError(
+    "invalid",
+    `the folder has no plugin.ts or index.ts, and no plugin.yaml of a script`,
+  );
 }
 
 /** Of every file that belongs to the plugin, with their names, and of our version: a newer one may describe differently. */

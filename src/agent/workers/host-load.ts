@@ -15,6 +15,9 @@ export async function loadPlugin(entry: PluginEntry, shipped: ShippedLoader): Pr
       throw new HoldfastError("not_found", `there is no shipped plugin ${entry.shipped}`);
     return readDefinition(module);
   }
+  if ("script" in entry) {
+    throw new HoldfastError("invalid", `${entry.script.entry} is a script: a plugin host cannot load it`);
+  }
   offerSdk();
   let module: unknown;
   try {
