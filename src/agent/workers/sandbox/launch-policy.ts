@@ -62,8 +62,13 @@ export interface SeccompPolicy {
   fork: boolean;
   /** chmod, chown, utimes, setpgid, setsid, mkfifo: only where they cannot reach outside its folders. */
   fileModes: boolean;
-  /** `none`: no socket(2) at all. `tcp`: TCP only. `all`: TCP, UDP, unix datagrams for names. */
+  /**
+   * `none`: no socket(2) at all. `tcp`: TCP only. `all`: TCP and UDP. Unix sockets never (a connected pair always): no rule
+   * can tell one path from another.
+   */
   sockets: "none" | "tcp" | "all";
+  /** It may accept connections, but not connect: for a Landlock that knows no ports. */
+  listenOnly?: boolean;
   icmp: boolean;
   /** The kernel's Landlock cannot hold truncate: the filter must. */
   denyTruncate: boolean;
