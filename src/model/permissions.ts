@@ -29,7 +29,7 @@ function isPathTemplate(text: string): boolean {
   const plain = pieces.map((piece) => (typeof piece === "string" ? piece : "x")).join("");
   return isPlainPath(typeof first === "string" ? plain : `/${plain}`);
 }
-const list = (schema: v.GenericSchema<string>) => v.pipe(v.array(schema), v.maxLength(MAX_ITEMS));
+const list = (schema: v.GenericSchema<any, string>) => v.pipe(v.array(schema), v.maxLength(MAX_ITEMS));
 
 /** `@system`: the host's programs and libraries, and the public files in /etc that they need. */
 export const SYSTEM_PATHS = "@system";
@@ -63,7 +63,11 @@ const path = item(
 /** The host's own programs cannot be written, and are no sockets. */
 const ownPath = item("an absolute path without `.` or `..` (or ${settings.x})", isPlainPath, isPathTemplate);
 const endpoint = item("host:port, like api.example.org:443, *.example.org:443 or *:443", isEndpoint);
-const port = item("a port from 1 to 65535", isPort);
+/** Written as a number or as text. */
+const port = v.pipe(
+  v.union([v.string(), v.pipe(v.number(), v.transform(String))]),
+  item("a port from 1 to 65535", isPort),
+);
 const variable = item("a variable's name: letters, digits, _", (text) => /^[A-Za-z_]\w{0,127}$/.test(text));
 const name = item("a name, or a pattern with *", (text) => /^[\w.*:/-]{1,128}$/.test(text));
 /** `systemd.restart:nginx.service`, `journal.read`, `signal:nginx`. */
