@@ -1,3 +1,4 @@
+import type { GrantSummary } from "./grant.ts";
 import type { JsonObject } from "./json.ts";
 
 /** State of a trigger, output or plugin (DESIGN section 4). */
@@ -21,6 +22,10 @@ export interface PartStatus {
   restarts: number;
   /** Why it is not running; the last error. */
   reason?: string;
+  /** What its worker may do, after the policy. */
+  granted?: GrantSummary;
+  /** Why the policy, or the place that it asks for, refuses it; all reasons. */
+  refused?: string[];
 }
 
 export type CheckState = "ok" | "degraded" | "failed";
