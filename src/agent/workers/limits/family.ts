@@ -1,0 +1,136 @@
+import { allProcesses, descendants, type ProcStat, ProcReader, readMemory, readStat } from "./proc-stat.ts";
+import { pssAnon } from "./pss.ts";
+
+/** Between two looks through all of /proc, for what broke away from its parents. */
+const SCAN_MS = 2_000;
+/** Between two looks at the lists of children. */
+const REFRESH_MS = 100;
+
+export interface FamilySample {
+  /** Anonymous memory of all; copies shared by a fork count in each. */
+  anonBytes: number;
+  /** Files and shared memory in the leader. */
+  sharedBytes: number;
+  /** Grows only. */
+  cpuMs: number;
+  processes: number;
+}
+
+export interface FamilyOptions {
+  /** Leader of a session of its own. */
+  pid: number;
+  /** It cannot start processes: nobody else is looked for. */
+  alone: boolean;
+  buffer: Buffer;
+}
+
+/** A worker's process and all that it started, as far as it can be followed. */
+export class Family {
+  readonly #options: FamilyOptions;
+  readonly #leader: ProcReader;
+  /** The others, by pid, with their start times: a number may be given to a stranger. */
+  #others = new Map<number, number>();
+  #groups = new Set<number>();
+  #lastCpu = 0;
+  #cpuMs = 0;
+  #refreshedAt = -Infinity;
+  #scannedAt = -Infinity;
+
+  /** Throws when the process is gone. */
+  constructor(options: FamilyOptions) {
+    this.#options = options;
+    this.#leader = new ProcReader(options.pid, options.buffer);
+  }
+
+  /** null when nobody is left. */
+  sample(now: number): FamilySample | null {
+    const leader = this.#leader.stat();
+    if (!this.#options.alone) this.#refresh(now);
+    const memory = this.#leader.memory();
+    if (leader === null && this.#others.size === 0) return null;
+    const sum = {
+      anonBytes: memory?.anonBytes ?? 0,
+      sharedBytes: memory?.sharedBytes ?? 0,
+      cpuMs: leader?.cpuMs ?? 0,
+      processes: leader === null ? 0 : 1,
+    };
+    this.#groups = new Set([this.#options.pid]);
+    for (const [pid, started] of this.#others) {
+      const stat = readStat(pid);
+      if (stat === null || stat.started !== started) {
+        this.#others.delete(pid);
+        continue;
+      }
+      this.#groups.add(stat.group);
+      sum.anonBytes += readMemory(pid)?.anonBytes ?? 0;
+      sum.cpuMs += stat.cpuMs;
+      sum.processes++;
+    }
+    // Time of a child that nobody waited for is lost with it: the sum then falls, what was counted stays.
+    this.#cpuMs += Math.max(0, sum.cpuMs - this.#lastCpu);
+    this.#lastCpu = sum.cpuMs;
+    return { ...sum, cpuMs: this.#cpuMs };
+  }
+
+  /** Anonymous memory with each page counted once; slow (milliseconds), for a decision. */
+  exactAnonBytes(): number {
+    let sum = 0;
+    for (const pid of this.pids()) sum += pssAnon(pid) ?? readMemory(pid)?.anonBytes ?? 0;
+    return sum;
+  }
+
+  pids(): number[] {
+    return [this.#options.pid, ...this.#others.keys()];
+  }
+
+  /** Sends a signal to every process group of the family. */
+  signal(signal: "SIGSTOP" | "SIGCONT"): void {
+    for (const group of new Set([this.#options.pid, ...this.#groups])) {
+      // A group that cannot be named safely is left alone: 0 and 1 mean others.
+      if (group <= 1) continue;
+      try {
+        process.kill(-group, signal);
+      } catch {
+        // It has just ended.
+      }
+    }
+  }
+
+  close(): void {
+    this.#leader.close();
+  }
+
+  #refresh(now: number): void {
+    if (now - this.#refreshedAt < REFRESH_MS) return;
+    this.#refreshedAt = now;
+    const listed = this.pids().map(descendants);
+    if (!listed.includes(null) && now - this.#scannedAt < SCAN_MS) {
+      for (const pid of listed.flat()) this.#add(readStat(pid!));
+      return;
+    }
+    this.#scannedAt = now;
+    for (const stat of familyIn(allProcesses(), new Set(this.pids()))) this.#add(stat);
+  }
+
+  #add(stat: ProcStat | null): void {
+    if (stat === null || stat.pid === this.#options.pid || stat.pid === process.pid) return;
+    if (stat.state !== "Z") this.#others.set(stat.pid, stat.started);
+  }
+}
+
+/** Members of the sessions and groups that `roots` lead, and what descends from them or from `roots`. */
+export function familyIn(processes: ProcStat[], roots: ReadonlySet<number>): ProcStat[] {
+  const members = new Set(roots);
+  const found = new Map<number, ProcStat>();
+  for (let before = -1; before !== found.size; ) {
+    before = found.size;
+    for (const stat of processes) {
+      if (found.has(stat.pid)) continue;
+      const belongs = [stat.pid, stat.ppid, stat.session, stat.group].some((id) => members.has(id));
+      if (!belongs) continue;
+      members.add(stat.pid);
+      found.set(stat.pid, stat);
+    }
+  }
+  return [...found.values()];
+}

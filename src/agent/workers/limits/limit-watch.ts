@@ -1,0 +1,111 @@
+import type { Clock } from "../../../core/clock.ts";
+import type { Resources } from "../../../model/permissions.ts";
+import type { EndCause, Peak } from "../../../model/worker-end.ts";
+import type { CgroupLeaf } from "./cgroup.ts";
+import { WatchedWorker } from "./watched-worker.ts";
+
+export interface WatchSpec {
+  /** Leader of a session of its own. */
+  pid: number;
+  resources: Resources;
+  /** The worker's own folder. */
+  folder: string;
+  /** Its control group, where there is one; what the kernel holds there is only measured. */
+  leaf: CgroupLeaf | null;
+  /** Runs the JavaScript engine: what that needs is not counted. */
+  host: boolean;
+  /** False: nothing is held, all is measured. */
+  confined: boolean;
+  /** It cannot start processes. Unknown counts as false, which costs more looks. */
+  alone?: boolean;
+  /** Called once, when a limit was passed; `hit()` says which. */
+  kill(): void;
+}
+
+export interface Hit {
+  cause: EndCause;
+  text: string;
+}
+
+export interface LimitWatch {
+  peak(): Peak;
+  /** The limit that was passed, if one was. */
+  hit(): Hit | null;
+  /** Milliseconds for which it was stopped to hold its share of the processor. */
+  throttledMs(): number;
+  /** Processes seen last, for a kill. */
+  pids(): number[];
+  /** Takes a last look and ends the watch; a worker that was stopped goes on. */
+  stop(): void;
+}
+
+/** Looks are gathered on this grid, so that many idle workers wake the agent together. */
+const GRID_MS = 250;
+
+/** Watches the limits of all workers of an agent with one timer, which rests while there is nobody to watch. */
+export class LimitWatcher {
+  readonly #clock: Clock;
+  readonly #due = new Map<WatchedWorker, number>();
+  readonly #buffer = Buffer.allocUnsafe(1024);
+  #timer: { at: number; cancel: () => void } | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  add(spec: WatchSpec): LimitWatch {
+    const { mono } = this.#clock;
+    const worker = new WatchedWorker(spec, mono.bind(this.#clock), this.#buffer);
+    this.#look(worker);
+    this.#arm();
+    return {
+      peak: () => worker.peak(),
+      hit: () => worker.hit,
+      throttledMs: () => worker.throttledMs(),
+      pids: () => worker.pids(),
+      stop: () => {
+        this.#due.delete(worker);
+        worker.stop();
+        this.#arm();
+      },
+    };
+  }
+
+  /** Ends all watches without a last look. */
+  stop(): void {
+    this.#due.clear();
+    this.#arm();
+  }
+
+  #look(worker: WatchedWorker): void {
+    const nextMs = worker.look();
+    if (nextMs === null) {
+      this.#due.delete(worker);
+      return;
+    }
+    const at = this.#clock.mono() + nextMs;
+    this.#due.set(worker, nextMs < GRID_MS ? at : Math.ceil(at / GRID_MS) * GRID_MS);
+  }
+
+  #tick(): void {
+    this.#timer = undefined;
+    const now = this.#clock.mono();
+    for (const [worker, at] of [...this.#due]) if (at <= now + 1) this.#look(worker);
+    this.#arm();
+  }
+
+  #arm(): void {
+    const next = Math.min(...this.#due.values());
+    if (this.#timer && this.#timer.at <= next && next !== Infinity) return;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    if (next === Infinity) return;
+    const ms = Math.max(1, next - this.#clock.mono());
+    this.#timer = { at: next, cancel: this.#clock.after(ms, () => this.#tick()) };
+  }
+}
+
+/** Watches one worker with a watcher of its own. */
+export function watchLimits(spec: WatchSpec & { clock: Clock }): LimitWatch {
+  return new LimitWatcher(spec.clock).add(spec);
+}
