@@ -14,6 +14,8 @@ const commands: Record<string, Lazy> = {
   runs: () => import("./runs.ts").then((module) => module.runs),
   token: () => import("./token.ts").then((module) => module.token),
   hub: () => import("./hub.ts").then((module) => module.hub),
+  call: () => import("./call.ts").then((module) => module.call),
+  "host-service": () => import("./host-service.ts").then((module) => module.hostService),
   version: () => import("./version.ts").then((module) => module.version),
 };
 
@@ -30,6 +32,7 @@ export const root = defineCommand({
 export async function runCli(argv: string[]): Promise<void> {
   try {
     if (argv[0] === "--version") return console.log(VERSION);
+    refuseInScript(argv, process.env);
     if (argv.length === 0 || argv.includes("--help") || argv.includes("-h")) return await showHelp(argv);
     await runCommand(root, { rawArgs: argv });
   } catch (error) {
@@ -37,6 +40,13 @@ export async function runCli(argv: string[]): Promise<void> {
     // The pipe that tells a child of `holdfast up` that its parent has gone would keep one that could not start.
     if (process.env.HOLDFAST_PARENT_PIPE === "1") process.exit();
   }
+}
+
+/** A script that may run `holdfast call` is not meant to start agents; what really holds it is its sandbox. */
+function refuseInScript(argv: string[], env: Record<string, string | undefined>): void {
+  if (env.HOLDFAST_CALL_FD === undefined || argv.length === 0) return;
+  if (["call", "version", "--help", "-h"].includes(argv[0]!)) return;
+  throw new HoldfastError("denied", "inside a script of an agent only holdfast call and version work");
 }
 
 function report(error: unknown): number {
