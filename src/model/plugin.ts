@@ -26,7 +26,7 @@ export interface ScriptEntry {
   entry: string;
   /** `once`: a process for each call or batch. `lines`: one that stays, with a line of JSON for each request and answer. */
   mode: "once" | "lines";
-  /** Triggers only: each line that is not JSON is an event `line`. */
+  /** Triggers only: each line of its output, whatever it is, is an event `line`. */
   plain: boolean;
   /** Fixed variables of its environment. */
   env: Record<string, string>;

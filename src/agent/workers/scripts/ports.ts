@@ -1,0 +1,70 @@
+import type { Clock } from "../../../core/clock.ts";
+import type { LogSink } from "../../../core/logger.ts";
+import type { Grant } from "../../../model/grant.ts";
+import type { AgentFacts } from "../../../model/plugin.ts";
+import type { EndCause, Verdict } from "../../../model/worker-end.ts";
+import type { WorkerTiming } from "../timing.ts";
+
+export interface ScriptLaunch {
+  /** Absolute program and its arguments. */
+  command: string[];
+  grant: Grant;
+  /** For the name of its folder, so that a person finds it. */
+  label: string;
+  /** Laid over the environment that the launcher makes: PATH, HOME and TMPDIR (its own folder), LANG, TZ. */
+  env: Record<string, string>;
+  stdin: "ignore" | "pipe";
+  kind: "script";
+  /** Folders and files of the plugin that it may read and execute. */
+  code: string[];
+}
+
+/** What is written to a script; both may throw or reject once it is gone. */
+export interface ScriptStdin {
+  write(bytes: string): unknown;
+  flush(): unknown;
+  end(): unknown;
+}
+
+export interface ScriptProcess {
+  /** Leader of a session and group of its own. */
+  pid: number;
+  /** The agent's end of the descriptor 3 of the script; whoever adopts it closes it. */
+  channelFd: number;
+  stdin: ScriptStdin | null;
+  stdout: ReadableStream<Uint8Array<ArrayBuffer>>;
+  stderr: ReadableStream<Uint8Array<ArrayBuffer>>;
+  /** Settles when the process and everything in its group are gone. */
+  exited: Promise<{ code: number | null; signal: string | null; verdict: Verdict }>;
+  /** SIGKILL to all of it; `cause` is the verdict when the agent had one. */
+  kill(cause?: EndCause): void;
+}
+
+export interface ScriptLauncher {
+  /** Rejects when the process could not be started or confined. */
+  launch(options: ScriptLaunch): Promise<ScriptProcess>;
+}
+
+/** A script's way to talk back (`holdfast call`) on its descriptor 3. */
+export interface ScriptCalls {
+  /** Before the start: what the environment must say (HOLDFAST_CALL_FD and a token). */
+  open(who: { plugin: string; part: string; grant: Grant }): ScriptCallSession;
+}
+
+export interface ScriptCallSession {
+  env: Record<string, string>;
+  /** Takes the agent's end over, and closes it at the end. */
+  attach(channelFd: number): void;
+  close(): void;
+}
+
+export interface ScriptPorts {
+  launcher: ScriptLauncher;
+  agent: AgentFacts;
+  clock: Clock;
+  timing: WorkerTiming;
+  pluginLog: (name: string) => LogSink;
+  /** The agent's own environment, of which a grant may name variables. */
+  hostEnv: Record<string, string | undefined>;
+  calls?: ScriptCalls | undefined;
+}
