@@ -50,15 +50,10 @@ export function holdfast(executable: string, role: Role, args: string[]): Finish
   return run(commandOf(role, [executable, ...args], `holdfast-${role}-once`));
 }
 
-/** Starts a command of the executable that prints a ready line. */
-export async function start(
-  executable: string,
-  role: Role,
-  args: string[],
-  limitMs = 90_000,
-): Promise<Running> {
-  const unit = `holdfast-${role}-${crypto.randomUUID().slice(0, 8)}`;
-  const child = Bun.spawn(commandOf(role, [executable, ...args], unit), {
+/** Starts a command that prints a ready line of the executable; `name` is part of its unit's. */
+export async function start(role: Role, name: string, command: string[], limitMs = 90_000): Promise<Running> {
+  const unit = `holdfast-${name}-${crypto.randomUUID().slice(0, 8)}`;
+  const child = Bun.spawn(commandOf(role, command, unit), {
     env: environment(),
     stdin: "ignore",
     stdout: "pipe",
@@ -85,12 +80,12 @@ export async function start(
   };
   try {
     await until(
-      `"${args.join(" ")}" to be ready`,
+      `"${command.join(" ")}" to be ready`,
       () => readyLine(out) !== undefined || child.exitCode !== null,
       limitMs,
     );
     const ready = readyLine(out);
-    if (ready === undefined) throw new Error(`"${args.join(" ")}" ended with ${child.exitCode}`);
+    if (ready === undefined) throw new Error(`"${command.join(" ")}" ended with ${child.exitCode}`);
     return {
       ready,
       said: () => all,

@@ -7,16 +7,8 @@ import { expectSame, expectTrue } from "./checks.ts";
 
 export async function reactsToAnError(executable: string, role: Role): Promise<void> {
   const home = freshFolder(role, "up");
-  const up = await start(executable, role, [
-    "up",
-    "--home",
-    home,
-    "--port",
-    "0",
-    "--id",
-    "guest-01",
-    "--json",
-  ]);
+  const command = ["up", "--home", home, "--port", "0", "--id", "guest-01", "--json"];
+  const up = await start(role, "up", [executable, ...command]);
   try {
     const root = up.ready.agent.home as string;
     const reactions = join(root, "reactions.log");
