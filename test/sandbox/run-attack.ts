@@ -1,0 +1,172 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { FrameChannel } from "../../src/agent/workers/channel.ts";
+import type { AgentFacts } from "../../src/model/plugin.ts";
+import type { Language } from "./attack.ts";
+import { cpuSeconds } from "./family.ts";
+import { pythonScript, shellScript } from "./scripts.ts";
+import type { Started, Starter } from "./starter.ts";
+import type { Aimed, World } from "./world.ts";
+
+export interface Outcome {
+  escaped: boolean;
+  /** What shows it from outside, and what the attack said of itself. */
+  evidence: string | null;
+  said: string;
+}
+
+export interface RunPorts {
+  world: World;
+  start: Starter;
+  /** The attacking plugin, as one JavaScript file. */
+  plugin: string;
+}
+
+/** Longest life of one worker. */
+const LIFE_MS = 25_000;
+const AGENT: AgentFacts = { id: "escape", labels: {}, home: "/" };
+
+export type Kind = "host" | "sh" | "py";
+export const kindOf = (language: Language): Kind =>
+  language === "sh" || language === "py" ? language : "host";
+
+/**
+ * Runs attacks one after the other in as few workers as possible: where one dies with its worker, the rest go on in
+ * another. All must be of one kind. `make` gives the attacks with their targets, which need the code's place.
+ */
+export async function runAttacks(
+  ports: RunPorts,
+  kind: Kind,
+  make: (code: string) => (Aimed & Disposable)[],
+): Promise<Map<string, Outcome>> {
+  const folder = ports.world.codeFolder();
+  const file = join(folder, { host: "plugin.js", sh: "attack.sh", py: "attack.py" }[kind]);
+  writeFileSync(file, kind === "host" ? ports.plugin : "", { mode: 0o777 });
+  const aimed = make(file);
+  const outcomes = new Map<string, Outcome>();
+  try {
+    let left = aimed;
+    while (left.length > 0) {
+      const run = await runOnce(ports, kind, folder, file, left);
+      for (const item of left) {
+        const said = run.said.get(item.target.id);
+        if (said === undefined) continue;
+        const evidence = ports.world.evidence(item, said, run.exitCode, run.cpuShare);
+        outcomes.set(item.target.id, {
+          escaped: evidence !== null || said.startsWith("ESCAPED"),
+          evidence,
+          said,
+        });
+      }
+      const before = left.length;
+      left = left.filter((item) => !outcomes.has(item.target.id));
+      if (left.length === before)
+        throw new Error(`a worker of the suite did not start: ${run.end}\n${run.output}`);
+    }
+  } finally {
+    for (const item of aimed) item[Symbol.dispose]();
+  }
+  return outcomes;
+}
+
+interface Run {
+  /** What each attack said, by its target's id; the one during which the worker ended gets how it ended. */
+  said: Map<string, string>;
+  exitCode: number | null;
+  end: string;
+  output: string;
+  cpuShare: number;
+}
+
+async function runOnce(
+  ports: RunPorts,
+  kind: Kind,
+  folder: string,
+  file: string,
+  left: Aimed[],
+): Promise<Run> {
+  const tasks = left.map(({ attack, language, target }) => ({
+    attack,
+    language,
+    target: { ...target, secret: "" },
+  }));
+  if (kind === "sh") writeFileSync(file, shellScript(tasks));
+  if (kind === "py") writeFileSync(file, pythonScript(tasks));
+  const command = { host: [], sh: ["/bin/sh", file], py: ["/usr/bin/python3", file] }[kind];
+  const started = await ports.start({ kind: kind === "host" ? "host" : "script", command, code: folder });
+  const late = setTimeout(() => started.kill(), LIFE_MS);
+  const said = new Map<string, string>();
+  let current: string | undefined;
+  let share = Promise.resolve(0);
+  const reading = eachLine(started.stdout, (line) => {
+    const [word, id] = line.split(" ", 2) as [string, string];
+    if (word === "BEGIN") {
+      current = id;
+      if (left.length === 1 && left[0]!.attack.proof === "cpu") share = cpuShareOf(started.pid);
+    } else if (word === "ESCAPED" || word === "STOPPED") {
+      said.set(id, line);
+      current = undefined;
+    }
+  });
+  const errors = new Response(started.stderr).text().catch(() => "");
+  if (kind === "host") await serve(started, file, tasks);
+  const end = await started.exited;
+  const cpuShare = await share;
+  clearTimeout(late);
+  await Promise.race([reading, Bun.sleep(500)]);
+  const output = (await Promise.race([errors, Bun.sleep(100).then(() => "")])).slice(-2000);
+  if (current !== undefined) said.set(current, `STOPPED ${current} the worker ended: ${end.text}`);
+  return { said, exitCode: end.code, end: end.text, output, cpuShare };
+}
+
+/** Loads the plugin, makes the one call, and ends the worker when it is answered. */
+async function serve(started: Started, file: string, tasks: unknown[]): Promise<void> {
+  const send = (frame: unknown) => channel.send(JSON.stringify(frame));
+  const channel = await FrameChannel.open(started.channelFd, {
+    frame(frame) {
+      const { kind, message } = frame as { kind: string; message?: string };
+      if (kind === "failed") console.error(`suite: the worker failed: ${message}`);
+      if (kind === "ready") {
+        send({
+          kind: "call",
+          id: 1,
+          input: {
+            tasks: (tasks as { attack: { id: string }; language: string; target: unknown }[]).map((task) => ({
+              attack: task.attack.id,
+              language: task.language,
+              target: task.target,
+            })),
+          },
+          key: "escape/1",
+          run: "escape",
+          step: "1",
+          attempt: 1,
+          timeoutMs: LIFE_MS,
+          agent: AGENT,
+        });
+      }
+      if (kind === "result" || kind === "error") started.kill();
+    },
+    closed() {},
+  });
+  send({ kind: "load", entry: { file }, describe: false });
+  void started.exited.then(() => channel.close());
+}
+
+/** Share of one processor that the worker uses, over a second and a half of its spin. */
+async function cpuShareOf(pid: number): Promise<number> {
+  await Bun.sleep(400);
+  const [from, fromMs] = [cpuSeconds(pid), performance.now()];
+  await Bun.sleep(1500);
+  return ((cpuSeconds(pid) - from) * 1000) / (performance.now() - fromMs);
+}
+
+async function eachLine(stream: ReadableStream<Uint8Array>, onLine: (line: string) => void): Promise<void> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of stream) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    rest = lines.pop()!;
+    for (const line of lines) onLine(line);
+  }
+}
