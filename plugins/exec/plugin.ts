@@ -11,6 +11,10 @@ const argument = v.pipe(
 );
 const program = v.pipe(argument, v.minLength(1), v.maxLength(4096));
 
+/** What the program may do beyond running and reading its own folder; passed on to the manifest's permissions. */
+const paths = v.pipe(v.array(program), v.maxLength(200));
+const texts = v.pipe(v.array(v.pipe(v.string(), v.minLength(1), v.maxLength(512))), v.maxLength(200));
+
 const settings = v.strictObject({
   command: v.pipe(
     v.union([program, v.pipe(v.array(argument), v.minLength(1), v.maxLength(1000))]),
@@ -40,6 +44,22 @@ const settings = v.strictObject({
     v.maxValue(1024 * 1024, "at most 1MB"),
     v.description("Bytes of stdout that are kept; the rest is cut"),
   ),
+  read: v.pipe(
+    v.optional(paths),
+    v.description("Files and folders that it may read, beside its own folder and the host's programs"),
+  ),
+  write: v.pipe(
+    v.optional(paths),
+    v.description("Files and folders that it may change; a file that is missing is made, empty"),
+  ),
+  connect: v.pipe(
+    v.optional(texts),
+    v.description("Where it may connect to: host:port, like api.example.org:443 or *:443"),
+  ),
+  host: v.pipe(
+    v.optional(texts),
+    v.description("Host operations that it may ask for, like systemd.restart:nginx.service"),
+  ),
 });
 
 const groups = new LiveGroups();
@@ -48,6 +68,14 @@ export default defineAction({
   name: "exec",
   description: "Runs a program or script on the host; exit code 0 is success",
   settings,
+  permissions: {
+    exec: ["@system", "${program(settings.command)}?"],
+    read: ["@system", "${folder(program(settings.command))}?", "${settings.cwd}?", "${settings.read}"],
+    write: ["${settings.write}"],
+    connect: ["${settings.connect}"],
+    host: ["${settings.host}"],
+  },
+  resources: { memory: "512MB", cpu: 1, processes: 256, openFiles: 1024, fileSize: "1GB", disk: "1GB" },
   async run(context): Promise<Json> {
     const { settings, agent, signal, clock } = context;
     const [name, ...args] = [settings.command].flat() as [string, ...string[]];

@@ -13,6 +13,7 @@ import { chmodSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ActionError, v } from "../../src/sdk/holdfast.ts";
+import { fixedFolder } from "../../src/testing/fixed-folder.ts";
 import { contextFor } from "../../src/testing/plugin-context.ts";
 import file from "./plugin.ts";
 
@@ -73,6 +74,27 @@ test.each([
   expect(error).toBeInstanceOf(ActionError);
   expect({ ...error, message: error!.message }).toMatchObject({ started: false, retryable: false, code });
   expect(error!.message).toContain(home);
+});
+
+test("where only the file may be changed and not its folder, it is written in place", async () => {
+  const place = fixedFolder({ conf: "old content", log: "1" });
+  try {
+    const out = await place.run(
+      `import file from ${JSON.stringify(join(import.meta.dir, "plugin.ts"))};
+       import { contextFor } from ${JSON.stringify(join(import.meta.dir, "../../src/testing/plugin-context.ts"))};`,
+      `const run = (settings) => file.run(contextFor(file, { settings, home: ${JSON.stringify(place.folder)} }).context);
+       await run({ path: "conf", do: "write", content: "new" });
+       await run({ path: "log", do: "append", content: "2", mode: "0600" });
+       for (const settings of [{ path: "conf", do: "delete" }, { path: "other", do: "write" }])
+         await run(settings).catch((error) => console.log(error.started, error.code));`,
+    );
+    expect(out).toBe("false denied\nfalse denied\n");
+    expect(readFileSync(join(place.folder, "conf"), "utf8")).toBe("new");
+    expect(readFileSync(join(place.folder, "log"), "utf8")).toBe("12");
+    expect(modeOf(join(place.folder, "log"))).toBe(0o600);
+  } finally {
+    place.close();
+  }
 });
 
 test("settings", () => {

@@ -1,8 +1,11 @@
+import { constants } from "node:fs";
 import { type FileHandle, open, realpath, rename, rm, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { ActionError, defineAction, type Json, v } from "../../src/sdk/holdfast.ts";
 
 const MAX_CONTENT = 4 * 1024 * 1024;
+/** What a sandbox, or the owner of a folder, says to changes that it does not allow. */
+const FIXED = new Set(["EACCES", "EPERM", "EROFS", "EXDEV", "EBUSY"]);
 
 const settings = v.strictObject({
   path: v.pipe(
@@ -29,6 +32,10 @@ export default defineAction({
   name: "file",
   description: "Appends to, writes or deletes a file",
   settings,
+  // The folder, for the temporary file of a replacement. In the agent's home it is the file alone: see replace.
+  permissions: { write: ["${folder(settings.path)}?", "${settings.path}?"] },
+  // A file may have grown for years.
+  resources: { fileSize: "1024GB" },
   async run({ settings, agent, key }): Promise<Json> {
     const path = resolve(agent.home, settings.path);
     const mode = settings.mode === undefined ? undefined : Number.parseInt(settings.mode, 8);
@@ -56,15 +63,18 @@ async function append(path: string, bytes: Buffer, mode: number | undefined): Pr
     throw refusal("append to", path, error);
   });
   try {
+    if (mode !== undefined) await setMode(handle, mode, true, "append to", path);
     await handle.appendFile(bytes);
-    if (mode !== undefined) await handle.chmod(mode);
     await handle.sync();
   } finally {
     await handle.close();
   }
 }
 
-/** Through a temporary file beside it: readers see the old or the new content, a crash leaves one of them. */
+/**
+ * Through a temporary file beside it: readers see the old or the new content, a crash leaves one of them. Where no other
+ * file may be made there, in place.
+ */
 async function replace(path: string, bytes: Buffer, mode: number | undefined, key: string): Promise<void> {
   // A link stays a link: what it points to is replaced.
   const target = await realpath(path).catch(() => path);
@@ -74,11 +84,16 @@ async function replace(path: string, bytes: Buffer, mode: number | undefined, ke
     dirname(target),
     `.${basename(target).slice(0, 100)}.${Bun.hash(key).toString(36)}.tmp`,
   );
+  const wanted = mode ?? (old ? old.mode & 0o7777 : 0o640);
+  const handle = await open(temporary, "w", wanted).catch((error: unknown) => {
+    if (old && FIXED.has(codeOf(error))) return undefined;
+    throw refusal("write", path, error);
+  });
+  if (!handle) return await overwrite(target, bytes, mode, path);
   try {
-    const handle = await open(temporary, "w", 0o600);
     try {
+      await setMode(handle, wanted, mode !== undefined, "write", path);
       await handle.writeFile(bytes);
-      await handle.chmod(mode ?? (old ? old.mode & 0o7777 : 0o640));
       if (old) await keepOwner(handle, old);
       await handle.sync();
     } finally {
@@ -87,9 +102,43 @@ async function replace(path: string, bytes: Buffer, mode: number | undefined, ke
     await rename(temporary, target);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {});
-    throw refusal("write", path, error);
+    throw error instanceof ActionError ? error : refusal("write", path, error);
   }
   await syncFolder(dirname(target));
+}
+
+async function overwrite(
+  target: string,
+  bytes: Buffer,
+  mode: number | undefined,
+  path: string,
+): Promise<void> {
+  const handle = await open(target, constants.O_WRONLY).catch((error: unknown) => {
+    throw refusal("write", path, error);
+  });
+  try {
+    if (mode !== undefined) await setMode(handle, mode, true, "write", path);
+    await handle.truncate(0);
+    await handle.writeFile(bytes);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Before the content: where the host's sandbox does not permit modes to be changed, nothing has been done yet. */
+async function setMode(
+  handle: FileHandle,
+  mode: number,
+  isRequired: boolean,
+  what: string,
+  path: string,
+): Promise<void> {
+  if (((await handle.stat()).mode & 0o7777) === mode) return;
+  await handle.chmod(mode).catch((error: unknown) => {
+    if (!isRequired) return;
+    throw refusal(what, path, error, `its mode cannot be set to 0${mode.toString(8)} here; leave out mode`);
+  });
 }
 
 /** Only root may give a file away; for others the writer owns the new file. */
@@ -112,7 +161,7 @@ function codeOf(error: unknown): string {
 }
 
 /** An error from before anything was changed. */
-function refusal(what: string, path: string, error: unknown): ActionError {
+function refusal(what: string, path: string, error: unknown, why?: string): ActionError {
   const known: Record<string, [code: string, why: string]> = {
     ENOENT: ["not_found", "its folder does not exist: make it first"],
     ENOTDIR: ["not_found", "a part of its path is not a folder"],
@@ -123,8 +172,8 @@ function refusal(what: string, path: string, error: unknown): ActionError {
     ENOSPC: ["failed", "no space is left on the device"],
   };
   const code = codeOf(error);
-  const [name, why] = known[code] ?? ["failed", (error as Error).message ?? code];
-  return new ActionError(`cannot ${what} ${path}: ${why}`, {
+  const [name, reason] = known[code] ?? ["failed", (error as Error).message ?? code];
+  return new ActionError(`cannot ${what} ${path}: ${why ?? reason}`, {
     code: name,
     started: false,
     retryable: name === "failed",

@@ -28,8 +28,46 @@ export async function rotate(path: string, adding: number, maxSize: number, keep
   if (size === 0 || size + adding <= maxSize) return;
   for (let number = keep - 1; number >= 0; number--) {
     const from = number === 0 ? path : `${path}.${number}`;
-    await rename(from, `${path}.${number + 1}`).catch(ifMissing(undefined));
+    const next = `${path}.${number + 1}`;
+    const isMoved = await rename(from, next).then(
+      () => true,
+      (error: { code?: string }) => {
+        if (isFixed(error)) return false;
+        return ifMissing(true)(error);
+      },
+    );
+    // In a folder where nothing may be moved one copy is kept.
+    if (!isMoved && number === 0) await setAsideInPlace(path, next);
   }
+}
+
+/** The content goes to a file that is there already. A crash between the two leaves it in both, never in none. */
+async function setAsideInPlace(path: string, aside: string): Promise<void> {
+  const source = await open(path, "r+");
+  try {
+    const copy = await open(aside, "w", 0o640);
+    try {
+      const block = Buffer.alloc(BLOCK);
+      for (let at = 0; ;) {
+        const { bytesRead } = await source.read(block, 0, BLOCK, at);
+        if (bytesRead === 0) break;
+        await copy.writeFile(block.subarray(0, bytesRead));
+        at += bytesRead;
+      }
+      await copy.sync();
+    } finally {
+      await copy.close();
+    }
+    await source.truncate(0);
+    await source.sync();
+  } finally {
+    await source.close();
+  }
+}
+
+/** The sandbox (or the folder's owner) allows changes of the file, and none of its folder. */
+function isFixed(error: { code?: string }): boolean {
+  return ["EACCES", "EPERM", "EROFS", "EXDEV", "EBUSY"].includes(error.code ?? "");
 }
 
 /** Cuts back to the last line break what a crash left of a line; gives the number of bytes cut off. */
@@ -61,9 +99,12 @@ async function lastBreak(handle: FileHandle, size: number): Promise<number> {
   return 0;
 }
 
-/** A new file is durable only with its entry in the folder. */
+/** A new file is durable only with its entry in the folder; whoever may not look into that has not made the file. */
 async function syncFolder(path: string): Promise<void> {
-  const folder = await open(dirname(path), "r");
+  const folder = await open(dirname(path), "r").catch((error: { code?: string }) => {
+    if (!isFixed(error)) throw error;
+  });
+  if (!folder) return;
   try {
     await folder.sync();
   } finally {

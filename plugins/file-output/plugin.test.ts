@@ -12,6 +12,7 @@ import { statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { CloudEvent } from "../../src/sdk/holdfast.ts";
+import { fixedFolder } from "../../src/testing/fixed-folder.ts";
 import { contextFor } from "../../src/testing/plugin-context.ts";
 import output from "./plugin.ts";
 
@@ -97,4 +98,29 @@ test("an error is an error: nothing is taken", async () => {
   expect(existsSync("/dev/full")).toBe(true);
   expect(open("/dev/full").write(events(1, 1))).rejects.toThrow(/ENOSPC|space/);
   await full.write(events(1, 1));
+});
+
+test("where only the file and the one beside it may be changed, it is set aside in place", async () => {
+  const place = fixedFolder({ log: '{"id":"0"}\n{"id":"1', "log.1": "" });
+  try {
+    const out = await place.run(
+      `import output from ${JSON.stringify(join(import.meta.dir, "plugin.ts"))};
+       import { contextFor } from ${JSON.stringify(join(import.meta.dir, "../../src/testing/plugin-context.ts"))};`,
+      `const settings = { path: "log", max_size: "1KB", keep: 3 };
+       const { context } = contextFor(output, { settings, home: ${JSON.stringify(place.folder)} });
+       await output.init(context);
+       for (let id = 1; id <= 12; id++) await output.write(context, [{ id: String(id), data: "x".repeat(200) }]);`,
+    );
+    expect(out).toBe("");
+    const ids = ["log.1", "log"].flatMap((name) =>
+      readFileSync(join(place.folder, name), "utf8").trim().split("\n"),
+    );
+    const last = ids.map((line) => Number((JSON.parse(line) as CloudEvent).id));
+    expect(last).toEqual(Array.from({ length: last.length }, (_, index) => 13 - last.length + index));
+    expect(last.length).toBeGreaterThan(4);
+    expect(statSync(join(place.folder, "log.1")).size).toBeLessThanOrEqual(1024);
+    expect(readdirSync(place.folder).sort()).toEqual(["log", "log.1"]);
+  } finally {
+    place.close();
+  }
 });

@@ -3,6 +3,9 @@ import { dirname, resolve } from "node:path";
 import { type CloudEvent, defineOutput, size, v } from "../../src/sdk/holdfast.ts";
 import { appendWhole, repairEnd, rotate } from "./jsonl-file.ts";
 
+/** The kernel's limit for one file; `max_size` is the one that counts. */
+const ANY_SIZE = "1024GB";
+
 const settings = v.strictObject({
   path: v.pipe(
     v.string(),
@@ -26,6 +29,9 @@ export default defineOutput({
   name: "file",
   description: "Writes each event as one line of JSON to a file",
   settings,
+  // The folder, for rotation. In the agent's home it is the file alone, and one beside it: see rotate.
+  permissions: { write: ["${folder(settings.path)}", "${settings.path}", "${settings.path}.1"] },
+  resources: { fileSize: ANY_SIZE },
   async init({ settings, agent, log }) {
     const path = resolve(agent.home, settings.path);
     await mkdir(dirname(path), { recursive: true, mode: 0o750 });

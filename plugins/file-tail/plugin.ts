@@ -48,6 +48,8 @@ export default defineTrigger({
   name: "file-tail",
   description: "Emits an event for each line added to a file, through rotation and restarts",
   settings,
+  // The folder, for the files that rotation makes there; the file itself, which may be a link to another folder.
+  permissions: { read: ["${folder(settings.path)}?", "${settings.path}?"] },
   async *run({ settings, checkpoint, agent, clock, log, signal }) {
     const path = resolve(agent.home, settings.path);
     const { from, type, match, max_line: maxLine, rotate_wait: rotateWaitMs } = settings;

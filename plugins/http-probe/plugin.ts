@@ -44,6 +44,7 @@ export default defineTrigger({
   description:
     "Asks an address and emits probe.down while it does not answer as it should, probe.up when it does again",
   settings,
+  permissions: { connect: ["${endpoint(settings.url)}"] },
   async *run({ settings, checkpoint, clock, signal }) {
     const parsed = v.safeParse(checkpointSchema, checkpoint);
     let { up, failures } = parsed.success ? parsed.output : { up: null, failures: 0 };

@@ -39,6 +39,7 @@ export default defineAction({
   name: "http",
   description: "Sends an HTTP request",
   settings,
+  permissions: { connect: ["${endpoint(settings.url)}"] },
   async run({ settings, key, signal, timeoutMs }): Promise<Json> {
     const deadline = AbortSignal.timeout(Math.ceil(settings.timeout ?? timeoutMs));
     const target = nameOf(settings);

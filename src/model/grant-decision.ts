@@ -5,6 +5,7 @@ import { type ExpandContext, type Expanded, expandText, type RealPath } from "./
 import { coversName, meet, meetEndpoints, meetNames, meetOperations, parseEndpoint } from "./grant-limits.ts";
 import { GrantNotes, listText } from "./grant-notes.ts";
 import {
+  contains,
   coverPlaces,
   locate,
   type LocateContext,
@@ -142,11 +143,16 @@ class Decider {
       ({ path }) => path,
     ).filter((each) => asked.includes(each) || this.#isThere(each.path));
     for (const place of coverPlaces(permission, granted, context, this.#notes)) this.#hidden.add(place);
-    for (const { path, create } of granted) {
+    // A new file in a granted folder is made by whoever needs it.
+    const needed = granted.filter(
+      ({ path, create }) =>
+        create !== "file" || !granted.some((other) => other.path !== path && contains(other.path, path)),
+    );
+    for (const { path, create } of needed) {
       const isKnown = this.create.some((each) => each.path === path);
       if (create !== undefined && !isKnown) this.create.push({ path, kind: create });
     }
-    return unique(granted.map(({ path }) => path));
+    return unique(needed.map(({ path }) => path));
   }
 
   endpoints(permission: "connect" | "udp"): Endpoint[] {

@@ -52,7 +52,7 @@ export function expandText(
     return [];
   }
   let values: Value[] = [{ text: "" }];
-  for (const piece of pieces) {
+  for (const [index, piece] of pieces.entries()) {
     const next: Value[] =
       typeof piece === "string" ? [{ text: piece }] : evaluate(piece, written, permission, context, notes);
     if (values.length * next.length > MAX_VALUES) {
@@ -64,21 +64,20 @@ export function expandText(
       );
       return [];
     }
+    // Whoever fills in a part of a path must not lead it to another place.
+    if (index > 0 && typeof piece !== "string" && next.some(({ text }) => text.split("/").includes(".."))) {
+      notes.refuse(permission, written, "a setting leads out of its folder with ..", "write it without ..");
+      return [];
+    }
     values =
       pieces.length === 1
         ? next
         : values.flatMap(({ text }) => next.map((each) => ({ text: text + each.text })));
   }
-  return values.flatMap((value) => checked(value, pieces.length > 1, written, permission, notes));
+  return values.flatMap((value) => checked(value, written, permission, notes));
 }
 
-function checked(
-  { text, file }: Value,
-  isMixed: boolean,
-  written: string,
-  permission: string,
-  notes: GrantNotes,
-): Expanded[] {
+function checked({ text, file }: Value, written: string, permission: string, notes: GrantNotes): Expanded[] {
   const value = text.slice(0, 200);
   const shown = text === written ? value : `${value} (${written})`;
   if (text.includes("\0") || text.length > MAX_LENGTH) {
@@ -87,16 +86,6 @@ function checked(
       shown.replaceAll("\0", "\\0"),
       "it is too long or holds a zero byte",
       "correct the setting",
-    );
-    return [];
-  }
-  // Whoever fills in a part of a path must not lead it to another place.
-  if (isMixed && text.split("/").includes("..")) {
-    notes.refuse(
-      permission,
-      shown,
-      "a setting leads out of its folder with ..",
-      "write the setting without ..",
     );
     return [];
   }

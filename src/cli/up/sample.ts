@@ -30,6 +30,7 @@ pipelines:
         with:
           command: react.sh
           input: { line: "\${{ event.data.line }}" }
+          write: [reactions.log]
         timeout: 10s
 `;
 }
