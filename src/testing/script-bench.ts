@@ -20,12 +20,7 @@ export function plainLauncher(workdir: string): ScriptLauncher {
       const folder = join(workdir, `${label}-${ids.hex(4)}`);
       mkdirSync(folder, { recursive: true });
       const base = { PATH: "/usr/local/bin:/usr/bin:/bin", HOME: folder, TMPDIR: folder, LANG: "C.UTF-8" };
-      const child = Bun.spawn(command, {
-        cwd: folder,
-        env: { ...base, ...env },
-        stdio: [stdin, "pipe", "pipe", "socket-fd"],
-        detached: true,
-      });
+      const child = spawn(command, folder, { ...base, ...env }, stdin);
       let cause: EndCause | undefined;
       const killGroup = () => {
         try {
@@ -54,6 +49,16 @@ export function plainLauncher(workdir: string): ScriptLauncher {
       };
     },
   };
+}
+
+function spawn(command: string[], folder: string, env: Record<string, string>, stdin: "ignore" | "pipe") {
+  try {
+    const stdio = [stdin, "pipe", "pipe", "socket-fd"] as [typeof stdin, "pipe", "pipe", "socket-fd"];
+    return Bun.spawn(command, { cwd: folder, env, stdio, detached: true });
+  } catch (error) {
+    rmSync(folder, { recursive: true });
+    throw error;
+  }
 }
 
 function verdict(code: number | null, signal: string | null, killed: EndCause | undefined): Verdict {

@@ -17,10 +17,12 @@ export class ScriptEmitter {
   #unanswered = 0;
   #wake = () => {};
 
-  constructor(onEvents: EmitHandler) {
-    this.#chain = new EmitChain(onEvents, () => {
+  /** `refused` is told when nothing that follows will be kept: the script is of no use any more. */
+  constructor(onEvents: EmitHandler, refused: (reason: string) => void) {
+    this.#chain = new EmitChain(onEvents, (_, reason) => {
       this.#unanswered--;
       this.#wake();
+      if (reason !== undefined) refused(reason);
     });
   }
 

@@ -32,10 +32,13 @@ export async function startScriptTrigger(
 ): Promise<Incarnation> {
   const { name, plugin, script, grant } = options;
   const settings = withDefaults(plugin.manifest.settings, options.settings) as JsonObject;
-  const emitter = new ScriptEmitter(options.onEvents);
+  let running: RunningScript | undefined;
+  const emitter = new ScriptEmitter(options.onEvents, (reason) =>
+    running?.kill(undefined, `an emit was refused: ${reason}`),
+  );
   const checkpoint = await options.checkpoint();
   stopping.throwIfAborted();
-  const running = await RunningScript.start(
+  const started = await RunningScript.start(
     {
       plugin: plugin.manifest.name,
       part: name,
@@ -51,9 +54,12 @@ export async function startScriptTrigger(
     },
     ports,
   );
-  running.write(`${JSON.stringify(settings)}\n`);
-  running.closeStdin();
-  const ended = running.ended.then(async ({ code, killed, reason }): Promise<PartEnd> => {
+  running = started;
+  // It may have been refused before there was anything to end.
+  if (emitter.refusal) started.kill(undefined, `an emit was refused: ${emitter.refusal.reason}`);
+  started.write(`${JSON.stringify(settings)}\n`);
+  started.closeStdin();
+  const ended = started.ended.then(async ({ code, killed, reason }): Promise<PartEnd> => {
     // The next life reads the checkpoint, so what this one emitted must be settled first.
     if (!stopping.aborted) await Promise.race([emitter.idle(), whenAborted(stopping)]);
     const { refusal } = emitter;
@@ -63,7 +69,7 @@ export async function startScriptTrigger(
     const clean = code === 0 && killed === undefined && emitter.fault === undefined;
     return { clean, reason: emitter.fault ?? reason, counts: true };
   });
-  return { ended, stop: () => running.stop(ports.timing.drainMs) };
+  return { ended, stop: () => started.stop(ports.timing.drainMs) };
 }
 
 /** The lines of one chunk; resolves when there is room for the next. */
