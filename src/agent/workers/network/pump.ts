@@ -1,0 +1,22 @@
+import type { Socket } from "node:net";
+
+/**
+ * Carries bytes both ways between two connected sockets until both sides have ended. A reader that is slow slows down the
+ * writer: nothing is held but the two sockets' own buffers. Each half closes for itself. Calls back once both are gone.
+ */
+export function pump(one: Socket, other: Socket, done: () => void): void {
+  let open = 2;
+  const watch = (socket: Socket, peer: Socket) => {
+    socket.on("error", () => peer.resetAndDestroy());
+    socket.once("close", () => {
+      // What it had sent may still be on its way to the peer; without an end of its own the peer is cut off.
+      if (!socket.readableEnded) peer.resetAndDestroy();
+      else if (!socket.writableFinished) peer.destroy();
+      if (--open === 0) done();
+    });
+  };
+  watch(one, other);
+  watch(other, one);
+  one.pipe(other);
+  other.pipe(one);
+}
