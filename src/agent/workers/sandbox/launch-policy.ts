@@ -25,6 +25,8 @@ export interface LaunchPolicy {
   rlimits: Partial<Record<RlimitName, number>>;
   /** Descriptors that stay open: 0 up to this one, exclusive. */
   keepFds: number;
+  /** Capabilities and set-user-id programs stay as they are: for `sandbox: off`. */
+  keepPrivileges?: boolean;
   /** Records what is tried instead of refusing it; see learn.ts. */
   learn?: boolean;
 }
@@ -51,7 +53,8 @@ export interface NetPolicy {
 export type PathRight = "list" | "read" | "execute" | "write";
 
 export interface LandlockPolicy {
-  paths: { path: string; rights: PathRight[] }[];
+  /** A path with a symbolic link in it fails the launch, unless `follow`: paths that only the host's owner can change. */
+  paths: { path: string; rights: PathRight[]; follow?: boolean }[];
   /** TCP ports; "any" does not restrict them (own namespace, or a `*` grant). */
   connect: number[] | "any";
   bind: number[] | "any";
