@@ -13,6 +13,7 @@ import { type Operation, readOperation } from "./verbs.ts";
 
 /** Operations under way at once, of all workers. */
 const MAX_UNDER_WAY = 16;
+const MAX_AUDITED_NAME = 300;
 /** Most of an argument object that the audit keeps. */
 const MAX_AUDITED_TEXT = 2000;
 
@@ -91,8 +92,7 @@ function requesterKey({ plugin, part, peer }: Requester): string {
 
 /** The checked operation; a refused one is written down with the reason. */
 async function admit(request: HostRequest, options: HostOperationsOptions): Promise<Operation> {
-  const refused = async (error: HoldfastError) => {
-    const what = { operation: request.operation.slice(0, 300), arguments: audited(request.arguments ?? {}) };
+  const refused = async (error: HoldfastError, what: JsonObject) => {
     await options.audit.record({ ...who(request.by), ...what, allowed: false, reason: error.message });
     return error;
   };
@@ -100,11 +100,14 @@ async function admit(request: HostRequest, options: HostOperationsOptions): Prom
   try {
     operation = readOperation(request.operation, request.arguments);
   } catch (error) {
-    throw await refused(asHoldfastError(error, `cannot read ${shown(request.operation)}`));
+    throw await refused(asHoldfastError(error, `cannot read ${shown(request.operation)}`), {
+      operation: request.operation.slice(0, MAX_AUDITED_NAME),
+      arguments: audited(request.arguments ?? {}),
+    });
   }
   const verdict = authorize(operation, request.grant.host, options.policy().host.operations);
-  if (!verdict.allowed) throw await refused(new HoldfastError("denied", verdict.reason));
-  return operation;
+  if (verdict.allowed) return operation;
+  throw await refused(new HoldfastError("denied", verdict.reason), asked(operation));
 }
 
 async function simulate(

@@ -8,6 +8,8 @@ import { answerLine, MAX_REQUEST_BYTES, parseRequest, type ServiceRequest } from
 const MAX_CONNECTIONS = 64;
 /** For a request to arrive in full. */
 const REQUEST_MS = 10_000;
+/** For the other side to take its answer and close. */
+const LINGER_MS = 2_000;
 
 export interface Peer {
   pid: number;
@@ -114,7 +116,14 @@ class Server {
     if (unsent.length === 0) return;
     const written = Math.max(0, client.write(unsent));
     client.data.unsent = unsent.subarray(written);
-    if (written === unsent.length) client.end();
+    if (written === unsent.length) this.#finish(client);
+  }
+
+  /** Only our side: closing what has unread bytes would reset the connection and lose the answer. */
+  #finish(client: Client): void {
+    client.shutdown();
+    client.data.cancelTimeout();
+    client.data.cancelTimeout = this.#ports.clock.after(LINGER_MS, () => client.terminate());
   }
 
   closed(client: Client): void {
