@@ -1,3 +1,4 @@
+import { accessSync, constants } from "node:fs";
 import { arch, hostname } from "node:os";
 import type { AgentHome } from "../../agent/config/home.ts";
 import { celChecks } from "../../agent/config/checks.ts";
@@ -9,6 +10,7 @@ import { probeKernel } from "../../agent/workers/sandbox/probe.ts";
 import { protectionsOf } from "../../agent/workers/sandbox/protections.ts";
 import { selfCommand } from "../../agent/workers/self-command.ts";
 import type { Clock } from "../../core/clock.ts";
+import { systemCode } from "../../core/errors.ts";
 import { VERSION } from "../../core/version.ts";
 import type { Config } from "../../model/config.ts";
 import { formatProblem } from "../../model/config-problem.ts";
@@ -32,7 +34,8 @@ export interface Subject {
 
 /** Looks at everything, changes nothing. */
 export async function examine({ home, noHome, clock, uid }: Subject): Promise<DoctorReport> {
-  const policy = await loadPolicy(home === null ? [] : policyFiles(home));
+  const hiddenPolicy = home === null ? undefined : policyFiles(home).find(isOutOfReach);
+  const policy = await loadPolicy(home === null || hiddenPolicy !== undefined ? [] : policyFiles(home));
   // A policy with problems lets nothing run; what it would have said about the sandbox is not known.
   const sandbox = policy.policy?.sandbox ?? "on";
   const facts = await probeKernel(selfCommand().command);
@@ -40,7 +43,7 @@ export async function examine({ home, noHome, clock, uid }: Subject): Promise<Do
   const checks: DoctorCheck[] = [
     userCheck(facts, uid, home),
     cgroupCheck(facts),
-    policyCheck(policy, home),
+    hiddenPolicy === undefined ? policyCheck(policy, home) : outOfReach("policy", hiddenPolicy),
     ...(home === null
       ? [{ name: "home", state: "note" as const, detail: noHome ?? "there is none" }]
       : await homeChecks(home, clock, uid)),
@@ -110,6 +113,7 @@ async function configCheck(
   uid: number | null,
 ): Promise<{ config: Config | null; check: DoctorCheck }> {
   const name = "configuration";
+  if (isOutOfReach(home.configFile)) return { config: null, check: outOfReach(name, home.configFile) };
   const { config, problems, files } = await loadConfig({
     configFile: home.configFile,
     confDir: home.confDir,
@@ -136,4 +140,18 @@ async function configCheck(
       fix: `holdfast config validate --home ${home.base} --id ${home.id} shows all`,
     },
   };
+}
+
+/** Somebody else's: nothing is wrong with it, but this user cannot tell. */
+function outOfReach(name: string, path: string): DoctorCheck {
+  return { name, state: "note", detail: `this user may not read ${path}`, fix: "run it as the agent's user" };
+}
+
+function isOutOfReach(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return false;
+  } catch (error) {
+    return ["EACCES", "EPERM"].includes(systemCode(error) ?? "");
+  }
 }
