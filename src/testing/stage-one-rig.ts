@@ -20,7 +20,7 @@ export interface Stage {
   /** Frames that came up, parsed. */
   frames: Record<string, unknown>[];
   code: number | null;
-  signal: string | null;
+  signal: number | string | null;
 }
 
 export interface StageOptions {
