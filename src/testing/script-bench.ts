@@ -2,14 +2,15 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ScriptLauncher, ScriptPorts } from "../agent/workers/scripts/ports.ts";
+import * as v from "valibot";
 import { DEFAULT_TIMING, type WorkerTiming } from "../agent/workers/timing.ts";
 import { type Clock, systemClock } from "../core/clock.ts";
 import { systemIds } from "../core/ids.ts";
 import { silentLogger } from "../core/logger.ts";
 import { bareGrant, type Grant } from "../model/grant.ts";
 import type { JsonObject } from "../model/json.ts";
-import { DEFAULT_RESOURCES, type Resources } from "../model/permissions.ts";
-import type { CatalogPlugin, PluginKind, ScriptEntry } from "../model/plugin.ts";
+import { DEFAULT_RESOURCES, permissionsSchema, type Resources } from "../model/permissions.ts";
+import type { CatalogPlugin, Manifest, PluginKind, ScriptEntry } from "../model/plugin.ts";
 import type { EndCause, Verdict } from "../model/worker-end.ts";
 
 /** Starts scripts in a session of their own, unconfined: for tests of what is done with them, not of what they may do. */
@@ -135,9 +136,16 @@ export function scriptBench(timing: Partial<WorkerTiming> = {}): ScriptBench {
         env: {},
         ...entry,
       };
-      const manifest = { kind, name, description: "", settings: settings ?? { type: "object" } };
+      const manifest: Manifest = {
+        kind,
+        name,
+        description: "",
+        settings: settings ?? { type: "object" },
+        permissions: v.parse(permissionsSchema, {}),
+        resources: {},
+      };
       return {
-        plugin: { manifest, entry: { script } } as unknown as CatalogPlugin,
+        plugin: { manifest, entry: { script } },
         script,
         grant: { ...bareGrant({ ...DEFAULT_RESOURCES, ...resources }), ...grant },
       };

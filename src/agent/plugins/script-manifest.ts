@@ -3,12 +3,7 @@ import * as v from "valibot";
 import { HoldfastError } from "../../core/errors.ts";
 import { type ConfigProblem, formatProblem } from "../../model/config-problem.ts";
 import type { JsonObject } from "../../model/json.ts";
-import {
-  type Permissions,
-  permissionsSchema,
-  type ResourcesInput,
-  resourcesSchema,
-} from "../../model/permissions.ts";
+import { permissionsSchema, resourcesSchema } from "../../model/permissions.ts";
 import { EFFECTS } from "../../model/pipeline.ts";
 import type { Manifest, ScriptEntry } from "../../model/plugin.ts";
 import { settingsSchemaProblem } from "../../model/settings-schema.ts";
@@ -67,7 +62,7 @@ const manifestSchema = v.strictObject({
 type Written = v.InferOutput<typeof manifestSchema>;
 
 export interface ScriptPlugin {
-  manifest: Manifest & { permissions: Permissions; resources: ResourcesInput };
+  manifest: Manifest;
   script: ScriptEntry;
 }
 

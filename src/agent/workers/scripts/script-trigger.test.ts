@@ -109,7 +109,7 @@ describe("events", () => {
   });
 
   test("a checkpoint commits with its events and comes back; a crash in the middle loses and repeats none", async () => {
-    const { kept, supervisor, ended } = trigger(
+    const { kept, supervisor } = trigger(
       python(`
 n = json.loads(os.environ.get("HOLDFAST_CHECKPOINT", "0"))
 while n < 3000:
