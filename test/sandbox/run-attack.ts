@@ -2,7 +2,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FrameChannel } from "../../src/agent/workers/channel.ts";
 import type { AgentFacts } from "../../src/model/plugin.ts";
-import type { Language } from "./attack.ts";
+import type { HandedSockets } from "../../src/agent/workers/network/worker-network.ts";
+import type { Attack, Language, Target } from "./attack.ts";
 import { cpuSeconds } from "./family.ts";
 import { pythonScript, shellScript } from "./scripts.ts";
 import type { Started, Starter } from "./starter.ts";
@@ -69,6 +70,12 @@ export async function runAttacks(
   return outcomes;
 }
 
+interface Task {
+  attack: Attack;
+  language: Language;
+  target: Target;
+}
+
 interface Run {
   /** What each attack said, by its target's id; the one during which the worker ended gets how it ended. */
   said: Map<string, string>;
@@ -85,7 +92,7 @@ async function runOnce(
   file: string,
   left: Aimed[],
 ): Promise<Run> {
-  const tasks = left.map(({ attack, language, target }) => ({
+  const tasks: Task[] = left.map(({ attack, language, target }) => ({
     attack,
     language,
     target: { ...target, secret: "" },
@@ -109,7 +116,7 @@ async function runOnce(
     }
   });
   const errors = new Response(started.stderr).text().catch(() => "");
-  if (kind === "host") await serve(started, file, tasks);
+  await serve(started, file, kind === "host" ? tasks : []);
   const end = await started.exited;
   const cpuShare = await share;
   clearTimeout(late);
@@ -120,37 +127,47 @@ async function runOnce(
 }
 
 /** Loads the plugin, makes the one call, and ends the worker when it is answered. */
-async function serve(started: Started, file: string, tasks: unknown[]): Promise<void> {
-  const send = (frame: unknown) => channel.send(JSON.stringify(frame));
+async function serve(started: Started, file: string, tasks: Task[]): Promise<void> {
+  const load = () => send({ kind: "load", entry: { file }, describe: false });
   const channel = await FrameChannel.open(started.channelFd, {
     frame(frame) {
       const { kind, message } = frame as { kind: string; message?: string };
       if (kind === "failed") console.error(`suite: the worker failed: ${message}`);
-      if (kind === "ready") {
-        send({
-          kind: "call",
-          id: 1,
-          input: {
-            tasks: (tasks as { attack: { id: string }; language: string; target: unknown }[]).map((task) => ({
-              attack: task.attack.id,
-              language: task.language,
-              target: task.target,
-            })),
-          },
-          key: "escape/1",
-          run: "escape",
-          step: "1",
-          attempt: 1,
-          timeoutMs: LIFE_MS,
-          agent: AGENT,
+      if (kind === "sockets") {
+        void started.adopt!(frame as HandedSockets).then(() => {
+          send({ kind: "go" });
+          if (tasks.length > 0) load();
         });
       }
+      if (kind === "ready") send(callOf(tasks));
       if (kind === "result" || kind === "error") started.kill();
     },
     closed() {},
   });
-  send({ kind: "load", entry: { file }, describe: false });
+  const send = (frame: unknown) => channel.send(JSON.stringify(frame));
+  if (!started.adopt && tasks.length > 0) load();
   void started.exited.then(() => channel.close());
+}
+
+function callOf(tasks: Task[]): unknown {
+  return {
+    kind: "call",
+    id: 1,
+    input: {
+      tasks: tasks.map(({ attack, language, target }) => ({ attack: attack.id, language, target })),
+    },
+    key: "escape/1",
+    run: "escape",
+    step: "1",
+    attempt: 1,
+    timeoutMs: LIFE_MS,
+    agent: AGENT,
+  };
+}
+
+/** The channel of a script, which has nothing to say on it. */
+export async function adoptChannel(started: Started): Promise<void> {
+  await serve(started, "", []);
 }
 
 /** Share of one processor that the worker uses, over a second and a half of its spin. */
@@ -161,7 +178,10 @@ async function cpuShareOf(pid: number): Promise<number> {
   return ((cpuSeconds(pid) - from) * 1000) / (performance.now() - fromMs);
 }
 
-async function eachLine(stream: ReadableStream<Uint8Array>, onLine: (line: string) => void): Promise<void> {
+export async function eachLine(
+  stream: ReadableStream<Uint8Array>,
+  onLine: (line: string) => void,
+): Promise<void> {
   const decoder = new TextDecoder();
   let rest = "";
   for await (const chunk of stream) {

@@ -1,6 +1,8 @@
 /** Starting one worker of the suite: without any sandbox, or through the product's own launcher. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import type { HandedSockets } from "../../src/agent/workers/network/worker-network.ts";
+import { type SelfCommand, selfCommand } from "../../src/agent/workers/self-command.ts";
 import { familyOf } from "./family.ts";
 
 export interface Start {
@@ -17,15 +19,22 @@ export interface Started {
   stdout: ReadableStream<Uint8Array>;
   stderr: ReadableStream<Uint8Array>;
   exited: Promise<{ code: number | null; text: string }>;
+  /** There is a network of its own: takes the sockets that come in the first frame, which is then answered by `go`. */
+  adopt?(sockets: HandedSockets): Promise<void>;
   kill(): void;
 }
 
 export type Starter = (start: Start) => Promise<Started>;
 
 /** What starts this program: `holdfast`, or Bun with src/main.ts. */
-export interface Self {
-  command: string[];
+export interface Self extends SelfCommand {
   compiled: boolean;
+}
+
+/** The product in this checkout, or its executable. */
+export function selfOf(executable: string | undefined): Self {
+  if (executable !== undefined) return { command: [executable], code: [], compiled: true };
+  return { ...selfCommand(), compiled: false };
 }
 
 /** The environment that workers have, and nothing of the harness's. */

@@ -30,17 +30,17 @@ export class World {
   readonly #heard = new Set<string>();
   readonly #tcp: Bun.TCPSocketListener;
   #udp!: Bun.udp.Socket<"buffer">;
-  readonly #program: string;
+  /** What runs the plugin host. */
+  program = process.execPath;
   #made = 0;
 
-  private constructor(program: string) {
-    this.#program = program;
+  private constructor() {
     chmodSync(this.folder, 0o755);
     this.#tcp = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: this.#listener() });
   }
 
-  static async open(program: string): Promise<World> {
-    const world = new World(program);
+  static async open(): Promise<World> {
+    const world = new World();
     world.#udp = await Bun.udpSocket({
       hostname: "127.0.0.1",
       socket: { data: (_socket, data) => world.#hear(data.toString()) },
@@ -88,7 +88,7 @@ export class World {
       unix: join(folder, "socket"),
       abstract: createHash("sha1").update(folder).digest("hex").slice(0, 24),
       device: blockDevice(),
-      program: this.#program,
+      program: this.program,
       hostname: hostname(),
     };
     if (attack.id.startsWith("exec.")) makePrograms(target);

@@ -1,0 +1,40 @@
+/** The everyday commands of scripts, at every level of protection: they work, or `doctor` names them. */
+import { expect, test } from "bun:test";
+import { everydayGaps } from "../../src/cli/doctor/everyday.ts";
+import { possibleCommands } from "./run-everyday.ts";
+import { runEverydayAs, USERS } from "./suite-process.ts";
+
+const MINUTES = 60_000;
+
+const HOSTS: { title: string; without?: string }[] = [
+  { title: "everything that this kernel has" },
+  { title: "no namespaces", without: "mountNamespace,netNamespace" },
+  { title: "Landlock ABI 2", without: "abi=2" },
+  { title: "no Landlock", without: "landlock" },
+  { title: "no Landlock, no namespaces", without: "landlock,mountNamespace,netNamespace" },
+  { title: "no seccomp", without: "seccomp" },
+];
+
+for (const user of USERS) {
+  for (const compiled of [false, true]) {
+    for (const { title, without } of HOSTS) {
+      if (compiled && without) continue;
+      test(
+        `${title}: ${user}, ${compiled ? "compiled" : "from source"}`,
+        async () => {
+          const { facts, off, on } = await runEverydayAs({ user, compiled, without });
+          const failing = off.filter((item) => !item.ok);
+          // A command that fails unconfined says nothing about the sandbox.
+          expect(failing).toEqual([]);
+          const told = new Set(everydayGaps(facts).flatMap((gap) => gap.commands));
+          expect(on.filter((item) => !item.ok && !told.has(item.id))).toEqual([]);
+        },
+        2 * MINUTES,
+      );
+    }
+  }
+}
+
+test("the table is as long as it should be", () => {
+  expect(possibleCommands().length).toBeGreaterThan(30);
+});
