@@ -9,6 +9,7 @@ import { authorize } from "./authorize.ts";
 import { shown } from "./objects.ts";
 import type { Performer } from "./perform.ts";
 import { RateLimit } from "./rate-limit.ts";
+import type { Requester } from "./requester.ts";
 import { type Operation, readOperation } from "./verbs.ts";
 
 /** Operations under way at once, of all workers. */
@@ -16,16 +17,6 @@ const MAX_UNDER_WAY = 16;
 const MAX_AUDITED_NAME = 300;
 /** Most of an argument object that the audit keeps. */
 const MAX_AUDITED_TEXT = 2000;
-
-/** For whom it is done, as the audit keeps it. */
-export interface Requester {
-  plugin: string;
-  part: string;
-  run?: string;
-  step?: string;
-  /** In the privileged service: who is at the other end of the socket. */
-  peer?: { uid: number; pid: number };
-}
 
 export interface HostRequest {
   by: Requester;

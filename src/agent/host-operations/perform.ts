@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import type { Clock } from "../../core/clock.ts";
 import type { Json } from "../../model/json.ts";
-import type { Requester } from "./host-operations.ts";
 import type { KernelCalls } from "./kernel-calls.ts";
 import { findProcesses, signalProcesses } from "./processes.ts";
 import type { Programs } from "./programs.ts";
+import type { Requester } from "./requester.ts";
 import { runProgram } from "./run-program.ts";
 import { type Need, type Operation, planOperation, VERBS } from "./verbs.ts";
 
