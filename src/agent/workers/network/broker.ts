@@ -1,5 +1,5 @@
 import { lookup } from "node:dns/promises";
-import { connect as dial, type Socket } from "node:net";
+import { connect as connectSocket, type Socket } from "node:net";
 import { networkInterfaces } from "node:os";
 import type { Clock } from "../../../core/clock.ts";
 import { HoldfastError, messageOf } from "../../../core/errors.ts";
@@ -19,6 +19,8 @@ export interface BrokerOptions {
   ownListeners: () => Listener[];
   /** Addresses of a name; the host's resolver, with its hosts file, when absent. */
   resolve?: (name: string) => Promise<string[]>;
+  /** Starts to connect to a checked address. */
+  dial?: (address: string, port: number) => Socket;
   timeoutMs?: number;
 }
 
@@ -52,7 +54,7 @@ const TIMEOUT_MS = 10_000;
 const MAX_TRIES = 4;
 
 export function createBroker(options: BrokerOptions): Broker {
-  const { clock, ids, log, resolve = resolveByHost, timeoutMs = TIMEOUT_MS } = options;
+  const { clock, ids, log, resolve = resolveByHost, dial = dialAddress, timeoutMs = TIMEOUT_MS } = options;
   const added = new Set<Listener>();
   let taker: SocketTaker | undefined;
 
@@ -105,7 +107,7 @@ export function createBroker(options: BrokerOptions): Broker {
       const signal = new AbortController();
       const cancel = clock.after(timeoutMs, () => signal.abort());
       try {
-        return await dialFirst(addresses.slice(0, MAX_TRIES), wish, signal.signal);
+        return await dialFirst(dial, addresses.slice(0, MAX_TRIES), wish, signal.signal);
       } finally {
         cancel();
       }
@@ -113,7 +115,11 @@ export function createBroker(options: BrokerOptions): Broker {
     async connectUnix(path) {
       const signal = new AbortController();
       const cancel = clock.after(timeoutMs, () => signal.abort());
-      return await opened(dial({ path, allowHalfOpen: true }), `unix ${path}`, signal.signal).finally(cancel);
+      return await opened(
+        connectSocket({ path, allowHalfOpen: true }),
+        `unix ${path}`,
+        signal.signal,
+      ).finally(cancel);
     },
     addListener(listener) {
       added.add(listener);
@@ -131,6 +137,12 @@ function isLocalhost(granted: Endpoint[]): boolean {
   return granted.every((endpoint) => endpoint.host === "localhost");
 }
 
+type Dial = NonNullable<BrokerOptions["dial"]>;
+
+function dialAddress(address: string, port: number): Socket {
+  return connectSocket({ host: address, port, allowHalfOpen: true });
+}
+
 async function resolveByHost(name: string): Promise<string[]> {
   return (await lookup(name, { all: true })).map((entry) => entry.address);
 }
@@ -140,12 +152,17 @@ function localAddresses(): Address[] {
   return entries.map((entry) => parseAddress(entry.address)).filter((address) => address !== null);
 }
 
-async function dialFirst(addresses: string[], { host, port }: Wish, signal: AbortSignal): Promise<Socket> {
+async function dialFirst(
+  dial: Dial,
+  addresses: string[],
+  { host, port }: Wish,
+  signal: AbortSignal,
+): Promise<Socket> {
   const what = `network ${formatHostPort(host, port)}`;
   let last: unknown;
   for (const address of addresses) {
     try {
-      return await opened(dial({ host: address, port, allowHalfOpen: true }), what, signal);
+      return await opened(dial(address, port), what, signal);
     } catch (error) {
       last = error;
       if (signal.aborted) break;
