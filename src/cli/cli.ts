@@ -9,6 +9,7 @@ const commands: Record<string, Lazy> = {
   up: () => import("./up/up.ts").then((module) => module.up),
   agent: () => import("./agent.ts").then((module) => module.agent),
   config: () => import("./config.ts").then((module) => module.config),
+  plugin: () => import("./plugin.ts").then((module) => module.plugin),
   agents: () => import("./agents.ts").then((module) => module.agents),
   events: () => import("./events.ts").then((module) => module.events),
   runs: () => import("./runs.ts").then((module) => module.runs),

@@ -4,7 +4,8 @@ import { type AgentHome, agentHome } from "../agent/config/home.ts";
 import { type LoadedConfig, loadConfig } from "../agent/config/load.ts";
 import { AGENT_ID } from "../model/config.ts";
 import { findAgentHome } from "./home-args.ts";
-import { lazyPluginChecks } from "./plugin-checks.ts";
+import { lazyPluginChecks, type Refusals } from "./plugin-checks.ts";
+import { type HostGrants, openGrants } from "./plugin-grants.ts";
 
 export interface ConfigArgs {
   file?: string;
@@ -18,25 +19,42 @@ export interface ConfigArgs {
  * the shipped ones.
  */
 export async function loadForCli(args: ConfigArgs): Promise<LoadedConfig> {
-  const env = process.env;
-  if (args.file !== undefined) {
-    const named = args.home !== undefined || args.id !== undefined;
-    const home = named ? findAgentHome(args) : homeAround(args.file);
-    const checks = checksFor(home);
-    return await loadConfig({ configFile: args.file, required: true, env, overrides: false, checks });
-  }
-  const home = findAgentHome(args);
-  return await loadConfig({
-    configFile: home.configFile,
-    confDir: home.confDir,
-    env,
-    flags: { id: args.id },
-    checks: checksFor(home),
-  });
+  return await loadOf(args, homeOf(args));
 }
 
-function checksFor(home: AgentHome | null): ConfigChecks {
-  return { expressions: celChecks, plugins: lazyPluginChecks(home) };
+/** As `loadForCli`, and also what the policy and the host say to each use of a plugin; a file of no agent has no policy. */
+export async function loadWithPolicy(
+  args: ConfigArgs,
+): Promise<LoadedConfig & { grants: HostGrants | null }> {
+  const home = homeOf(args);
+  if (home === null) return { ...(await loadOf(args, home)), grants: null };
+  const grants = await openGrants(home);
+  const { problems } = grants.policy;
+  // With a broken policy everything is refused, for one reason, which is told once.
+  if (problems.length > 0) {
+    const loaded = await loadOf(args, home);
+    return { ...loaded, config: null, problems: [...loaded.problems, ...problems], grants };
+  }
+  const loaded = await loadOf(args, home, (plugin, settings) => {
+    const decision = grants.decide(plugin, settings);
+    return decision.kind === "refused" ? decision.reasons : [];
+  });
+  return { ...loaded, grants };
+}
+
+function homeOf(args: ConfigArgs): AgentHome | null {
+  const isNamed = args.file === undefined || args.home !== undefined || args.id !== undefined;
+  return isNamed ? findAgentHome(args) : homeAround(args.file!);
+}
+
+async function loadOf(args: ConfigArgs, home: AgentHome | null, refusals?: Refusals): Promise<LoadedConfig> {
+  const env = process.env;
+  const checks: ConfigChecks = { expressions: celChecks, plugins: lazyPluginChecks(home, refusals) };
+  if (args.file !== undefined || home === null) {
+    return await loadConfig({ configFile: args.file!, required: true, env, overrides: false, checks });
+  }
+  const { configFile, confDir } = home;
+  return await loadConfig({ configFile, confDir, env, flags: { id: args.id }, checks });
 }
 
 /** The home whose `config/agent.yaml` this file is. */

@@ -1,10 +1,12 @@
 import { type ArgsDef, defineCommand } from "citty";
 import type { LoadedConfig } from "../agent/config/load.ts";
+import { policyText } from "../agent/config/policy.ts";
 import type { Config } from "../model/config.ts";
 import { formatProblem } from "../model/config-problem.ts";
-import { loadForCli } from "./config-load.ts";
+import { loadWithPolicy } from "./config-load.ts";
 import { HOME_ARGS } from "./home-args.ts";
 import { standardOutput } from "./output.ts";
+import type { HostGrants } from "./plugin-grants.ts";
 import { plainLine } from "./plain-text.ts";
 import { checkArguments } from "./strict-args.ts";
 
@@ -22,13 +24,13 @@ export const validate = defineCommand({
   meta: {
     name: "validate",
     description:
-      "Check a configuration; every problem is one line, file:line:column\n\nExample: holdfast config validate agent.yaml",
+      "Check a configuration and the agent's policy; every problem is one line, file:line:column\n\nExample: holdfast config validate agent.yaml",
   },
   args,
   async run(context) {
     checkArguments(args, context.args);
     const { file, home, id, json } = context.args;
-    const loaded = await loadForCli({ file, home, id });
+    const loaded = await loadWithPolicy({ file, home, id });
     const out = standardOutput(process.env);
     if (json) await out.line(JSON.stringify(asJson(loaded)));
     else for (const line of lines(loaded)) await out.line(plainLine(line));
@@ -36,11 +38,19 @@ export const validate = defineCommand({
   },
 });
 
-function asJson({ config, problems, files }: LoadedConfig) {
-  return { valid: config !== null, files, problems, ...(config === null ? {} : { counts: counts(config) }) };
+type Loaded = LoadedConfig & { grants: HostGrants | null };
+
+function asJson({ config, problems, files, grants }: Loaded) {
+  return {
+    valid: config !== null,
+    files,
+    ...(grants === null ? {} : { policy: { file: grants.policy.path, writable: grants.policy.writable } }),
+    problems,
+    ...(config === null ? {} : { counts: counts(config) }),
+  };
 }
 
-function lines({ config, problems, files }: LoadedConfig): string[] {
+function lines({ config, problems, files, grants }: Loaded): string[] {
   if (config === null) {
     const total = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
     return [...problems.map(formatProblem), total];
@@ -48,7 +58,8 @@ function lines({ config, problems, files }: LoadedConfig): string[] {
   const parts = Object.entries(counts(config)).map(
     ([name, count]) => `${count} ${count === 1 ? name.slice(0, -1) : name}`,
   );
-  return [`${files.length === 0 ? "defaults" : files.join(", ")}: valid, ${parts.join(", ")}`];
+  const valid = `${files.length === 0 ? "defaults" : files.join(", ")}: valid, ${parts.join(", ")}`;
+  return grants === null ? [valid] : [valid, policyText(grants.policy)];
 }
 
 function counts(config: Config) {

@@ -3,9 +3,11 @@ import { readDocument } from "../agent/config/document.ts";
 import type { AgentHome } from "../agent/config/home.ts";
 import type { Catalog } from "../agent/plugins/catalog.ts";
 import { HoldfastError } from "../core/errors.ts";
+import type { JsonObject } from "../model/json.ts";
+import type { CatalogPlugin } from "../model/plugin.ts";
 
 /** What validation asks of a catalog. */
-export function catalogChecks(catalog: Catalog): Required<PluginChecks> {
+export function catalogChecks(catalog: Catalog): Required<Omit<PluginChecks, "refusals">> {
   return {
     known: (kind) => catalog.known(kind),
     missing: (kind, name) => catalog.missing(kind, name),
@@ -16,21 +18,30 @@ export function catalogChecks(catalog: Catalog): Required<PluginChecks> {
   };
 }
 
+/** What else is checked of a known plugin: whether the policy and the host allow it. */
+export type Refusals = (plugin: CatalogPlugin, settings: JsonObject) => string[];
+
 /**
  * Checks against the plugins of an agent, or against the shipped ones for a file that belongs to no agent. The catalog is
  * opened when the first plugin is asked for; a dropped plugin that nobody has described yet is loaded in a worker.
  */
-export function lazyPluginChecks(home: AgentHome | null): PluginChecks {
-  let opening: Promise<Required<PluginChecks>> | undefined;
-  const checks = () => (opening ??= openCatalogOf(home).then(catalogChecks));
+export function lazyPluginChecks(home: AgentHome | null, refusals?: Refusals): PluginChecks {
+  let opening: Promise<Catalog> | undefined;
+  const catalog = () => (opening ??= openCatalogOf(home));
+  const checks = async () => catalogChecks(await catalog());
   return {
     known: async (kind) => (await checks()).known(kind),
     missing: async (kind, name) => (await checks()).missing(kind, name),
     settingsProblems: async (kind, name, settings) => (await checks()).settingsProblems(kind, name, settings),
+    async refusals(kind, name, settings) {
+      const plugin = (await catalog()).get(kind, name);
+      return plugin === undefined ? [] : (refusals?.(plugin, settings) ?? []);
+    },
   };
 }
 
-async function openCatalogOf(home: AgentHome | null): Promise<Catalog> {
+/** The plugins of an agent, or the shipped ones alone. */
+export async function openCatalogOf(home: AgentHome | null): Promise<Catalog> {
   const { openCatalog } = await import("../agent/plugins/catalog.ts");
   if (home === null) {
     const none = "/nonexistent";

@@ -72,7 +72,8 @@ function decide({ permissions = {}, resources = {}, settings = {}, policy = {}, 
     places: {
       home,
       protectedWrite: ["config", "data/state", "data/plugins", "logs/audit"].map((path) => join(home, path)),
-      protectedRead: ["config/certificates", "data/state", "control.sock"].map((path) => join(home, path)),
+      protectedRead: ["config/certificates", "data/state"].map((path) => join(home, path)),
+      protectedUnix: [join(home, "control.sock")],
     },
     realpath,
     ...more,
@@ -278,7 +279,7 @@ describe("places", () => {
     [
       "the home, where nothing can be covered",
       { permissions: { read: ["HOME"] }, canHide: false },
-      "it holds HOME/config/certificates, HOME/data/state, HOME/control.sock, which no plugin may read, and this host cannot cover that",
+      "it holds HOME/config/certificates, HOME/data/state, which no plugin may read, and this host cannot cover that",
     ],
   ])("%s is refused", (_, each, reason) => {
     expect(reasons(each)).toEqual([expect.stringContaining(reason)]);
@@ -288,7 +289,13 @@ describe("places", () => {
     const { grant, create } = granted({
       permissions: {
         read: ["DIR/nope?", "DIR/srv?"],
-        write: ["DIR/srv/new", "${folder(settings.deep)}", "DIR/nope/x?", "DIR/srv/new"],
+        write: [
+          "DIR/srv/new",
+          "${folder(settings.deep)}",
+          "DIR/nope/x?",
+          "DIR/srv/new",
+          "${settings.deep}.1",
+        ],
       },
       settings: { deep: "out/a/b.jsonl" },
     });
@@ -303,13 +310,9 @@ describe("places", () => {
   test("the home as a whole: what it holds is covered; for writing from the top, so that no folder can be swapped", () => {
     const reading = granted({ permissions: { read: ["${home}"] } });
     expect(reading).toMatchObject({ needsHiding: true, grant: { read: ["HOME"] } });
-    expect(reading.grant.hidden).toEqual([
-      "HOME/config/certificates",
-      "HOME/control.sock",
-      "HOME/data/state",
-    ]);
+    expect(reading.grant.hidden).toEqual(["HOME/config/certificates", "HOME/data/state"]);
     const writing = granted({ permissions: { write: ["${home}"] } });
-    expect(writing.grant.hidden).toEqual(["HOME/config", "HOME/control.sock", "HOME/data", "HOME/logs"]);
+    expect(writing.grant.hidden).toEqual(["HOME/config", "HOME/data", "HOME/logs"]);
     const off = granted({ permissions: { read: ["${home}"] }, policy: { sandbox: "off" }, canHide: false });
     expect(off).toMatchObject({ needsHiding: false, grant: { sandbox: "off", hidden: [] } });
   });

@@ -123,13 +123,17 @@ class Decider {
 
   paths(permission: PathPermission): string[] {
     const context = this.#locateContext(permission);
+    /** Folders that are still to be made: what is asked for in them need not be there. */
+    const made: string[] = [];
     const asked = this.#request.permissions[permission].flatMap((written) => {
       const isOptional = written.endsWith("?");
       const text = isOptional ? written.slice(0, -1) : written;
       return this.#expand(permission, text).flatMap((item): Wanted[] => {
         if (item.value === SYSTEM_PATHS && (permission === "read" || permission === "exec"))
           return [{ path: SYSTEM_PATHS, shown: SYSTEM_PATHS }];
+        if (made.some((folder) => contains(folder, resolve(context.home, item.value)))) return [];
         const wanted = locate(permission, item, isOptional, context, this.#notes);
+        if (wanted?.create === "folder") made.push(wanted.asked!);
         return wanted === null ? [] : [wanted];
       });
     });
@@ -240,8 +244,11 @@ class Decider {
 
   #locateContext(permission: PathPermission): LocateContext {
     const { places, realpath } = this.#request;
-    const isWriting = permission === "write" || permission === "unix";
-    const listed = [...places.protectedRead, ...(isWriting ? places.protectedWrite : [])];
+    const listed = [
+      ...places.protectedRead,
+      ...(permission === "write" ? places.protectedWrite : []),
+      ...(permission === "unix" ? places.protectedUnix : []),
+    ];
     const protectedPlaces = unique(listed.map((path) => realpath(path)?.path ?? resolve(path)));
     return { home: this.#context.home, protectedPlaces, realpath, canHide: this.#canHide };
   }

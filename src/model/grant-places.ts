@@ -10,6 +10,8 @@ export interface Places {
   protectedWrite: string[];
   /** What no worker may read or write: keys, certificates, state. */
   protectedRead: string[];
+  /** Sockets to which no worker is connected: the agent's own. */
+  protectedUnix: string[];
 }
 
 export type PathPermission = "read" | "write" | "exec" | "unix";
@@ -20,6 +22,8 @@ export interface Wanted {
   /** For a person: what the manifest or the policy says. */
   shown: string;
   create?: "file" | "folder";
+  /** The path before links were followed, of what is to be made. */
+  asked?: string;
 }
 
 /** Folders of the host's programs and libraries: what `@system` covers when a policy allows it. */
@@ -100,7 +104,8 @@ function toCreate(path: string, item: Expanded, realpath: RealPath): Wanted | nu
     if (place !== null) {
       if (place.kind !== "folder") return null;
       const real = join(place.path, path.slice(parent.length));
-      return { path: real, shown: linkText(item.shown, path, real), create: isFolder ? "folder" : "file" };
+      const shown = linkText(item.shown, path, real);
+      return { path: real, shown, create: isFolder ? "folder" : "file", asked: path };
     }
     if (!isFolder || parent === "/") return null;
   }

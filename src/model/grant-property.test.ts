@@ -70,7 +70,7 @@ test(`${ROUNDS} random wishes and policies`, () => {
       resources: resources(),
       settings: {},
       policy: v.parse(policySchema, { plugins: { on_more: "narrow", grants }, host: { operations } }),
-      places: { home: "/home", protectedWrite: [], protectedRead: [] },
+      places: { home: "/home", protectedWrite: [], protectedRead: [], protectedUnix: [] },
       realpath,
     });
     if (decision.kind === "refused") throw new Error(decision.reasons.join("\n"));

@@ -22,6 +22,8 @@ export interface PluginChecks {
     name: string,
     settings: JsonObject,
   ): InnerProblem[] | Promise<InnerProblem[]>;
+  /** Why the plugin may not run with these settings on this host; called only where the settings are right. */
+  refusals?(kind: PluginKind, name: string, settings: JsonObject): string[] | Promise<string[]>;
 }
 
 export interface ExpressionChecks {

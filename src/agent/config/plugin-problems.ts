@@ -70,6 +70,7 @@ async function checkSettings(
   const node = child(use.node, "with");
   if (node !== undefined && node.kind !== "map") return;
   const settings = node === undefined ? {} : (toJson(node) as JsonObject);
+  const before = report.problems.length;
   for (const problem of await plugins.settingsProblems(use.kind, name, settings)) {
     const path = [...use.path, "with", ...problem.path];
     // A template has its value only when the step starts.
@@ -80,6 +81,10 @@ async function checkSettings(
       continue;
     }
     reportInner(root, path, problem, report);
+  }
+  if (report.problems.length > before) return;
+  for (const reason of (await plugins.refusals?.(use.kind, name, settings)) ?? []) {
+    report.value([...use.path, use.nameKey], reason);
   }
 }
 

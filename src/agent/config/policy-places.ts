@@ -31,6 +31,7 @@ export function protectedPlaces(home: AgentHome, executable: string): Places {
       executable,
       ...policies,
     ],
-    protectedRead: [home.certificates, home.pluginSettings, home.state, home.controlSocket],
+    protectedRead: [home.certificates, home.pluginSettings, home.state],
+    protectedUnix: [home.controlSocket],
   };
 }
