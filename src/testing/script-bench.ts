@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ScriptLauncher, ScriptPorts } from "../agent/workers/scripts/ports.ts";
 import * as v from "valibot";
+import { type ScriptPipes, scriptPipeMaker } from "../agent/workers/scripts/script-pipes.ts";
 import { DEFAULT_TIMING, type WorkerTiming } from "../agent/workers/timing.ts";
 import { type Clock, systemClock } from "../core/clock.ts";
 import { systemIds } from "../core/ids.ts";
@@ -16,12 +17,15 @@ import type { EndCause, Verdict } from "../model/worker-end.ts";
 /** Starts scripts in a session of their own, unconfined: for tests of what is done with them, not of what they may do. */
 export function plainLauncher(workdir: string): ScriptLauncher {
   const ids = systemIds();
+  const openPipes = scriptPipeMaker();
   return {
-    async launch({ command, label, env, stdin }) {
+    async launch({ command, label, env }) {
       const folder = join(workdir, `${label}-${ids.hex(4)}`);
       mkdirSync(folder, { recursive: true });
       const base = { PATH: "/usr/local/bin:/usr/bin:/bin", HOME: folder, TMPDIR: folder, LANG: "C.UTF-8" };
-      const child = spawn(command, folder, { ...base, ...env }, stdin);
+      const pipes = openPipes();
+      const child = spawn(command, folder, { ...base, ...env }, pipes);
+      pipes.closeChild();
       let cause: EndCause | undefined;
       const killGroup = () => {
         try {
@@ -39,9 +43,9 @@ export function plainLauncher(workdir: string): ScriptLauncher {
       return {
         pid: child.pid,
         channelFd: child.stdio[3] as unknown as number,
-        stdin: stdin === "pipe" ? (child.stdin as unknown as Bun.FileSink) : null,
-        stdout: child.stdout,
-        stderr: child.stderr,
+        stdin: pipes.stdin,
+        stdout: pipes.stdout,
+        stderr: pipes.stderr,
         exited,
         kill(why) {
           cause ??= why;
@@ -52,11 +56,16 @@ export function plainLauncher(workdir: string): ScriptLauncher {
   };
 }
 
-function spawn(command: string[], folder: string, env: Record<string, string>, stdin: "ignore" | "pipe") {
+function spawn(command: string[], folder: string, env: Record<string, string>, pipes: ScriptPipes) {
   try {
-    const stdio = [stdin, "pipe", "pipe", "socket-fd"] as [typeof stdin, "pipe", "pipe", "socket-fd"];
-    return Bun.spawn(command, { cwd: folder, env, stdio, detached: true });
+    return Bun.spawn(command, {
+      cwd: folder,
+      env,
+      stdio: [...pipes.child, "socket-fd"] as [number, number, number, "socket-fd"],
+      detached: true,
+    });
   } catch (error) {
+    pipes.closeAll();
     rmSync(folder, { recursive: true });
     throw error;
   }

@@ -180,6 +180,7 @@ export class RunningScript {
   async #watch(sources: ChunkSource[], read: Promise<unknown>): Promise<ScriptEnd> {
     const { code, signal, verdict } = await this.#process.exited;
     this.#over = true;
+    this.closeStdin();
     for (const source of sources) void source.cancelWhenQuiet(TAIL_MS, this.#ports.clock);
     await read;
     const stderr = this.#tail.join("\n").slice(-TAIL_CHARACTERS);

@@ -38,6 +38,21 @@ describe("a process for each call", () => {
     ]);
   });
 
+  test("no descriptor is left of a call", async () => {
+    const descriptors = () => readdirSync("/proc/self/fd").length;
+    const echo = action(sh("cat; exit $HOLDFAST_INPUT_CODE"));
+    await call(echo, { code: 0 });
+    const before = descriptors();
+    for (let n = 0; n < 20; n++) await call(echo, { code: n % 2 });
+    await until("all closed", () => descriptors() <= before);
+  });
+
+  test("the names of its stdin, stdout and stderr work", async () => {
+    const names = action(sh("cat /dev/stdin > /dev/stdout; echo told > /dev/stderr"));
+    expect(await call(names, { a: 1 })).toEqual({ kind: "ok", output: { a: 1 } });
+    expect(messages()).toEqual(["told"]);
+  });
+
   test("JSON in on stdin, JSON out on stdout", async () => {
     const add = action(
       "#!/usr/bin/env python3\nimport json, sys\nd = json.load(sys.stdin)\nprint(json.dumps({'sum': d['a'] + d['b'], 'text': d['t']}))",
