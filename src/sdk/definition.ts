@@ -1,7 +1,7 @@
 import { HoldfastError } from "../core/errors.ts";
 import type { Manifest } from "../model/plugin.ts";
 import type { PluginDefinition } from "./holdfast.ts";
-import { readPermissions, readResources } from "./wishes.ts";
+import { checkSettingNames, readPermissions, readResources } from "./wishes.ts";
 
 export const PLUGIN_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 
@@ -31,7 +31,7 @@ export function readDefinition(module: unknown): PluginDefinition {
   }
   if (typeof fields[WORK[kind]] !== "function")
     throw invalid(`${kind} ${name} has no function \`${WORK[kind]}\``);
-  readPermissions(fields.permissions, `${kind} ${name}`);
+  checkSettingNames(readPermissions(fields.permissions, `${kind} ${name}`), settings, `${kind} ${name}`);
   readResources(fields.resources, `${kind} ${name}`);
   return definition as PluginDefinition;
 }

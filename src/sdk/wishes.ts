@@ -20,6 +20,20 @@ export function readResources(value: unknown, owner: string): ResourcesInput {
   return read(resourcesSchema, resourcesSchema.entries, value, `resources of ${owner}`);
 }
 
+/** `${settings.x}` must name a setting: a slip would silently grant nothing. */
+export function checkSettingNames(permissions: Permissions, settings: unknown, owner: string): void {
+  const entries = (settings as { entries?: object } | undefined)?.entries;
+  if (entries === undefined) return;
+  const known = Object.keys(entries);
+  const texts = Object.values(permissions).flatMap((wish) => (Array.isArray(wish) ? wish : []));
+  for (const [, name] of texts.join(" ").matchAll(/settings\.(\w[\w-]*)/g)) {
+    if (known.includes(name!)) continue;
+    const meant = nearest(name!, known);
+    const hint = meant === undefined ? `known: ${known.join(", ") || "none"}` : `did you mean "${meant}"?`;
+    throw new HoldfastError("invalid", `permissions of ${owner}: there is no setting "${name}" (${hint})`);
+  }
+}
+
 function read<T>(schema: v.GenericSchema<unknown, T>, entries: Entries, value: unknown, what: string): T {
   const problems = unknownKeys(value, Object.keys(entries));
   const parsed = v.safeParse(schema, value ?? {});
