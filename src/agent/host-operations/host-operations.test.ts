@@ -115,7 +115,7 @@ describe("done by the agent itself", () => {
     const asked = { ...BY, operation: "systemd.restart:nginx.service", allowed: true, simulated: false };
     expect(JSON.parse(readFileSync(path, "utf8"))).toMatchObject({ ...asked, phase: "started" });
     expect(lines()).toEqual([
-      expect.objectContaining({ ...asked, phase: "started", through: "agent" }),
+      expect.objectContaining({ ...asked, phase: "started", through: "itself" }),
       expect.objectContaining({ ...asked, phase: "ended", result: "done", duration_ms: expect.any(Number) }),
     ]);
   });

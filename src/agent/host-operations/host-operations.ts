@@ -122,7 +122,7 @@ async function execute(
   }
   const line = { ...who(by), ...asked(operation), allowed: true, simulated: false };
   const started = clock.mono();
-  await audit.record({ ...line, phase: "started", through: own ? "agent" : "service" });
+  await audit.record({ ...line, phase: "started", through: own ? "itself" : "service" });
   const ended = (outcome: JsonObject) => {
     const duration_ms = Math.round(clock.mono() - started);
     // It is done: a full disk now changes nothing about that, and the line before it stands.

@@ -1,5 +1,5 @@
 import { dlopen, ptr, read } from "bun:ffi";
-import { HoldfastError } from "../../core/errors.ts";
+import { HoldfastError, messageOf } from "../../core/errors.ts";
 
 const LIBC_NAMES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
 
@@ -33,8 +33,8 @@ export interface Peer {
 export interface KernelCalls {
   /** Who is at the other end of a connected unix socket, as the kernel says it; null when it does not. */
   peerOf(fd: number): Peer | null;
-  /** A descriptor that means this process and no later one of the same number; null when there is none. */
-  openProcess(pid: number): number | null;
+  /** A descriptor that means this process and no later one of the same number; -errno when there is none. */
+  openProcess(pid: number): number;
   /** Errno, 0 when sent. */
   signalProcess(pidfd: number, signal: number): number;
   close(fd: number): void;
@@ -63,7 +63,7 @@ export function openKernelCalls(): KernelCalls {
     },
     openProcess(pid) {
       const fd = Number(symbols.syscall(PIDFD_OPEN, BigInt(pid), 0n, 0n, 0n));
-      return fd < 0 ? null : fd;
+      return fd < 0 ? -errno() : fd;
     },
     signalProcess(pidfd, signal) {
       const sent = symbols.syscall(PIDFD_SEND_SIGNAL, BigInt(pidfd), BigInt(signal), 0n, 0n);
@@ -91,12 +91,16 @@ export function openKernelCalls(): KernelCalls {
 }
 
 function load() {
+  let why = "";
   for (const name of LIBC_NAMES) {
     try {
       return dlopen(name, SYMBOLS);
-    } catch {
-      // The other C library, then.
+    } catch (error) {
+      why ||= messageOf(error);
     }
   }
-  throw new HoldfastError("failed", `none of ${LIBC_NAMES.join(", ")} could be loaded on this system`);
+  throw new HoldfastError(
+    "failed",
+    `none of ${LIBC_NAMES.join(", ")} could be loaded (${why}); is too little memory allowed?`,
+  );
 }

@@ -45,16 +45,19 @@ export function signalProcesses(
 }
 
 function signalOne(pid: number, name: string, signal: SignalName, kernel: KernelCalls): boolean {
+  const failed = (errno: number) => {
+    const why = errno === EPERM ? "this user may not" : `errno ${errno}`;
+    return new HoldfastError("failed", `cannot send SIG${signal} to process ${pid} (${name}): ${why}`);
+  };
   const process = kernel.openProcess(pid);
-  if (process === null) return false;
+  if (process === -ESRCH) return false;
+  if (process < 0) throw failed(-process);
   try {
     // The number may have gone to another process since it was looked at; what is open now stays what it is.
     if (!isNamed(pid, name)) return false;
     const errno = kernel.signalProcess(process, NUMBERS[signal]);
-    if (errno === 0) return true;
-    if (errno === ESRCH) return false;
-    const why = errno === EPERM ? "this user may not" : `errno ${errno}`;
-    throw new HoldfastError("failed", `cannot send SIG${signal} to process ${pid} (${name}): ${why}`);
+    if (errno !== 0 && errno !== ESRCH) throw failed(errno);
+    return errno === 0;
   } finally {
     kernel.close(process);
   }
