@@ -160,3 +160,17 @@ test("the catalog finds it without a worker, and checks settings by its schema",
   expect(problem?.path).toBe(join(plugins, "broken", "plugin.yaml"));
   expect(problem?.reason).toContain('plugin.yaml:1:1: kind: the key "kind" is missing');
 });
+
+test("the manifest in docs/scripts.md is right", async () => {
+  const docs = await Bun.file(join(import.meta.dir, "../../../docs/scripts.md")).text();
+  const [, example] = /```yaml\n([\s\S]*?)```/.exec(docs)!;
+  script("rotate-file.sh", "#!/bin/sh\n");
+  manifest(example!);
+  const { manifest: declared, script: entry } = await read();
+  expect(declared).toMatchObject({
+    name: "rotate-file",
+    effect: "idempotent",
+    resources: { wallTime: "30s" },
+  });
+  expect(entry).toMatchObject({ mode: "once", env: { LC_ALL: "C.UTF-8" } });
+});

@@ -1,0 +1,57 @@
+import { expect, test } from "bun:test";
+import { bareGrant } from "../../../model/grant.ts";
+import type { JsonObject } from "../../../model/json.ts";
+import { DEFAULT_RESOURCES } from "../../../model/permissions.ts";
+import { scriptEnvironment } from "./script-environment.ts";
+
+const environment = (settings: JsonObject, env: Record<string, string> = {}, granted: string[] = []) =>
+  scriptEnvironment({
+    script: { folder: "/p", entry: "/p/x", mode: "once", plain: false, env },
+    grant: { ...bareGrant(DEFAULT_RESOURCES), env: granted },
+    agent: { id: "a", labels: {}, home: "/h" },
+    part: "n",
+    settings,
+    hostEnv: { GIVEN: "yes", OTHER: "no" },
+    call: { KEY: "k" },
+  });
+
+test("what is granted, declared and asked for; the agent's own names win", () => {
+  expect(
+    environment({ a: 1 }, { FIXED: "x", HOLDFAST_KEY: "forged" }, ["GIVEN", "ABSENT", "__proto__"]),
+  ).toEqual({
+    GIVEN: "yes",
+    FIXED: "x",
+    HOLDFAST_INPUT_A: "1",
+    HOLDFAST_AGENT: "a",
+    HOLDFAST_HOME: "/h",
+    HOLDFAST_NAME: "n",
+    HOLDFAST_PLUGIN_DIR: "/p",
+    HOLDFAST_KEY: "k",
+  });
+});
+
+test("names become variables' names; secrets, zero bytes and what is too long stay out", () => {
+  const settings = {
+    "with-dash.and dot": "x",
+    password: "p",
+    nested: { api_key: "k" },
+    fine: { key: "k" },
+    zero: "a\0b",
+    long: "x".repeat(20_000),
+    nothing: null,
+  };
+  const inputs = Object.entries(environment(settings)).filter(([name]) => name.startsWith("HOLDFAST_INPUT_"));
+  expect(Object.fromEntries(inputs)).toEqual({
+    HOLDFAST_INPUT_WITH_DASH_AND_DOT: "x",
+    HOLDFAST_INPUT_FINE: '{"key":"k"}',
+  });
+});
+
+test("never more than the kernel takes", () => {
+  const many = Object.fromEntries(Array.from({ length: 1000 }, (_, n) => [`k${n}`, "x".repeat(16_000)]));
+  const size = Object.entries(environment(many)).reduce(
+    (sum, [name, value]) => sum + name.length + value.length,
+    0,
+  );
+  expect(size).toBeLessThan(300_000);
+});
