@@ -25,9 +25,16 @@ for (const user of USERS) {
     test(
       `${title}: ${user}`,
       async () => {
-        const { problems, protections, tooCareful } = await runSuiteAs({ user, compiled: false, without, only: QUICK });
+        const { problems, protections, tooCareful } = await runSuiteAs({
+          user,
+          compiled: false,
+          without,
+          only: QUICK,
+        });
         const levels = PROTECTION_LEVELS.map((name) => `${name} ${protections[name].level}`).join(", ");
-        console.log(`${title}, ${user}: ${levels}${tooCareful.length === 0 ? "" : `; stopped all the same: ${tooCareful.join(", ")}`}`);
+        console.log(
+          `${title}, ${user}: ${levels}${tooCareful.length === 0 ? "" : `; stopped all the same: ${tooCareful.join(", ")}`}`,
+        );
         expect(problems).toEqual([]);
       },
       2 * MINUTES,

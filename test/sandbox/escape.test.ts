@@ -18,7 +18,9 @@ for (const user of USERS) {
         // What cannot be tried is a small part of it, and each succeeded without a sandbox.
         const proved = report.rows.filter((row) => row.off === "succeeded");
         expect(proved.length).toBeGreaterThan(report.rows.length * (user === "root" ? 0.9 : 0.7));
-        expect(report.rows.filter((row) => row.on === "stopped").length).toBeGreaterThan(report.rows.length * 0.8);
+        expect(report.rows.filter((row) => row.on === "stopped").length).toBeGreaterThan(
+          report.rows.length * 0.8,
+        );
       },
       4 * MINUTES,
     );

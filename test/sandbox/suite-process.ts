@@ -38,11 +38,16 @@ async function report<T>(run: SuiteRun, what: string): Promise<T> {
     env: { PATH: process.env.PATH!, HOME: "/nonexistent", LANG: "C.UTF-8" },
     stdio: ["ignore", "pipe", "pipe"],
   });
-  const [stdout, stderr] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
+  const [stdout, stderr] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+  ]);
   await child.exited;
   try {
     return JSON.parse(stdout.trim().split("\n").at(-1)!) as T;
   } catch {
-    throw new Error(`the suite as ${run.user} broke off (exit code ${child.exitCode}):\n${stderr}\n${stdout.slice(-2000)}`);
+    throw new Error(
+      `the suite as ${run.user} broke off (exit code ${child.exitCode}):\n${stderr}\n${stdout.slice(-2000)}`,
+    );
   }
 }
