@@ -13,13 +13,15 @@ export interface EventLine {
 
 /**
  * What a line of a trigger says: an event (it has a `type`), or `{ events, checkpoint }`. Null for anything else, which is
- * its log. Throws `invalid` for something that is meant to be an event and is none: it must not get lost in a log.
+ * its log, and for what says nothing. Throws `invalid` for something that is meant to be an event and is none: it must not get lost in a log.
  */
 export function readEventLine(line: string): EventLine | null {
   const object = parseObject(line);
   if (object === undefined) return null;
   const [events, checkpoint] = [own(object, "events"), own(object, "checkpoint")];
-  if (Array.isArray(events)) return { events: events.map(eventOf), checkpoint };
+  if (Array.isArray(events) && (events.length > 0 || checkpoint !== undefined)) {
+    return { events: events.map(eventOf), checkpoint };
+  }
   if (own(object, "type") !== undefined) return { events: [eventOf(object)], checkpoint: undefined };
   return checkpoint === undefined ? null : { events: [], checkpoint };
 }

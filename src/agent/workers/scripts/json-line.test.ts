@@ -33,6 +33,7 @@ test("an error is never more than a text, a code and two answers", () => {
 test("what a line of a trigger says", () => {
   expect(readEventLine("hello")).toBeNull();
   expect(readEventLine('{"level": "info"}')).toBeNull();
+  for (const nothing of ['{"events": []}', '{"events": 5}', "{}"]) expect(readEventLine(nothing)).toBeNull();
   expect(readEventLine('{"constructor": {"type": "x"}}')).toBeNull();
   expect(readEventLine('{"type": "a", "extra": 1}')).toEqual({
     events: [{ type: "a" }],

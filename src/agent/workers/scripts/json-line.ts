@@ -1,8 +1,8 @@
 import type { Json, JsonObject } from "../../../model/json.ts";
 import type { StepError } from "../../../model/run.ts";
 
-/** Longest line of a script that is taken as JSON, in bytes. */
-export const MAX_LINE_BYTES = 8 * 1024 * 1024;
+/** Longest text of a script that is taken as JSON, in bytes: of it may become many times as much memory. */
+export const MAX_LINE_BYTES = 2 * 1024 * 1024;
 /** Deeper JSON is no JSON to us: writing it again would overflow the stack. */
 const MAX_DEPTH = 200;
 const MAX_MESSAGE = 4096;

@@ -94,7 +94,7 @@ export class LinesWorker {
   }
 }
 
-/** True when the line is an answer, also one that nobody waits for any more. */
+/** True when the line answers a request that is waited for; a flood of any others counts as what it prints. */
 function settle(pending: Map<number, (answer: LineEnd) => void>, line: string): boolean {
   const answer = parseObject(line);
   const success = answer && own(answer, "success");
@@ -102,8 +102,9 @@ function settle(pending: Map<number, (answer: LineEnd) => void>, line: string): 
   const id = answer && Number(own(answer, "id"));
   if (!answer || typeof success !== "boolean" || !Number.isSafeInteger(id)) return false;
   const resolve = pending.get(id!);
+  if (!resolve) return false;
   pending.delete(id!);
   const data = own(answer, "data") ?? null;
-  resolve?.({ answer: success ? { data } : { error: stepErrorOf(own(answer, "error")) } });
+  resolve({ answer: success ? { data } : { error: stepErrorOf(own(answer, "error")) } });
   return true;
 }

@@ -2,11 +2,9 @@ import type { Json } from "../../../model/json.ts";
 import type { AttemptOutcome } from "../../../model/run-transitions.ts";
 import { type Cut, unknown } from "../call-outcome.ts";
 import type { ChunkSource } from "./chunk-source.ts";
-import { own, parseJson, stepErrorOf } from "./json-line.ts";
+import { MAX_LINE_BYTES, own, parseJson, stepErrorOf } from "./json-line.ts";
 import { type RunningScript, type ScriptEnd, type ScriptStart } from "./running-script.ts";
 
-/** Longest stdout that is read as JSON, in bytes. */
-const MAX_JSON_BYTES = 4 * 1024 * 1024;
 /** Of other output so much is kept. */
 const MAX_RAW_BYTES = 64 * 1024;
 
@@ -26,12 +24,12 @@ export class CallOutput {
   add(chunk: Uint8Array): void {
     const before = this.#bytes;
     this.#bytes += chunk.length;
-    if (this.#bytes <= MAX_JSON_BYTES) this.#chunks.push(chunk);
-    else if (before <= MAX_JSON_BYTES) this.#chunks = [this.#head(Buffer.concat([...this.#chunks, chunk]))];
+    if (this.#bytes <= MAX_LINE_BYTES) this.#chunks.push(chunk);
+    else if (before <= MAX_LINE_BYTES) this.#chunks = [this.#head(Buffer.concat([...this.#chunks, chunk]))];
   }
 
   json(): Json | undefined {
-    if (this.#bytes > MAX_JSON_BYTES) return undefined;
+    if (this.#bytes > MAX_LINE_BYTES) return undefined;
     return parseJson(Buffer.concat(this.#chunks).toString("utf8").trim());
   }
 

@@ -145,7 +145,8 @@ export class RunningScript {
 
   /** A line of stdout that is none of the protocol. */
   raw(text: string, cutFrom = 0): void {
-    this.spend(cutFrom || Buffer.byteLength(text));
+    // With its line break: a flood of empty lines costs us time as well.
+    this.spend((cutFrom || Buffer.byteLength(text)) + 1);
     this.#line("info", text, cutFrom, "stdout");
   }
 

@@ -404,6 +404,14 @@ answer(r["id"], {"__proto__": {"polluted": True}})`,
     expect(await call(loud)).toMatchObject({ kind: "unknown", error: { code: "output" } });
   });
 
+  test("answers that nobody waits for count as what it prints", async () => {
+    const loud = action(python(`while True: print('{"id": 99, "success": true}')`), {
+      ...lines,
+      resources: { output: 10_000 },
+    });
+    expect(await call(loud)).toMatchObject({ kind: "unknown", error: { code: "output" } });
+  });
+
   test("it ends when it is idle, and by the end of its stdin", async () => {
     const file = join(bench.dir, "ended");
     const idle = action(`${python(`answer(r["id"])`)}\nopen(${JSON.stringify(file)}, "w")\n`, lines, 100);

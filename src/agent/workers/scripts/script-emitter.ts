@@ -5,6 +5,9 @@ import { EmitChain, type EmitHandler, type Refusal } from "../emit-chain.ts";
 import { EMIT_WINDOW, MAX_EMIT_BYTES, MAX_EMIT_EVENTS } from "../emit-limits.ts";
 import type { EventLine } from "./event-line.ts";
 
+/** Bytes that may be unanswered besides the emit in hand; lines may be large. */
+const MAX_UNANSWERED_BYTES = 4 * 1024 * 1024;
+
 /** From the lines of a trigger to emits. While the window is full `add` and `flush` do not resolve: nobody reads the pipe. */
 export class ScriptEmitter {
   /** Why its output cannot be used; set by who reads it. */
@@ -14,13 +17,15 @@ export class ScriptEmitter {
   #checkpoint: Json | undefined;
   #bytes = 0;
   #seq = 0;
-  #unanswered = 0;
+  readonly #unanswered = new Map<number, number>();
+  #unansweredBytes = 0;
   #wake = () => {};
 
   /** `refused` is told when nothing that follows will be kept: the script is of no use any more. */
   constructor(onEvents: EmitHandler, refused: (reason: string) => void) {
-    this.#chain = new EmitChain(onEvents, (_, reason) => {
-      this.#unanswered--;
+    this.#chain = new EmitChain(onEvents, (seq, reason) => {
+      this.#unansweredBytes -= this.#unanswered.get(seq) ?? 0;
+      this.#unanswered.delete(seq);
       this.#wake();
       if (reason !== undefined) refused(reason);
     });
@@ -46,7 +51,7 @@ export class ScriptEmitter {
   /** Emits what was gathered. Rejects when an earlier emit was refused. */
   async flush(): Promise<void> {
     if (this.#events.length === 0 && this.#checkpoint === undefined) return;
-    while (this.#unanswered >= EMIT_WINDOW && !this.refusal) {
+    while (this.#full && !this.refusal) {
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }
     if (this.refusal) throw new HoldfastError("failed", `an emit was refused: ${this.refusal.reason}`);
@@ -54,7 +59,13 @@ export class ScriptEmitter {
     this.#events = [];
     this.#checkpoint = undefined;
     this.#bytes = 0;
-    this.#unanswered++;
-    this.#chain.push({ seq: ++this.#seq, events, checkpoint, bytes });
+    const seq = ++this.#seq;
+    this.#unanswered.set(seq, bytes);
+    this.#unansweredBytes += bytes;
+    this.#chain.push({ seq, events, checkpoint, bytes });
+  }
+
+  get #full(): boolean {
+    return this.#unanswered.size >= EMIT_WINDOW || this.#unansweredBytes > MAX_UNANSWERED_BYTES;
   }
 }

@@ -251,6 +251,16 @@ sys.stderr.write("x" * 5000 + "\\n"); sys.stderr.flush(); time.sleep(60)`),
     expect(kept.events.length).toBeGreaterThanOrEqual(200);
   });
 
+  test("empty lines and lines that say nothing are counted", async () => {
+    for (const line of ["", '{"events": []}', '{"events": {}}']) {
+      const { supervisor } = trigger(python(`while True: print(${JSON.stringify(line)})`), {
+        resources: { output: 10_000 },
+      });
+      await until("quarantine", () => supervisor.status().state === "quarantined");
+      expect(supervisor.status().reason).toContain("output: more than 10000 bytes");
+    }
+  });
+
   test("a stop ends it with everything that it started, also when it will not hear", async () => {
     const file = join(bench.dir, "pids");
     writeFileSync(file, "");
