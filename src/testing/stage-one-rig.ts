@@ -28,6 +28,8 @@ export interface StageOptions {
   /** Called for each frame; what it gives back is sent down. */
   answer?: (frame: Record<string, unknown>, pid: number) => unknown;
   env?: Record<string, string>;
+  /** Frames that follow the policy at once. */
+  then?: unknown[];
 }
 
 /** Runs stage 1 with this policy, and what it becomes, to the end. */
@@ -39,7 +41,7 @@ export async function runStage(policy: unknown, options: StageOptions = {}): Pro
   });
   const fd = (child.stdio as unknown as number[])[3]!;
   const reading = Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
-  writeSync(fd, frameOf(policy));
+  for (const frame of [policy, ...(options.then ?? [])]) writeSync(fd, frameOf(frame));
   const frames = await readFrames(fd, (frame) => {
     const answer = options.answer?.(frame, child.pid);
     if (answer !== undefined) writeSync(fd, frameOf(answer));

@@ -36,6 +36,8 @@ export type RlimitName = "CPU" | "FSIZE" | "DATA" | "CORE" | "NPROC" | "NOFILE";
 /** A mount namespace in which everything is read-only but `writable`. */
 export interface MountPolicy {
   writable: string[];
+  /** Its own folder, writable too; links on the way to it are followed, since no worker can have made them. */
+  own?: string;
   /** Files and folders that are covered by an empty, read-only one. */
   hidden: string[];
   /** Files that are covered by others: `/etc/resolv.conf` → a file in the worker's folder. */

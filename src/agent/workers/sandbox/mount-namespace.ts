@@ -29,7 +29,8 @@ export function enterMounts(kernel: Kernel, policy: MountPolicy): void {
   // Nothing that happens here is seen outside, and the other way round.
   must("private mounts", kernel.call("mount", null, "/", null, MS_REC_PRIVATE, null));
   // Taken while everything is writable still: a piece keeps that.
-  const writable = policy.writable.flatMap((path) => takePiece(kernel, path, path, false));
+  const own = policy.own === undefined ? [] : takePiece(kernel, policy.own, policy.own, true);
+  const writable = [...own, ...policy.writable.flatMap((path) => takePiece(kernel, path, path, false))];
   const replaced = policy.replaced.flatMap(({ path, by }) => takePiece(kernel, path, by, true));
   makeReadOnly(kernel, "read-only mounts", AT_FDCWD, "/", AT_RECURSIVE);
   for (const piece of writable) putPiece(kernel, piece);

@@ -1,0 +1,186 @@
+import { dirname } from "node:path";
+import type { Grant } from "../../../model/grant.ts";
+import { SYSTEM_PATHS } from "../../../model/permissions.ts";
+import type { KernelFacts } from "./kernel-facts.ts";
+import type {
+  LandlockPolicy,
+  LaunchPolicy,
+  MountPolicy,
+  NetPolicy,
+  PathRight,
+  SeccompPolicy,
+} from "./launch-policy.ts";
+import { planLimits } from "./plan-limits.ts";
+import { NO_EXEC_VARIABLE } from "./stage-two-variable.ts";
+import { HOST_MINIMUM, NAME_LOOKUP, PROGRAM_MINIMUM, SYSTEM_EXEC, SYSTEM_READ } from "./system-paths.ts";
+
+export interface PlanOptions {
+  grant: Grant;
+  kernel: KernelFacts;
+  worker: WorkerPlan;
+  network?: { net?: NetPolicy; proxyPort?: number; replaced?: { path: string; by: string }[] };
+  /** Folder of its leaf of cgroup v2. */
+  cgroup?: string;
+}
+
+export interface WorkerPlan {
+  /** `host`: this program as a plugin host; `script`: any other program. */
+  kind: "host" | "script";
+  program: string;
+  argv: string[];
+  env: Record<string, string>;
+  cwd: string;
+  /** Its own, which it may fill as it likes. */
+  folder: string;
+  /** Files and folders of the plugin that are to be read. */
+  code: string[];
+  /** A user of its own; only where the agent is root. */
+  uid?: number;
+  gid?: number;
+}
+
+/** In front of stage 1 for an agent that is not root: a user namespace cannot be made by a process with threads. */
+const USER_NAMESPACE = ["/usr/bin/unshare", "-U", "--map-current-user", "--keep-caps", "--"];
+
+/** From Landlock ABI 3 on truncating is a right, from 4 on ports are. */
+export const LANDLOCK_TRUNCATE = 3;
+export const LANDLOCK_PORTS = 4;
+
+/** What goes in front of `holdfast __launch` for this policy. */
+export function launchPrefix(
+  kernel: Pick<KernelFacts, "root">,
+  policy: Pick<LaunchPolicy, "mount" | "net">,
+): string[] {
+  return !kernel.root && (policy.mount || policy.net) ? USER_NAMESPACE : [];
+}
+
+/** What stage 1 does for this worker: all that its grant does not need is taken away, as far as the kernel can. */
+export function planLaunch(options: PlanOptions): LaunchPolicy {
+  const { grant, kernel, worker, cgroup } = options;
+  const { program, argv, cwd, uid, gid } = worker;
+  const common = { program, argv, cwd, keepFds: 4 };
+  if (grant.sandbox === "off") return { ...common, env: worker.env, rlimits: {}, keepPrivileges: true };
+  const mount = planMounts(options);
+  const net = options.network?.net;
+  const rlimits = planLimits({
+    resources: grant.resources,
+    host: worker.kind === "host",
+    ownUser: uid !== undefined || launchPrefix(kernel, { mount, net }).length > 0,
+    memoryByCgroup: cgroup !== undefined && hasController(kernel, "memory"),
+  });
+  return {
+    ...common,
+    env: environment(options, rlimits),
+    ...(cgroup === undefined ? {} : { cgroup }),
+    ...(uid === undefined ? {} : { uid, gid: gid ?? uid }),
+    ...(mount ? { mount } : {}),
+    ...(net ? { net } : {}),
+    ...(kernel.landlockAbi > 0 ? { landlock: planLandlock(options) } : {}),
+    ...(kernel.seccomp ? { seccomp: planSeccomp(options, mount !== undefined) } : {}),
+    rlimits,
+  };
+}
+
+const hasController = (kernel: KernelFacts, name: "memory"): boolean =>
+  kernel.cgroup.kind === "v2" && kernel.cgroup.controllers.includes(name);
+
+function environment(
+  { grant, worker }: PlanOptions,
+  rlimits: LaunchPolicy["rlimits"],
+): Record<string, string> {
+  if (worker.kind === "script") return worker.env;
+  return {
+    ...worker.env,
+    ...(grant.exec.length === 0 ? { [NO_EXEC_VARIABLE]: "1" } : {}),
+    // The engine reserves 10 GB, all of which count as data; so it starts from 229 MB.
+    ...(rlimits.DATA === undefined
+      ? {}
+      : {
+          BUN_JSC_structureHeapSizeInKB: "65536",
+          BUN_JSC_jitMemoryReservationSize: "33554432",
+          MIMALLOC_ARENA_RESERVE: "65536",
+        }),
+  };
+}
+
+/**
+ * Wherever the kernel allows, but for a plugin host that gains nothing by it: it has a user of its own, Landlock holds
+ * every way to write, and nothing is to be covered.
+ */
+function planMounts({ grant, kernel, worker, network }: PlanOptions): MountPolicy | undefined {
+  if (!kernel.mountNamespace) return undefined;
+  const replaced = network?.replaced ?? [];
+  const gains =
+    worker.kind === "script" ||
+    worker.uid === undefined ||
+    kernel.landlockAbi < LANDLOCK_TRUNCATE ||
+    grant.exec.length + grant.hidden.length + replaced.length > 0;
+  if (!gains) return undefined;
+  return { own: worker.folder, writable: grant.write.filter(isPath), hidden: grant.hidden, replaced };
+}
+
+const isPath = (path: string): boolean => path !== SYSTEM_PATHS;
+
+function planLandlock(options: PlanOptions): LandlockPolicy {
+  const { grant, network } = options;
+  const { net } = network ?? {};
+  const proxyPort = proxyPortOf(options);
+  return {
+    paths: planPaths(options),
+    connect: net ? "any" : proxyPort === undefined ? [] : [proxyPort],
+    bind: net ? "any" : grant.listen,
+  };
+}
+
+/** Only Landlock can say that this port is the only one. */
+function proxyPortOf({ kernel, network }: PlanOptions): number | undefined {
+  return kernel.landlockAbi >= LANDLOCK_PORTS ? network?.proxyPort : undefined;
+}
+
+function planPaths({ grant, worker, network }: PlanOptions): LandlockPolicy["paths"] {
+  const startsPrograms = worker.kind === "script" || grant.exec.length > 0;
+  const networked = network?.net !== undefined || network?.proxyPort !== undefined;
+  return [
+    ...(worker.kind === "host" ? HOST_MINIMUM : []),
+    ...(startsPrograms ? PROGRAM_MINIMUM : []),
+    ...(networked ? NAME_LOOKUP : []),
+    { path: worker.program, rights: ["read", "execute"], follow: true },
+    ...worker.code.flatMap(codeRules),
+    rule(worker.folder, ["list", "read", "write"], true),
+    ...granted(grant.read, SYSTEM_READ, ["list", "read"]),
+    ...granted(grant.write, SYSTEM_READ, ["list", "read", "write"]),
+    ...granted(grant.exec, SYSTEM_EXEC, ["list", "read", "execute"]),
+  ];
+}
+
+function codeRules(path: string): LandlockPolicy["paths"] {
+  // The module resolver finds a file, or node_modules, only where it may list the folder that it is in.
+  return [rule(path, ["list", "read"], true), rule(dirname(path), ["list"], true)];
+}
+
+function rule(path: string, rights: PathRight[], follow: boolean): LandlockPolicy["paths"][number] {
+  return { path, rights, follow };
+}
+
+function granted(
+  paths: string[],
+  system: LandlockPolicy["paths"],
+  rights: PathRight[],
+): LandlockPolicy["paths"] {
+  return paths.flatMap((path) => (isPath(path) ? [{ path, rights }] : system));
+}
+
+function planSeccomp(options: PlanOptions, ownMounts: boolean): SeccompPolicy {
+  const { grant, kernel, worker, network } = options;
+  const net = network?.net !== undefined;
+  const tcp = grant.listen.length > 0 || proxyPortOf(options) !== undefined;
+  const noPorts = kernel.landlockAbi < LANDLOCK_PORTS;
+  return {
+    fork: grant.exec.length > 0,
+    fileModes: ownMounts || worker.uid !== undefined,
+    sockets: net ? "all" : tcp ? "tcp" : "none",
+    ...(!net && tcp && noPorts ? { listenOnly: true } : {}),
+    icmp: grant.icmp,
+    denyTruncate: !ownMounts && kernel.landlockAbi > 0 && kernel.landlockAbi < LANDLOCK_TRUNCATE,
+  };
+}
