@@ -49,7 +49,8 @@ function delegated(own: string, options: DetectOptions): CgroupFacts {
   const reasons: string[] = [];
   for (const folder of candidates) {
     const refusal = refusalOf(folder, options);
-    if (refusal === null) return { kind: "v2", folder, controllers: available(folder), reason: "delegated to the agent" };
+    if (refusal === null)
+      return { kind: "v2", folder, controllers: available(folder), reason: "delegated to the agent" };
     reasons.push(refusal);
   }
   return { kind: "none", reason: reasons.at(-1)! };

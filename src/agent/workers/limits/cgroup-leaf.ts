@@ -56,9 +56,9 @@ export class CgroupLeaf {
     }
   }
 
-  /** One that is there already, to be removed. */
-  static at(folder: string, clock: Clock): CgroupLeaf {
-    return new CgroupLeaf(folder, false, [], clock);
+  /** One that is there already. */
+  static at(folder: string, clock: Clock, controllers: readonly Controller[] = []): CgroupLeaf {
+    return new CgroupLeaf(folder, false, controllers, clock);
   }
 
   read(): LeafUse {
@@ -151,7 +151,9 @@ export function limitFiles(
     ["pids", "pids.max", String(resources.processes + (host ? HOST_THREADS : 0))],
     ["cpu", "cpu.max", `${quota} ${CPU_PERIOD_US}`],
   ];
-  return files.filter(([controller]) => controllers.includes(controller)).map(([, file, value]) => [file, value]);
+  return files
+    .filter(([controller]) => controllers.includes(controller))
+    .map(([, file, value]) => [file, value]);
 }
 
 function* innerFolders(folder: string): Generator<string> {

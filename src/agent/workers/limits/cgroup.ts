@@ -8,7 +8,7 @@ import type { CgroupFacts } from "../sandbox/kernel-facts.ts";
 import { AGENT_GROUP, type Controller, type DetectOptions, detectCgroup } from "./cgroup-facts.ts";
 import { CgroupLeaf } from "./cgroup-leaf.ts";
 
-export { CgroupLeaf } from "./cgroup-leaf.ts";
+export { CgroupLeaf, type LeafUse } from "./cgroup-leaf.ts";
 
 const WORKERS_GROUP = "workers";
 /** New processes may appear while the old ones are moved. */
@@ -134,6 +134,7 @@ function enable(folder: string, controller: Controller): string | null {
 function whyNot(code: string | undefined, folder: string): string | undefined {
   if (code === "EBUSY") return `${folder} is busy: processes keep appearing in it`;
   if (code === "ENOENT") return "this kernel or the groups above do not offer the controller";
-  if (code === "EACCES" || code === "EPERM") return `${folder} may not be changed: it was not delegated with this controller`;
+  if (code === "EACCES" || code === "EPERM")
+    return `${folder} may not be changed: it was not delegated with this controller`;
   return undefined;
 }

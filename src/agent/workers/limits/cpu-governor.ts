@@ -1,8 +1,10 @@
 /** A tick while the share may be overdrawn. */
 const FAST_MS = 20;
 const SLOW_MS = 250;
-/** Longest stop at once, so that what waits for an answer is not kept waiting for seconds. */
-const LONGEST_STOP_MS = 1_000;
+/** For what a slow look let through, a worker is stopped no longer than this; the rest is forgiven. */
+const LONGEST_SURPRISE_MS = 1_000;
+/** Longest stop for what was used between two ticks: many threads use much in little time. */
+const LONGEST_STOP_MS = 10_000;
 /** What was not used is kept for this long. */
 const BURST_MS = 100;
 /** Processor time at the start that is not counted: loading the engine and the plugin. */
@@ -51,10 +53,10 @@ export class CpuGovernor {
     return { signal: null, nextMs: busy || this.#budgetMs < (this.#burst() * 3) / 4 ? FAST_MS : SLOW_MS };
   }
 
-  /** What an unlucky slow tick let through is forgiven beyond the longest stop. */
   #settle(elapsed: number, used: number): void {
     const most = Math.max(this.#burst(), this.#budgetMs);
-    const least = -this.#share * LONGEST_STOP_MS;
+    const surprise = !this.stopped && elapsed > 5 * FAST_MS;
+    const least = -this.#share * (surprise ? LONGEST_SURPRISE_MS : LONGEST_STOP_MS);
     this.#budgetMs = Math.max(least, Math.min(most, this.#budgetMs + elapsed * this.#share) - used);
   }
 

@@ -42,6 +42,11 @@ export class DiskWatch {
     this.#options = options;
   }
 
+  /** In the middle of a look. */
+  get counting(): boolean {
+    return this.#walk !== undefined;
+  }
+
   /** `cpuMs`: what the worker has used so far. */
   step(now: number, cpuMs: number): { over: boolean; nextMs: number } {
     if (!this.#walk && !this.#isDue(now, cpuMs)) return { over: false, nextMs: SOON_MS };
@@ -103,7 +108,8 @@ export function* measure(folder: string, pids: () => number[] = () => []): Gener
       if (stat && stat.dev === root.dev) {
         sum.files++;
         // One file under several names is shared among them.
-        sum.bytes += Math.max(LEAST_FILE_BYTES, stat.blocks * 512) / (stat.isDirectory() ? 1 : stat.nlink || 1);
+        sum.bytes +=
+          Math.max(LEAST_FILE_BYTES, stat.blocks * 512) / (stat.isDirectory() ? 1 : stat.nlink || 1);
         if (stat.isDirectory()) pending.push(entry);
       }
       if (--left === 0) {
@@ -123,7 +129,8 @@ function namelessBytes(device: number, pids: number[]): number {
     for (const fd of namesIn(`/proc/${pid}/fd`)) {
       try {
         const stat = statSync(`/proc/${pid}/fd/${fd}`);
-        if (stat.nlink === 0 && stat.dev === device && stat.isFile()) counted.set(stat.ino, stat.blocks * 512);
+        if (stat.nlink === 0 && stat.dev === device && stat.isFile())
+          counted.set(stat.ino, stat.blocks * 512);
       } catch {
         // Closed meanwhile, or not ours to look at.
       }

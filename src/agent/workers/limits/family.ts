@@ -1,10 +1,13 @@
 import { allProcesses, descendants, type ProcStat, ProcReader, readMemory, readStat } from "./proc-stat.ts";
 import { pssAnon } from "./pss.ts";
 
-/** Between two looks through all of /proc, for what broke away from its parents. */
-const SCAN_MS = 2_000;
-/** Between two looks at the lists of children. */
+/** Between two looks at the lists of children: of a family that works, and of one that does not. */
 const REFRESH_MS = 100;
+const IDLE_REFRESH_MS = 2_000;
+/** Between two looks through all of /proc (milliseconds each) for what broke away from its parents. */
+const SCAN_MS = 2_000;
+/** The same where the kernel has no lists of children. */
+const ONLY_SCAN_MS = 500;
 
 export interface FamilySample {
   /** Anonymous memory of all; copies shared by a fork count in each. */
@@ -32,9 +35,10 @@ export class Family {
   #others = new Map<number, number>();
   #groups = new Set<number>();
   #lastCpu = 0;
+  #last: { leader: ProcStat; sample: FamilySample } | undefined;
   #cpuMs = 0;
-  #refreshedAt = -Infinity;
-  #scannedAt = -Infinity;
+  #refreshed = { at: -Infinity, cpuMs: 0 };
+  #scanned: { at: number; cpuMs: number } | undefined;
 
   /** Throws when the process is gone. */
   constructor(options: FamilyOptions) {
@@ -42,12 +46,20 @@ export class Family {
     this.#leader = new ProcReader(options.pid, options.buffer);
   }
 
-  /** null when nobody is left. */
+  /** null when nobody is left; the same object as before when nothing has happened. */
   sample(now: number): FamilySample | null {
     const leader = this.#leader.stat();
-    if (!this.#options.alone) this.#refresh(now);
-    const memory = this.#leader.memory();
+    if (!this.#options.alone) this.#refresh(now, leader?.cpuMs);
     if (leader === null && this.#others.size === 0) return null;
+    // Every page that is touched for the first time is counted there too: without a change no memory was taken.
+    if (this.#others.size === 0 && this.#last?.leader === leader) return this.#last.sample;
+    const sample = this.#sum(leader);
+    this.#last = leader === null || this.#others.size > 0 ? undefined : { leader, sample };
+    return sample;
+  }
+
+  #sum(leader: ProcStat | null): FamilySample {
+    const memory = this.#leader.memory();
     const sum = {
       anonBytes: memory?.anonBytes ?? 0,
       sharedBytes: memory?.sharedBytes ?? 0,
@@ -79,8 +91,10 @@ export class Family {
     return sum;
   }
 
+  /** The leader, and the others that are still the same processes. */
   pids(): number[] {
-    return [this.#options.pid, ...this.#others.keys()];
+    const others = [...this.#others].filter(([pid, started]) => readStat(pid)?.started === started);
+    return [this.#options.pid, ...others.map(([pid]) => pid)];
   }
 
   /** Sends a signal to every process group of the family. */
@@ -100,15 +114,18 @@ export class Family {
     this.#leader.close();
   }
 
-  #refresh(now: number): void {
-    if (now - this.#refreshedAt < REFRESH_MS) return;
-    this.#refreshedAt = now;
+  /** Nobody starts a process without using the processor: an idle family is looked at seldom. */
+  #refresh(now: number, leaderMs = Infinity): void {
+    const cpuMs = Math.max(this.#cpuMs, leaderMs);
+    this.#scanned ??= { at: now, cpuMs: 0 };
+    const since = now - this.#refreshed.at;
+    if (since < REFRESH_MS || (cpuMs === this.#refreshed.cpuMs && since < IDLE_REFRESH_MS)) return;
+    this.#refreshed = { at: now, cpuMs };
     const listed = this.pids().map(descendants);
-    if (!listed.includes(null) && now - this.#scannedAt < SCAN_MS) {
-      for (const pid of listed.flat()) this.#add(readStat(pid!));
-      return;
-    }
-    this.#scannedAt = now;
+    for (const pid of listed.flat()) if (pid !== null) this.#add(readStat(pid));
+    const scanMs = listed.includes(null) ? ONLY_SCAN_MS : SCAN_MS;
+    if (now - this.#scanned.at < scanMs || cpuMs === this.#scanned.cpuMs) return;
+    this.#scanned = { at: now, cpuMs };
     for (const stat of familyIn(allProcesses(), new Set(this.pids()))) this.#add(stat);
   }
 
@@ -122,7 +139,7 @@ export class Family {
 export function familyIn(processes: ProcStat[], roots: ReadonlySet<number>): ProcStat[] {
   const members = new Set(roots);
   const found = new Map<number, ProcStat>();
-  for (let before = -1; before !== found.size; ) {
+  for (let before = -1; before !== found.size;) {
     before = found.size;
     for (const stat of processes) {
       if (found.has(stat.pid)) continue;

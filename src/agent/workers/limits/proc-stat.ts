@@ -62,6 +62,8 @@ export class ProcReader {
   readonly #stat: number;
   readonly #statm: number;
   readonly #buffer: Buffer;
+  readonly #lastLine = Buffer.alloc(512);
+  #last: ProcStat | undefined;
 
   /** `buffer` may be shared by all readers. Throws when there is no such process. */
   constructor(pid: number, buffer: Buffer = Buffer.allocUnsafe(1024)) {
@@ -76,15 +78,19 @@ export class ProcReader {
     }
   }
 
-  /** null when the process is gone. */
+  /** null when the process is gone; the same object as before when nothing at all has happened in it. */
   stat(): ProcStat | null {
-    const line = this.#read(this.#stat);
-    return line === null ? null : parseStat(line);
+    const length = this.#read(this.#stat);
+    if (length === 0) return null;
+    if (this.#last && this.#buffer.compare(this.#lastLine, 0, length, 0, length) === 0) return this.#last;
+    this.#buffer.copy(this.#lastLine, 0, 0, length);
+    this.#last = parseStat(this.#buffer.toString("latin1", 0, length));
+    return this.#last;
   }
 
   memory(): ProcMemory | null {
-    const line = this.#read(this.#statm);
-    return line === null ? null : parseStatm(line);
+    const length = this.#read(this.#statm);
+    return length === 0 ? null : parseStatm(this.#buffer.toString("latin1", 0, length));
   }
 
   close(): void {
@@ -92,11 +98,11 @@ export class ProcReader {
     closeSync(this.#statm);
   }
 
-  #read(fd: number): string | null {
+  #read(fd: number): number {
     try {
-      return this.#buffer.latin1Slice(0, readSync(fd, this.#buffer, 0, this.#buffer.length, 0));
+      return readSync(fd, this.#buffer, 0, this.#buffer.length, 0);
     } catch {
-      return null;
+      return 0;
     }
   }
 }

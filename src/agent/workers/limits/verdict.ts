@@ -75,14 +75,21 @@ function byLimitSignal(ending: Ending): { cause: EndCause; text: string } | null
   const { resources, peak } = ending;
   const signal = signalOf(ending);
   const { cpuTime } = resources;
-  if (cpuTime !== null && (signal === "SIGXCPU" || signal === "SIGKILL") && peak.cpuMs >= cpuTime - CPU_SLACK_MS) {
+  if (
+    cpuTime !== null &&
+    (signal === "SIGXCPU" || signal === "SIGKILL") &&
+    peak.cpuMs >= cpuTime - CPU_SLACK_MS
+  ) {
     return { cause: "cpu", text: `cpu: ${seconds(peak.cpuMs)} used, ${seconds(cpuTime)} allowed` };
   }
   if (ending.exit.signal === "SIGXCPU") return { cause: "cpu", text: "cpu: its processor time is used up" };
   // A script's word that its command was killed counts where what it wrote bears it out.
   const bigFile = peak.diskBytes >= resources.fileSize * NEAR;
   if (ending.exit.signal === "SIGXFSZ" || (signal === "SIGXFSZ" && bigFile)) {
-    return { cause: "files", text: `files: a file of ${formatBytes(resources.fileSize)} is the largest allowed` };
+    return {
+      cause: "files",
+      text: `files: a file of ${formatBytes(resources.fileSize)} is the largest allowed`,
+    };
   }
   return null;
 }
@@ -102,7 +109,8 @@ function signalOf({ exit, host }: Ending): string | null {
 function memory({ peak, resources }: Ending): { cause: EndCause; text: string } {
   const used = Math.max(peak.memoryBytes, 0);
   // A sample is taken a little before the end: what was seen may be less than what was asked for.
-  const seen = used >= resources.memory ? `${formatBytes(used)} used` : `${formatBytes(used)} used and more asked for`;
+  const seen =
+    used >= resources.memory ? `${formatBytes(used)} used` : `${formatBytes(used)} used and more asked for`;
   return { cause: "memory", text: `memory: ${seen}, ${formatBytes(resources.memory)} allowed` };
 }
 

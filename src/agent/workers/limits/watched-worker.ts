@@ -5,9 +5,11 @@ import { CpuGovernor } from "./cpu-governor.ts";
 import { DiskWatch } from "./disk-watch.ts";
 import { Family, type FamilySample } from "./family.ts";
 import { formatBytes } from "./format-bytes.ts";
-import type { Hit, WatchSpec } from "./limit-watch.ts";
 import { MemoryWatch } from "./memory-watch.ts";
+import type { Hit, WatchSpec } from "./watch-spec.ts";
 
+/** Until the next look at a worker that has done nothing at all since the last. */
+const IDLE_MS = 500;
 /** For a worker of which the kernel holds everything but the disk. */
 const MEASURE_MS = 1_000;
 
@@ -29,6 +31,8 @@ export class WatchedWorker {
   readonly #disk: DiskWatch;
   readonly #heldByKernel: { memory: boolean; pids: boolean; everything: boolean };
   #peak = { memoryBytes: 0, cpuMs: 0, processes: 0 };
+  #sample: FamilySample | undefined;
+  #last: Use | null = null;
   #over = false;
 
   constructor(spec: WatchSpec, mono: () => number, buffer: Buffer) {
@@ -60,9 +64,13 @@ export class WatchedWorker {
     if (use === null) return null;
     this.#note(use);
     if (!this.#spec.confined) return MEASURE_MS;
+    const idle = use === this.#last && !this.#governor?.stopped;
+    this.#last = use;
     const waits = [this.#holdMemory(now, use), this.#holdCpu(now, use), this.#holdDisk(now, use)];
     this.#holdProcesses(use);
-    return this.hit ? null : Math.min(...waits);
+    if (this.hit) return null;
+    // A folder that is being counted is counted to its end.
+    return idle && !this.#disk.counting ? IDLE_MS : Math.min(...waits);
   }
 
   peak(): Peak {
@@ -95,7 +103,9 @@ export class WatchedWorker {
   #measure(now: number): Use | null {
     if (this.#spec.leaf && this.#heldByKernel.everything) return this.#spec.leaf.read();
     const sample = this.#family?.sample(now) ?? null;
-    return sample && this.#useOf(sample);
+    if (sample === null || sample === this.#sample) return sample && this.#last;
+    this.#sample = sample;
+    return this.#useOf(sample);
   }
 
   #useOf(sample: FamilySample): Use {

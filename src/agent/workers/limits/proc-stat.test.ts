@@ -1,0 +1,66 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { until } from "../../../testing/until.ts";
+import { Hostiles, MB } from "./hostile-fixtures.ts";
+import {
+  allProcesses,
+  childrenOf,
+  descendants,
+  parseStat,
+  parseStatm,
+  ProcReader,
+  readStat,
+} from "./proc-stat.ts";
+
+let hostiles: Hostiles;
+beforeEach(() => (hostiles = new Hostiles()));
+afterEach(() => hostiles.end());
+
+test("a stat line is read from its last bracket on", () => {
+  const rest = "S 7 42 42 0 -1 4194560 99 0 0 0 150 50 20 10 20 0 3 0 12345 1000 200";
+  expect(parseStat(`42 (a) R 1 (x y) ${rest}`)).toEqual({
+    pid: 42,
+    state: "S",
+    ppid: 7,
+    group: 42,
+    session: 42,
+    cpuMs: 2300,
+    threads: 3,
+    started: 12345,
+  });
+});
+
+test("anonymous memory is what is resident and not shared", () => {
+  const { anonBytes, sharedBytes } = parseStatm("1000 300 100 50 0 400 0");
+  expect(anonBytes / sharedBytes).toBe(2);
+  expect(parseStatm("1000 100 300 0 0 0 0").anonBytes).toBe(0);
+});
+
+test("memory, time and session of a real process", async () => {
+  const child = hostiles.python(
+    "x = bytearray(b'x') * 64_000_000\nprint('up', flush=True)\nimport time; time.sleep(60)",
+  );
+  const reader = new ProcReader(child.pid);
+  await until("it holds its memory", () => (reader.memory()?.anonBytes ?? 0) > 60 * MB);
+  expect(reader.memory()!.anonBytes).toBeLessThan(90 * MB);
+  expect(reader.stat()).toMatchObject({
+    pid: child.pid,
+    session: child.pid,
+    group: child.pid,
+    ppid: process.pid,
+  });
+  child.kill("SIGKILL");
+  await child.exited;
+  expect(reader.stat()).toBeNull();
+  expect(reader.memory()).toBeNull();
+  reader.close();
+  expect(() => new ProcReader(child.pid)).toThrow();
+});
+
+test("children of every generation are found", async () => {
+  const child = hostiles.sh("sh -c 'sleep 60 & sleep 61; :' & wait");
+  await until("all four run", () => descendants(child.pid)?.length === 4);
+  expect(childrenOf(child.pid)).toHaveLength(1);
+  const session = allProcesses().filter((stat) => stat.session === child.pid);
+  expect(session.map((stat) => stat.pid).sort()).toEqual(descendants(child.pid)!.sort());
+  expect(readStat(2 ** 30)).toBeNull();
+});
