@@ -29,7 +29,11 @@ export function meetNames(asked: string, allowed: string): string | null {
   return coversName(asked, allowed) ? allowed : null;
 }
 
-/** `systemd.restart:nginx.service`; without an object it means every object. */
+/** Operations that can do without an object, and then mean every one. */
+const WITHOUT_OBJECT = new Set(["journal.read", "packages.upgrade"]);
+const UNIT_SUFFIX = /\.(service|socket|timer|target|path|mount|automount|slice|scope|device|swap)$/;
+
+/** Both as `operation:object` with `*` in the object; `nginx` is `nginx.service` where a unit is meant. */
 export function meetOperations(asked: string, allowed: string): string | null {
   if (coversOperation(allowed, asked)) return asked;
   return coversOperation(asked, allowed) ? allowed : null;
@@ -43,7 +47,10 @@ function coversOperation(wide: string, narrow: string): boolean {
 
 function splitOperation(text: string): [name: string, object: string] {
   const colon = text.indexOf(":");
-  return colon < 0 ? [text, "*"] : [text.slice(0, colon), text.slice(colon + 1)];
+  if (colon < 0) return [text, WITHOUT_OBJECT.has(text) ? "*" : ""];
+  const [name, object] = [text.slice(0, colon), text.slice(colon + 1)];
+  const isUnit = name.startsWith("systemd.") || name === "journal.read";
+  return [name, isUnit && !object.includes("*") && !UNIT_SUFFIX.test(object) ? `${object}.service` : object];
 }
 
 /** Reads `host:port`, `[address]:port` or `*`; the text has passed `isEndpoint`. */

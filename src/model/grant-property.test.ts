@@ -28,9 +28,9 @@ const HOSTS = ["*", "*.org", "*.a.org", "a.org", "b.a.org", "org", "10.0.0.1"];
 const OPERATIONS = [
   "reboot",
   "journal.read",
-  "journal.read:a",
+  "journal.read:a.service",
   "systemd.restart:a*",
-  "systemd.restart:ab",
+  "systemd.restart:ab.service",
   "systemd.start:*",
 ];
 
@@ -103,11 +103,11 @@ test(`${ROUNDS} random wishes and policies`, () => {
     }
     for (const name of [
       "reboot:",
-      "journal.read:a",
-      "journal.read:b",
-      "systemd.restart:ab",
-      "systemd.restart:x",
-      "systemd.start:a",
+      "journal.read:a.service",
+      "journal.read:b.service",
+      "systemd.restart:ab.service",
+      "systemd.restart:x.service",
+      "systemd.start:a.service",
     ]) {
       if (!grant.host.some((each) => operation(each).test(name))) continue;
       for (const list of [operations, allowed.host, asked.host])
@@ -149,5 +149,5 @@ function glob(pattern: string): RegExp {
 }
 
 function operation(text: string): RegExp {
-  return glob(text.includes(":") ? text : `${text}:*`);
+  return glob(text.includes(":") ? text : text === "journal.read" ? `${text}:*` : `${text}:`);
 }
