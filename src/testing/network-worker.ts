@@ -10,7 +10,7 @@ import { FrameChannel } from "../agent/workers/channel.ts";
 import { type BrokerOptions, createBroker } from "../agent/workers/network/broker.ts";
 import { type HandedSockets, openWorkerNetwork } from "../agent/workers/network/worker-network.ts";
 import type { KernelFacts } from "../agent/workers/sandbox/kernel-facts.ts";
-import { openPolicy, testCommand } from "./stage-one-rig.ts";
+import { IN_USER_NAMESPACE, openPolicy, testCommand } from "./stage-one-rig.ts";
 
 /** A kernel with everything, but for what a test takes away. */
 export function kernelFacts(part: Partial<KernelFacts> = {}): KernelFacts {
@@ -61,7 +61,9 @@ export interface NetworkWorker {
 
 /** Starts a program through stage 1 with the network of this grant, and nothing else confined. */
 export async function startNetworkWorker(options: NetworkWorkerOptions): Promise<NetworkWorker> {
-  const { grant, command, kernel = kernelFacts(), prefix = [] } = options;
+  const { grant, command, kernel = kernelFacts() } = options;
+  // Only root has the right to make namespaces without one of users around them.
+  const prefix = options.prefix ?? (process.getuid!() === 0 ? [] : IN_USER_NAMESPACE);
   const folder = mkdtempSync(join(tmpdir(), "holdfast-network-"));
   chmodSync(folder, 0o755);
   const denied: string[] = [];
