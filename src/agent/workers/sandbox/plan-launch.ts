@@ -40,7 +40,7 @@ export interface WorkerPlan {
 }
 
 /** In front of stage 1 for an agent that is not root: a user namespace cannot be made by a process with threads. */
-const USER_NAMESPACE = ["/usr/bin/unshare", "-U", "--map-current-user", "--keep-caps", "--"];
+export const USER_NAMESPACE = ["/usr/bin/unshare", "-U", "--map-current-user", "--keep-caps", "--"];
 
 /** From Landlock ABI 3 on truncating is a right, from 4 on ports are. */
 export const LANDLOCK_TRUNCATE = 3;
@@ -103,20 +103,11 @@ function environment(
   };
 }
 
-/**
- * Wherever the kernel allows, but for a plugin host that gains nothing by it: it has a user of its own, Landlock holds
- * every way to write, and nothing is to be covered.
- */
+/** Wherever the kernel allows: nothing else holds what Landlock does not see, and everyday commands can work in it. */
 function planMounts({ grant, kernel, worker, network }: PlanOptions): MountPolicy | undefined {
   if (!kernel.mountNamespace) return undefined;
-  const replaced = network?.replaced ?? [];
-  const gains =
-    worker.kind === "script" ||
-    worker.uid === undefined ||
-    kernel.landlockAbi < LANDLOCK_TRUNCATE ||
-    grant.exec.length + grant.hidden.length + replaced.length > 0;
-  if (!gains) return undefined;
-  return { own: worker.folder, writable: grant.write.filter(isPath), hidden: grant.hidden, replaced };
+  const writable = grant.write.filter(isPath);
+  return { own: worker.folder, writable, hidden: grant.hidden, replaced: network?.replaced ?? [] };
 }
 
 const isPath = (path: string): boolean => path !== SYSTEM_PATHS;
@@ -171,13 +162,14 @@ function granted(
 }
 
 function planSeccomp(options: PlanOptions, ownMounts: boolean): SeccompPolicy {
-  const { grant, kernel, worker, network } = options;
+  const { grant, kernel, network } = options;
   const net = network?.net !== undefined;
   const tcp = grant.listen.length > 0 || proxyPortOf(options) !== undefined;
   const noPorts = kernel.landlockAbi < LANDLOCK_PORTS;
   return {
     fork: grant.exec.length > 0,
-    fileModes: ownMounts || worker.uid !== undefined,
+    // A user of its own would not do: times and attributes of what everybody may write are everybody's to change.
+    fileModes: ownMounts,
     sockets: net ? "all" : tcp ? "tcp" : "none",
     ...(!net && tcp && noPorts ? { listenOnly: true } : {}),
     icmp: grant.icmp,
