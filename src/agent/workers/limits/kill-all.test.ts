@@ -49,7 +49,7 @@ test("a child in a session of its own is reached through its parents", async () 
 });
 
 test("a stopped worker dies too", async () => {
-  const child = hostiles.sh("sleep 60; :");
+  const child = hostiles.run(["sleep", "60"]);
   process.kill(-child.pid, "SIGSTOP");
   await until("it is stopped", () => readStat(child.pid)?.state === "T");
   killAll(child.pid, null);

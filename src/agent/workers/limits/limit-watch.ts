@@ -15,8 +15,8 @@ export interface LimitWatch {
   stop(): void;
 }
 
-/** Looks are gathered on this grid, so that many idle workers wake the agent together. */
-const GRID_MS = 250;
+/** Looks as seldom as this come at multiples of their distance, so that many idle workers wake the agent together. */
+const SELDOM_MS = 250;
 
 /** Watches the limits of all workers of an agent with one timer, which rests while there is nobody to watch. */
 export class LimitWatcher {
@@ -60,7 +60,7 @@ export class LimitWatcher {
       return;
     }
     const at = this.#clock.mono() + nextMs;
-    this.#due.set(worker, nextMs < GRID_MS ? at : Math.round(at / GRID_MS) * GRID_MS);
+    this.#due.set(worker, nextMs < SELDOM_MS ? at : Math.round(at / nextMs) * nextMs);
   }
 
   #tick(): void {

@@ -90,6 +90,12 @@ const table: [what: string, change: Partial<Ending>, cause: string, text: string
     "cpu: 2.1 s used, 2 s allowed",
   ],
   [
+    "killed with little time used",
+    { exit: signal("SIGKILL"), resources: resources({ cpuTime: 500 }) },
+    "crashed",
+    "crashed(SIGKILL)",
+  ],
+  [
     "killed with time left",
     { exit: signal("SIGKILL"), resources: resources({ cpuTime: 9000 }) },
     "crashed",

@@ -40,8 +40,8 @@ const SHELL_SIGNALS: Record<number, string> = {
   152: "SIGXCPU",
   153: "SIGXFSZ",
 };
-/** The kernel looks at the processor time of a process once a second. */
-const CPU_SLACK_MS = 1_000;
+/** Of the processor time: what was used last may not have been seen. */
+const CPU_NEAR = 0.9;
 
 /**
  * What ended a worker. Evidence in order of its certainty: the kernel's own count of memory kills, the limit for which the
@@ -75,14 +75,15 @@ function byLimitSignal(ending: Ending): { cause: EndCause; text: string } | null
   const { resources, peak } = ending;
   const signal = signalOf(ending);
   const { cpuTime } = resources;
-  if (
-    cpuTime !== null &&
-    (signal === "SIGXCPU" || signal === "SIGKILL") &&
-    peak.cpuMs >= cpuTime - CPU_SLACK_MS
-  ) {
-    return { cause: "cpu", text: `cpu: ${seconds(peak.cpuMs)} used, ${seconds(cpuTime)} allowed` };
+  // At its hard limit a process is killed without a word: then the time that was used must bear it out.
+  const spent = cpuTime !== null && peak.cpuMs >= cpuTime * CPU_NEAR;
+  if (ending.exit.signal === "SIGXCPU" || (spent && (signal === "SIGXCPU" || signal === "SIGKILL"))) {
+    if (cpuTime === null) return { cause: "cpu", text: "cpu: its processor time is used up" };
+    return {
+      cause: "cpu",
+      text: `cpu: ${seconds(Math.max(peak.cpuMs, cpuTime))} used, ${seconds(cpuTime)} allowed`,
+    };
   }
-  if (ending.exit.signal === "SIGXCPU") return { cause: "cpu", text: "cpu: its processor time is used up" };
   // A script's word that its command was killed counts where what it wrote bears it out.
   const bigFile = peak.diskBytes >= resources.fileSize * NEAR;
   if (ending.exit.signal === "SIGXFSZ" || (signal === "SIGXFSZ" && bigFile)) {
