@@ -4,8 +4,6 @@ interface Stat {
   pid: number;
   parent: number;
   session: number;
-  /** Processor time in ticks, that of children who were waited for included. */
-  ticks: number;
 }
 
 function stats(): Stat[] {
@@ -16,8 +14,7 @@ function stats(): Stat[] {
       const line = readFileSync(`/proc/${name}/stat`, "utf8");
       const fields = line.slice(line.lastIndexOf(")") + 2).split(" ");
       const [parent, session] = [Number(fields[1]), Number(fields[3])];
-      const ticks = [11, 12, 13, 14].reduce((sum, at) => sum + Number(fields[at]), 0);
-      found.push({ pid: Number(name), parent, session, ticks });
+      found.push({ pid: Number(name), parent, session });
     } catch {
       // It ended between the two looks.
     }
@@ -30,9 +27,40 @@ export function familyOf(pid: number): number[] {
   return members(pid).map((stat) => stat.pid);
 }
 
-/** Seconds of processor time of a worker and all that it started. */
-export function cpuSeconds(pid: number): number {
-  return members(pid).reduce((sum, stat) => sum + stat.ticks, 0) / 100;
+export interface CpuUse {
+  /** Milliseconds on a processor. */
+  used: number;
+  /** The same, and milliseconds of waiting for one: what it would have used on an idle machine. */
+  wanted: number;
+}
+
+/** Of a worker and all that it started, of what is still there. */
+export function cpuUse(pid: number): CpuUse {
+  const use = { used: 0, wanted: 0 };
+  for (const member of familyOf(pid)) {
+    for (const task of tasksOf(member)) {
+      const [running = 0, waiting = 0] = schedstat(member, task);
+      use.used += running / 1e6;
+      use.wanted += (running + waiting) / 1e6;
+    }
+  }
+  return use;
+}
+
+function tasksOf(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`);
+  } catch {
+    return [];
+  }
+}
+
+function schedstat(pid: number, task: string): number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${task}/schedstat`, "utf8").split(" ").map(Number);
+  } catch {
+    return [];
+  }
 }
 
 function members(pid: number): Stat[] {

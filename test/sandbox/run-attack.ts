@@ -4,7 +4,7 @@ import { FrameChannel } from "../../src/agent/workers/channel.ts";
 import type { AgentFacts } from "../../src/model/plugin.ts";
 import type { HandedSockets } from "../../src/agent/workers/network/worker-network.ts";
 import type { Attack, Language, Target } from "./attack.ts";
-import { cpuSeconds } from "./family.ts";
+import { type CpuUse, cpuUse } from "./family.ts";
 import { pythonScript, shellScript } from "./scripts.ts";
 import type { Started, Starter } from "./starter.ts";
 import type { Aimed, World } from "./world.ts";
@@ -19,6 +19,8 @@ export interface Outcome {
 export interface RunPorts {
   world: World;
   start: Starter;
+  /** What counts as its share of a processor: of an unconfined one what it wanted, whatever else the machine does. */
+  share: keyof CpuUse;
   /** The attacking plugin, as one JavaScript file. */
   plugin: string;
 }
@@ -52,9 +54,9 @@ export async function runAttacks(
       for (const item of left) {
         const said = run.said.get(item.target.id);
         if (said === undefined) continue;
-        const evidence = ports.world.evidence(item, said, run.exitCode, run.cpuShare);
+        const evidence = ports.world.evidence(item, said, run.exitCode, run.cpuShare[ports.share]);
         outcomes.set(item.target.id, {
-          escaped: evidence !== null || said.startsWith("ESCAPED"),
+          escaped: evidence !== null || (item.attack.proof !== "cpu" && said.startsWith("ESCAPED")),
           evidence,
           said,
         });
@@ -82,7 +84,7 @@ interface Run {
   exitCode: number | null;
   end: string;
   output: string;
-  cpuShare: number;
+  cpuShare: CpuUse;
 }
 
 async function runOnce(
@@ -99,12 +101,13 @@ async function runOnce(
   }));
   if (kind === "sh") writeFileSync(file, shellScript(tasks));
   if (kind === "py") writeFileSync(file, pythonScript(tasks));
+  ports.world.look(left);
   const command = { host: [], sh: ["/bin/sh", file], py: ["/usr/bin/python3", file] }[kind];
   const started = await ports.start({ kind: kind === "host" ? "host" : "script", command, code: folder });
   const late = setTimeout(() => started.kill(), LIFE_MS);
   const said = new Map<string, string>();
   let current: string | undefined;
-  let share = Promise.resolve(0);
+  let share: Promise<CpuUse> = Promise.resolve({ used: 0, wanted: 0 });
   const reading = eachLine(started.stdout, (line) => {
     const [word, id] = line.split(" ", 2) as [string, string];
     if (word === "BEGIN") {
@@ -170,12 +173,13 @@ export async function adoptChannel(started: Started): Promise<void> {
   await serve(started, "", []);
 }
 
-/** Share of one processor that the worker uses, over a second and a half of its spin. */
-async function cpuShareOf(pid: number): Promise<number> {
-  await Bun.sleep(400);
-  const [from, fromMs] = [cpuSeconds(pid), performance.now()];
-  await Bun.sleep(1500);
-  return ((cpuSeconds(pid) - from) * 1000) / (performance.now() - fromMs);
+/** Share of one processor over a good second of the spin, from when a governor has had the time to see it. */
+async function cpuShareOf(pid: number): Promise<CpuUse> {
+  await Bun.sleep(1000);
+  const [from, fromMs] = [cpuUse(pid), performance.now()];
+  await Bun.sleep(1200);
+  const [to, elapsed] = [cpuUse(pid), performance.now() - fromMs];
+  return { used: (to.used - from.used) / elapsed, wanted: (to.wanted - from.wanted) / elapsed };
 }
 
 export async function eachLine(

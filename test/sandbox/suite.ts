@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import type { Attack, AttackHost, Language } from "./attack.ts";
 import { languagesOf } from "./attack.ts";
 import { ATTACKS } from "./attacks/all.ts";
-import { type Kind, kindOf, type Outcome, runAttacks } from "./run-attack.ts";
+import { type Kind, kindOf, type Outcome, runAttacks, type RunPorts } from "./run-attack.ts";
 import type { Self, Starter } from "./starter.ts";
 import type { World } from "./world.ts";
 
@@ -72,6 +72,9 @@ function rowOf(
   };
 }
 
+/** Workers at a time: most of them only wait for their limit. */
+const LANES = 3;
+
 interface Task {
   attack: Attack;
   language: Language;
@@ -79,7 +82,7 @@ interface Task {
 
 async function runAll(options: SuiteOptions, start: Starter, tasks: Task[]): Promise<Map<string, Outcome>> {
   const { world, plugin } = options;
-  const ports = { world, plugin, start };
+  const ports: RunPorts = { world, plugin, start, share: start === options.off ? "wanted" : "used" };
   const outcomes = new Map<string, Outcome>();
   const run = async (kind: Kind, group: Task[]) => {
     const results = await runAttacks(ports, kind, (code) =>
@@ -91,8 +94,11 @@ async function runAll(options: SuiteOptions, start: Starter, tasks: Task[]): Pro
     const shared = tasks.filter((task) => !task.attack.own && kindOf(task.language) === kind);
     if (shared.length > 0) await run(kind, shared);
   }
-  // One after the other: several watch processor time and memory, and would be in each other's way.
-  for (const task of tasks.filter((item) => item.attack.own)) await run(kindOf(task.language), [task]);
+  const own = tasks.filter((task) => task.attack.own);
+  const lane = async () => {
+    for (let task = own.shift(); task; task = own.shift()) await run(kindOf(task.language), [task]);
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
   return outcomes;
 }
 

@@ -56,8 +56,9 @@ export class World {
 
   /** A folder for code that workers may read. */
   codeFolder(): string {
-    const folder = join(this.folder, `code-${this.#made++}`);
-    mkdirSync(folder);
+    // Like data/plugins, whose names every plugin may list; the targets are elsewhere.
+    const folder = join(this.folder, "plugins", `code-${this.#made++}`);
+    mkdirSync(folder, { recursive: true });
     chmodSync(folder, 0o777);
     return folder;
   }
@@ -93,12 +94,11 @@ export class World {
     };
     if (attack.id.startsWith("exec.")) makePrograms(target);
     const listeners = attack.id.startsWith("net.unix") ? this.#unixListeners(target) : [];
-    const before = { folder: this.#look(target), victim: lookAtProcess(target.victim) };
     return {
       attack,
       language,
       target,
-      before,
+      before: { folder: "", victim: "" },
       [Symbol.dispose]: () => {
         for (const listener of listeners) listener.stop(true);
         victim?.kill("SIGKILL");
@@ -109,18 +109,22 @@ export class World {
     };
   }
 
+  /** Looks at the targets; right before the attacks begin, and when the code is in its place. */
+  look(aimed: Aimed[]): void {
+    for (const item of aimed) {
+      this.#heard.delete(item.target.id);
+      item.before = { folder: this.#look(item), victim: lookAtProcess(item.target.victim) };
+    }
+  }
+
   /** What shows from outside that the attack did what it is for; null when nothing does. */
-  evidence(
-    { attack, target, before }: Aimed,
-    said: string,
-    exitCode: number | null,
-    cpuShare: number,
-  ): string | null {
+  evidence(aimed: Aimed, said: string, exitCode: number | null, cpuShare: number): string | null {
+    const { attack, target, before } = aimed;
     switch (attack.proof) {
       case "secret":
         return said.includes(target.secret) ? "it has the secret" : null;
       case "change":
-        return this.#look(target) === before.folder ? null : "its target has changed";
+        return this.#look(aimed) === before.folder ? null : "its target has changed";
       case "hello":
         return this.#heard.has(target.id) ? "a listener heard it" : null;
       case "victim":
@@ -134,8 +138,10 @@ export class World {
     }
   }
 
-  #look(target: Target): string {
-    return `${lookAtFolder(target.folder)}\n${createHash("sha1").update(readFileSync(target.code)).digest("hex")}`;
+  #look({ attack, target }: Aimed): string {
+    const folder = lookAtFolder(target.folder);
+    // All attacks of one worker share its code; only one of them is after it.
+    return attack.id === "write.own-code" ? `${folder}\n${readFileSync(target.code, "latin1")}` : folder;
   }
 
   #hear(text: string): void {

@@ -216,7 +216,7 @@ os.rename(t.own + "/mine", t.file)`,
       py: `
 import socket
 socket.socket(socket.AF_UNIX).bind(t.folder + "/sock")`,
-      ts: (t) => void Bun.listen({ unix: `${t.folder}/sock`, socket: { data() {} } }).stop(true),
+      ts: (t) => Bun.listen({ unix: `${t.folder}/sock`, socket: { data() {} } }).unref(),
     },
   },
   {
