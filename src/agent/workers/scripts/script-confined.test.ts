@@ -70,7 +70,7 @@ test("nothing outside is read or written; what is granted is", async () => {
     `for f in ${own} ${other}; do cat $f/file > /dev/null 2>&1 && echo "read $f"; (echo x > $f/new) 2> /dev/null && echo "wrote $f"; done; exit 0`,
   );
   const { output } = (await call(script, { grant: { ...SYSTEM, write: [own] } })) as {
-    output: { raw_output: string };
+    output: JsonObject;
   };
   expect(output.raw_output).toBe(`read ${own}\nwrote ${own}\n`);
   expect(existsSync(join(other, "new"))).toBe(false);
