@@ -20,6 +20,8 @@ export function environment({ settings, agent, key, run, step, attempt }: Call):
     PATH: process.env.PATH || DEFAULT_PATH,
     HOME: process.env.HOME || agent.home,
     LANG: process.env.LANG || "C.UTF-8",
+    // The one folder that a confined program can always write.
+    ...(process.env.TMPDIR ? { TMPDIR: process.env.TMPDIR } : {}),
     ...inputs(settings.input),
     HOLDFAST_KEY: key,
     HOLDFAST_RUN: run,

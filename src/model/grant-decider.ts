@@ -94,10 +94,9 @@ export class GrantDecider {
       ({ path }) => path,
     ).filter((each) => asked.includes(each) || this.#isThere(each.path));
     for (const place of coverPlaces(permission, granted, context, this.#notes)) this.#hidden.add(place);
-    // A new file in a granted folder is made by whoever needs it.
+    // What lies in a granted folder is part of it. Granted by itself it would be a mount of its own, which cannot be removed.
     const needed = granted.filter(
-      ({ path, create }) =>
-        create !== "file" || !granted.some((other) => other.path !== path && contains(other.path, path)),
+      ({ path }) => !granted.some((other) => other.path !== path && contains(other.path, path)),
     );
     for (const { path, create } of needed) {
       const isKnown = this.create.some((each) => each.path === path);

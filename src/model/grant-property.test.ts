@@ -6,7 +6,7 @@ import type { Endpoint } from "./grant.ts";
 import { permissionsSchema, resourcesSchema } from "./permissions.ts";
 import { policySchema } from "./policy.ts";
 
-const ROUNDS = 3_000;
+const ROUNDS = 1_000;
 
 /** Numerical Recipes' linear congruential generator: the same cases in each run. */
 function random(seed: number) {
@@ -78,8 +78,8 @@ test(`${ROUNDS} random wishes and policies`, () => {
     granted += grant.read.length + grant.connect.length + grant.secrets.length + grant.host.length;
     for (const kind of ["read", "write", "exec", "unix"] as const) {
       for (const path of grant[kind]) {
-        expect(allowed[kind].some((each) => isInside(path, each))).toBe(true);
-        expect(asked[kind].some((each) => isInside(path, each))).toBe(true);
+        if (!allowed[kind].some((each) => isInside(path, each))) fail(round, "more than both allow");
+        if (!asked[kind].some((each) => isInside(path, each))) fail(round, "more than both allow");
       }
     }
     for (const kind of ["connect", "udp"] as const) {
@@ -90,15 +90,15 @@ test(`${ROUNDS} random wishes and policies`, () => {
             texts.some((text) => reachesText(text, host, port)),
           );
           // Not only no more, but also no less: the two lists meet exactly.
-          expect(reached).toBe(both);
+          if (reached !== both) fail(round, `${kind} ${host}:${port}`);
         }
       }
     }
     for (const kind of ["secrets", "memory", "namespaces"] as const) {
       for (const name of ["a", "b", "ab", "abc", "axc", "a.b", "xb", "zz", "aXbXc"]) {
         if (!grant[kind].some((each) => glob(each).test(name))) continue;
-        expect(allowed[kind].some((each) => glob(each).test(name))).toBe(true);
-        expect(asked[kind].some((each) => glob(each).test(name))).toBe(true);
+        if (!allowed[kind].some((each) => glob(each).test(name))) fail(round, "more than both allow");
+        if (!asked[kind].some((each) => glob(each).test(name))) fail(round, "more than both allow");
       }
     }
     for (const name of [
@@ -111,9 +111,10 @@ test(`${ROUNDS} random wishes and policies`, () => {
     ]) {
       if (!grant.host.some((each) => operation(each).test(name))) continue;
       for (const list of [operations, allowed.host, asked.host])
-        expect(list.some((each) => operation(each).test(name))).toBe(true);
+        if (!list.some((each) => operation(each).test(name))) fail(round, "more than both allow");
     }
-    expect(grant.env.every((name) => allowed.env.includes(name) && asked.env.includes(name))).toBe(true);
+    if (!grant.env.every((name) => allowed.env.includes(name) && asked.env.includes(name)))
+      fail(round, "more than both allow");
     expect(grant.listen.every((port) => allowed.listen.includes(port) && asked.listen.includes(port))).toBe(
       true,
     );
@@ -125,6 +126,11 @@ test(`${ROUNDS} random wishes and policies`, () => {
   // A property of empty grants would say nothing.
   expect(granted).toBeGreaterThan(ROUNDS);
 });
+
+/** Thrown, not expected: a hundred thousand expectations take longer than all the rest. */
+function fail(round: number, what: string): never {
+  throw new Error(`round ${round}: ${what}`);
+}
 
 function isInside(path: string, folder: string): boolean {
   if (folder === "@system") return path === "@system" || /^\/(usr|bin)(\/|$)/.test(path);

@@ -1,4 +1,6 @@
-import { realpathSync, statSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, realpathSync, statSync } from "node:fs";
+import { systemCode } from "../../core/errors.ts";
+import type { MissingPlace } from "../../model/grant.ts";
 import type { Place } from "../../model/grant-expand.ts";
 import type { Places } from "../../model/grant-places.ts";
 import { POLICY_FOLDER } from "./policy.ts";
@@ -34,4 +36,21 @@ export function protectedPlaces(home: AgentHome, executable: string): Places {
     protectedRead: [home.certificates, home.pluginSettings, home.state],
     protectedUnix: [home.controlSocket],
   };
+}
+
+/** Makes what a grant may write and what is not there yet. Throws the system's error; what is there meanwhile stays. */
+export function makeMissing(places: MissingPlace[]): void {
+  for (const { path, kind } of places) {
+    if (kind === "folder") mkdirSync(path, { recursive: true, mode: 0o750 });
+    else makeFile(path);
+  }
+}
+
+function makeFile(path: string): void {
+  try {
+    // Never through a link that somebody has put there.
+    closeSync(openSync(path, "wx", 0o640));
+  } catch (error) {
+    if (systemCode(error) !== "EEXIST") throw error;
+  }
 }
