@@ -87,6 +87,12 @@ describe("the policy", () => {
       "exec DIR/srv/other/file: the policy allows @system",
     ],
     [
+      "a name too short for both ends of a pattern",
+      { secrets: ["abc"] },
+      { secrets: ["ab*bc"] },
+      "secrets abc: the policy allows ab*bc",
+    ],
+    [
       "a wider pattern of names",
       { secrets: ["*"] },
       { secrets: ["db-*"] },
