@@ -8,7 +8,8 @@ import { launchPrefix, planLaunch } from "../agent/workers/sandbox/plan-launch.t
 import type { Verdict } from "../model/worker-end.ts";
 import { frameOf, testCommand } from "./stage-one-rig.ts";
 
-const NOBODY = 65534;
+/** A user that nothing else on the host runs as: the kernel counts the processes of a user, not those of a worker. */
+const USER = 61_000 + (process.pid % 4_000);
 const PEAK = { memoryBytes: 0, cpuMs: 0, processes: 0, diskBytes: 0 };
 
 /** Scripts behind the real stage 1, without what an agent adds to it: no watch of limits, no network. */
@@ -22,7 +23,7 @@ export function confinedLauncher(kernel: KernelFacts): { launcher: ScriptLaunche
     async launch({ command, grant, env, code }) {
       const folder = join(workdir, String(++folders));
       mkdirSync(folder, { mode: 0o700 });
-      if (kernel.root) chownSync(folder, NOBODY, NOBODY);
+      if (kernel.root) chownSync(folder, USER, USER);
       const base = { PATH: "/usr/local/bin:/usr/bin:/bin", HOME: folder, TMPDIR: folder, LANG: "C.UTF-8" };
       const policy = planLaunch({
         grant,
@@ -35,7 +36,7 @@ export function confinedLauncher(kernel: KernelFacts): { launcher: ScriptLaunche
           cwd: folder,
           folder,
           code,
-          ...(kernel.root ? { uid: NOBODY, gid: NOBODY } : {}),
+          ...(kernel.root ? { uid: USER, gid: USER } : {}),
         },
       });
       const pipes = openPipes();

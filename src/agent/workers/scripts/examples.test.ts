@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from "bun:test";
+import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ProposedEvent } from "../../../model/event.ts";
@@ -11,6 +11,8 @@ import { readDocument } from "../../config/document.ts";
 import { readScriptManifest } from "../../plugins/script-manifest.ts";
 import { ScriptAction } from "./script-action.ts";
 import { startScriptTrigger } from "./script-trigger.ts";
+
+setDefaultTimeout(30_000);
 
 const EXAMPLES = join(import.meta.dir, "../../../../examples");
 let bench: ScriptBench;

@@ -1,10 +1,12 @@
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { JsonObject } from "../../../model/json.ts";
 import { type ScriptBench, scriptBench, type ScriptFixture } from "../../../testing/script-bench.ts";
 import { until } from "../../../testing/until.ts";
 import { ScriptAction } from "./script-action.ts";
+
+setDefaultTimeout(30_000);
 
 let bench: ScriptBench;
 const open: ScriptAction[] = [];

@@ -1,8 +1,10 @@
-import { afterEach, beforeEach, expect, test } from "bun:test";
+import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { type ScriptBench, scriptBench } from "../../../testing/script-bench.ts";
 import { until } from "../../../testing/until.ts";
 import type { ScriptCalls, ScriptPorts } from "./ports.ts";
 import { ScriptAction } from "./script-action.ts";
+
+setDefaultTimeout(30_000);
 
 let bench: ScriptBench;
 beforeEach(() => (bench = scriptBench()));

@@ -1,5 +1,5 @@
 /** Scripts behind the real stage 1: the pipes, the interpreters and the ends are as they are without it. */
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ProposedEvent } from "../../../model/event.ts";
@@ -13,6 +13,8 @@ import { probeKernel } from "../sandbox/probe.ts";
 import type { ScriptPorts } from "./ports.ts";
 import { ScriptAction } from "./script-action.ts";
 import { startScriptTrigger } from "./script-trigger.ts";
+
+setDefaultTimeout(30_000);
 
 const SYSTEM: Partial<Grant> = { read: ["@system"], exec: ["@system"] };
 

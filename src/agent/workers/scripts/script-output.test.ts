@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from "bun:test";
+import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { CloudEvent } from "../../../model/event.ts";
@@ -6,6 +6,8 @@ import { type ScriptBench, scriptBench, type ScriptFixture } from "../../../test
 import { until } from "../../../testing/until.ts";
 import type { OutputIncarnation } from "../output-part.ts";
 import { startScriptOutput } from "./script-output.ts";
+
+setDefaultTimeout(30_000);
 
 let bench: ScriptBench;
 const open: OutputIncarnation[] = [];

@@ -1,7 +1,9 @@
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { until } from "../../../testing/until.ts";
 import { scriptPipeMaker } from "./script-pipes.ts";
+
+setDefaultTimeout(30_000);
 
 const openPipes = scriptPipeMaker();
 const descriptors = () => readdirSync("/proc/self/fd").length;

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { HoldfastError } from "../../../core/errors.ts";
@@ -8,6 +8,8 @@ import { type ScriptBench, scriptBench, type ScriptFixture } from "../../../test
 import { steady, until } from "../../../testing/until.ts";
 import { Supervisor } from "../supervisor.ts";
 import { startScriptTrigger } from "./script-trigger.ts";
+
+setDefaultTimeout(30_000);
 
 let bench: ScriptBench;
 const open: { stop(): Promise<void> }[] = [];
@@ -62,7 +64,11 @@ function trigger(
       ),
   });
   open.push(supervisor);
-  return { kept, supervisor, ended: () => until("its end", () => supervisor.status().state === "stopped") };
+  return {
+    kept,
+    supervisor,
+    ended: () => until("its end", () => supervisor.status().state === "stopped", 15_000),
+  };
 }
 const messages = () => bench.lines.map(({ message }) => message);
 
@@ -178,7 +184,7 @@ describe("what goes wrong", () => {
       const { kept, supervisor } = trigger(
         sh(`echo '{"type": "good"}'; echo '${bad}'; echo '{"type": "late"}'; sleep 60`),
       );
-      await until("quarantine", () => supervisor.status().state === "quarantined");
+      await until("quarantine", () => supervisor.status().state === "quarantined", 15_000);
       expect(supervisor.status().reason).toContain("the script printed an invalid event: `type`");
       expect(kept.events).toEqual(Array.from({ length: 5 }, () => ({ type: "good" })));
       expect(kept.checkpoint).toBeUndefined();
@@ -187,10 +193,10 @@ describe("what goes wrong", () => {
 
   test("an exit code or a signal is a crash with the end of stderr", async () => {
     const fails = trigger(sh("echo no luck >&2; exit 4")).supervisor;
-    await until("quarantine", () => fails.status().state === "quarantined");
+    await until("quarantine", () => fails.status().state === "quarantined", 15_000);
     expect(fails.status().reason).toBe("5 crashes within 60 s; the last: exited(4): no luck");
     const dies = trigger(sh("kill -SEGV $$")).supervisor;
-    await until("quarantine", () => dies.status().state === "quarantined");
+    await until("quarantine", () => dies.status().state === "quarantined", 15_000);
     expect(dies.status().reason).toContain("crashed(SIGSEGV)");
   });
 
@@ -233,7 +239,7 @@ w(b'{"type":"proto","data":{"__proto__":{"polluted":1}},"constructor":1}\\n')`),
     const large = trigger(
       python(`print(json.dumps({"events": [], "checkpoint": "x" * 70000}), flush=True)`),
     ).supervisor;
-    await until("quarantine", () => large.status().state === "quarantined");
+    await until("quarantine", () => large.status().state === "quarantined", 15_000);
     expect(large.status().reason).toContain("a checkpoint of more than 65536 bytes");
     expect(supervisor.status().restarts).toBe(0);
   });
@@ -246,7 +252,7 @@ sys.stdout.flush()
 sys.stderr.write("x" * 5000 + "\\n"); sys.stderr.flush(); time.sleep(60)`),
       { resources: { output: 4096 } },
     );
-    await until("quarantine", () => supervisor.status().state === "quarantined");
+    await until("quarantine", () => supervisor.status().state === "quarantined", 15_000);
     expect(supervisor.status().reason).toContain("output: more than 4096 bytes were printed");
     expect(kept.events.length).toBeGreaterThanOrEqual(200);
   });
@@ -256,7 +262,7 @@ sys.stderr.write("x" * 5000 + "\\n"); sys.stderr.flush(); time.sleep(60)`),
       const { supervisor } = trigger(python(`while True: print(${JSON.stringify(line)})`), {
         resources: { output: 10_000 },
       });
-      await until("quarantine", () => supervisor.status().state === "quarantined");
+      await until("quarantine", () => supervisor.status().state === "quarantined", 15_000);
       expect(supervisor.status().reason).toContain("output: more than 10000 bytes");
     }
   });
