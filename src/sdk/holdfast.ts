@@ -8,6 +8,7 @@ import type { PermissionsInput, ResourcesInput } from "../model/permissions.ts";
 import type { Effect } from "../model/pipeline.ts";
 import type { AgentFacts } from "../model/plugin.ts";
 
+export { connect, type ConnectOptions } from "./connect.ts";
 export { v };
 export type { AgentFacts, CloudEvent, Effect, Json, PermissionsInput, ProposedEvent, ResourcesInput };
 

@@ -8,6 +8,8 @@ import { pluginClock } from "../../sdk/plugin-clock.ts";
 import { FrameChannel } from "./channel.ts";
 import type { DownFrame, UpFrame } from "./frames.ts";
 import { loadPlugin, type ShippedLoader } from "./host-load.ts";
+import type { HostNetwork } from "./network/host-network.ts";
+import { CHANNEL_NETWORK_VARIABLE, isNetFrame } from "./network/net-frame.ts";
 import { actionWork, type HostPorts, type HostWork, outputWork, triggerWork } from "./host-work.ts";
 
 const CHANNEL_FD = 3;
@@ -37,6 +39,8 @@ class PluginHost {
   readonly #gone = new AbortController();
   #channel!: FrameChannel;
   #work: HostWork | undefined;
+  /** Where this worker's connections go over the channel. */
+  #network: HostNetwork | undefined;
   #ending = false;
 
   constructor(shipped: ShippedLoader) {
@@ -44,6 +48,10 @@ class PluginHost {
   }
 
   async start(): Promise<void> {
+    if (process.env[CHANNEL_NETWORK_VARIABLE] !== undefined) {
+      const { installChannelNetwork } = await import("./network/install-network.ts");
+      this.#network = installChannelNetwork((frame) => this.#channel.send(JSON.stringify(frame)));
+    }
     this.#channel = await FrameChannel.open(CHANNEL_FD, {
       frame: (frame) => this.#onFrame(frame as DownFrame),
       closed: () => void this.#leave(1),
@@ -51,6 +59,7 @@ class PluginHost {
   }
 
   #onFrame(frame: DownFrame): void {
+    if (isNetFrame(frame)) return this.#network?.receive(frame);
     switch (frame.kind) {
       case "load":
         this.#load(frame).catch((error: unknown) => this.fail(error));

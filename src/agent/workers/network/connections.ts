@@ -1,9 +1,9 @@
-import type { Socket } from "node:net";
 import { HoldfastError, messageOf } from "../../../core/errors.ts";
 import type { Logger } from "../../../core/logger.ts";
-import { pump } from "./pump.ts";
+import { type Carrier, pump } from "./pump.ts";
 
 export const MAX_CONNECTIONS = 64;
+const MAX_TOLD = 100;
 
 export interface ConnectionsOptions {
   log: Logger;
@@ -15,7 +15,9 @@ export interface ConnectionsOptions {
 /** All connections of one worker's that the agent relays. */
 export class Connections {
   readonly #options: ConnectionsOptions;
-  readonly #sockets = new Set<Socket>();
+  readonly #sockets = new Set<Carrier>();
+  /** Told in the log already: a worker that tries again and again does not fill it. */
+  readonly #told = new Set<string>();
   #count = 0;
   #closed = false;
 
@@ -28,11 +30,11 @@ export class Connections {
   }
 
   /** Counts a socket that the worker has opened; false, with the socket reset, when there are too many. */
-  admit(client: Socket): boolean {
+  admit(client: Carrier): boolean {
     client.on("error", () => {});
     const { max = MAX_CONNECTIONS, log } = this.#options;
     if (this.#closed || this.#count >= max) {
-      if (!this.#closed) log.warn(`network: a worker has ${max} connections; another one was refused`);
+      if (this.#isNews("too many")) log.warn(`network: a worker has ${max} connections; more are refused`);
       client.resetAndDestroy();
       return false;
     }
@@ -47,11 +49,11 @@ export class Connections {
    * sends, `greeting` ahead of what the other side does.
    */
   async join(
-    client: Socket,
-    open: () => Promise<Socket>,
+    client: Carrier,
+    open: () => Promise<Carrier>,
     { first, greeting, refuse = reset }: { first?: Buffer; greeting?: string; refuse?: Refuse } = {},
   ): Promise<void> {
-    let upstream: Socket;
+    let upstream: Carrier;
     try {
       upstream = await open();
     } catch (error) {
@@ -76,7 +78,7 @@ export class Connections {
       log.debug(`network: ${messageOf(error)}`);
       return;
     }
-    log.info(`${error.message}: ${String(error.details?.reason)}`);
+    if (this.#isNews(error.message)) log.info(`${error.message}: ${String(error.details?.reason)}`);
     onDenied(error.message.replace(/^denied: /, ""));
   }
 
@@ -85,14 +87,20 @@ export class Connections {
     for (const socket of this.#sockets) socket.resetAndDestroy();
   }
 
-  #keep(socket: Socket): void {
+  #isNews(message: string): boolean {
+    if (this.#told.has(message) || this.#told.size >= MAX_TOLD) return false;
+    this.#told.add(message);
+    return true;
+  }
+
+  #keep(socket: Carrier): void {
     this.#sockets.add(socket);
     socket.once("close", () => this.#sockets.delete(socket));
   }
 }
 
-export type Refuse = (client: Socket, error: unknown) => void;
+export type Refuse = (client: Carrier, error: unknown) => void;
 
-function reset(client: Socket): void {
+function reset(client: Carrier): void {
   client.resetAndDestroy();
 }

@@ -1,14 +1,17 @@
 import { existsSync, realpathSync } from "node:fs";
 import { chmod, writeFile } from "node:fs/promises";
+import type { Socket } from "node:net";
 import { join } from "node:path";
 import { HoldfastError } from "../../../core/errors.ts";
 import type { Grant } from "../../../model/grant.ts";
 import type { KernelFacts } from "../sandbox/kernel-facts.ts";
 import type { NetPolicy } from "../sandbox/launch-policy.ts";
 import type { Broker } from "./broker.ts";
+import { type ChannelNetwork, channelNetwork } from "./channel-network.ts";
 import { Connections } from "./connections.ts";
 import { HttpProxy, openLoopbackProxy, proxyEnvironment } from "./loopback-proxy.ts";
 import { relayNamespace } from "./namespace-relay.ts";
+import { CHANNEL_NETWORK_VARIABLE } from "./net-frame.ts";
 import { namespaceProxyPort, netPolicyOf, type NetworkWay, networkWay } from "./network-way.ts";
 import type { HandedSockets } from "./take-sockets.ts";
 import { unixEnvironment, unixPathOf, unixPlaces } from "./unix-relay.ts";
@@ -35,6 +38,8 @@ export interface WorkerNetwork {
   /** Stage 1 hands over sockets, and goes on when `adopt` has resolved. */
   awaitsSockets: boolean;
   adopt(pid: number, sockets: HandedSockets): Promise<void>;
+  /** Takes the frames `net_…` of its channel; null where it has none to send. */
+  channel: ChannelNetwork | null;
   close(): Promise<void>;
 }
 
@@ -42,11 +47,42 @@ export async function openWorkerNetwork(options: WorkerNetworkOptions): Promise<
   const way = networkWay(options.grant, options.kernel);
   if (way === "namespace") return await namespaceNetwork(options);
   if (way === "proxy") return await proxyNetwork(options);
-  return noNetwork(way);
+  // A script has no SDK that could speak for it.
+  if (way === "sdk" && options.kind === "host") return sdkNetwork(options);
+  return {
+    way,
+    launch: {},
+    env: {},
+    awaitsSockets: false,
+    adopt: adoptNothing,
+    channel: null,
+    close: async () => {},
+  };
 }
 
-function noNetwork(way: NetworkWay): WorkerNetwork {
-  return { way, launch: {}, env: {}, awaitsSockets: false, adopt: adoptNothing, close: async () => {} };
+function sdkNetwork(options: WorkerNetworkOptions): WorkerNetwork {
+  const connections = new Connections({ log: options.broker.log, onDenied: options.onDenied });
+  const channel = channelNetwork(connections, openerOf(options));
+  return {
+    way: "sdk",
+    launch: {},
+    env: { [CHANNEL_NETWORK_VARIABLE]: "1", ...unixEnvironment(unixPlaces(options.grant.unix)) },
+    awaitsSockets: false,
+    adopt: adoptNothing,
+    channel,
+    close: async () => channel.close(),
+  };
+}
+
+/** Opens what a worker asks for by name or address: a granted host, or a granted unix socket by its name. */
+function openerOf({ grant, broker }: WorkerNetworkOptions): (host: string, port: number) => Promise<Socket> {
+  const places = unixPlaces(grant.unix);
+  return (host, port) => {
+    const path = unixPathOf(places, host, port);
+    return path === undefined
+      ? broker.connect({ endpoints: grant.connect, host, port })
+      : broker.connectUnix(path);
+  };
 }
 
 async function namespaceNetwork(options: WorkerNetworkOptions): Promise<WorkerNetwork> {
@@ -74,6 +110,7 @@ async function namespaceNetwork(options: WorkerNetworkOptions): Promise<WorkerNe
       if (closed) relay.close();
       else closeRelay = () => relay.close();
     },
+    channel: null,
     async close() {
       closed = true;
       closeRelay();
@@ -81,30 +118,20 @@ async function namespaceNetwork(options: WorkerNetworkOptions): Promise<WorkerNe
   };
 }
 
-async function proxyNetwork({ grant, broker, onDenied }: WorkerNetworkOptions): Promise<WorkerNetwork> {
-  const places = unixPlaces(grant.unix);
+async function proxyNetwork(options: WorkerNetworkOptions): Promise<WorkerNetwork> {
+  const { grant, broker, onDenied } = options;
   const credential = broker.credential();
   const connections = new Connections({ log: broker.log, onDenied });
-  const server = await openLoopbackProxy(
-    new HttpProxy({
-      clock: broker.clock,
-      connections,
-      credential,
-      open: (host, port) => {
-        const path = unixPathOf(places, host, port);
-        return path === undefined
-          ? broker.connect({ endpoints: grant.connect, host, port })
-          : broker.connectUnix(path);
-      },
-    }),
-  );
+  const proxy = new HttpProxy({ clock: broker.clock, connections, credential, open: openerOf(options) });
+  const server = await openLoopbackProxy(proxy);
   const forget = broker.addListener({ host: "127.0.0.1", port: server.port });
   return {
     way: "proxy",
     launch: { proxyPort: server.port },
-    env: { ...proxyEnvironment(server.port, credential), ...unixEnvironment(places) },
+    env: { ...proxyEnvironment(server.port, credential), ...unixEnvironment(unixPlaces(grant.unix)) },
     awaitsSockets: false,
     adopt: adoptNothing,
+    channel: null,
     async close() {
       const closed = server.close();
       connections.close();
