@@ -1,9 +1,21 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  setDefaultTimeout,
+  test,
+} from "bun:test";
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type AgentHome, agentHome, prepareHome } from "../agent/config/home.ts";
 import { pluginReports } from "./plugin-report.ts";
+
+// Each test starts several processes, and each of these a worker.
+setDefaultTimeout(30_000);
 
 const MAIN = join(import.meta.dir, "..", "main.ts");
 const CONFIG = `agent: { id: web-01 }
