@@ -49,12 +49,12 @@ export const EVERYDAY: EverydayCommand[] = [
   {
     id: "find -exec",
     program: "find",
-    code: `mkdir d && touch d/a d/b && test "$(find d -type f -exec echo {} \\; | wc -l)" = 2`,
+    code: `mkdir d && : > d/a && : > d/b && test "$(find d -type f -exec echo {} \\; | wc -l)" = 2`,
   },
   {
     id: "find -delete",
     program: "find",
-    code: `mkdir d && touch d/a && find d -name a -delete && test ! -e d/a`,
+    code: `mkdir d && : > d/a && find d -name a -delete && test ! -e d/a`,
   },
   { id: "xargs -P", program: "xargs", code: `seq 8 | xargs -P 4 -n 1 echo | wc -l | grep -q 8` },
   {
@@ -130,10 +130,11 @@ with c.ThreadPoolExecutor(4) as p: assert sum(p.map(int, "1234")) == 10'`,
   { id: "perl", code: `perl -e 'open(F, ">a"); print F "x"; close F; rename "a", "b"; exit !(-s "b")'` },
 ];
 
-/** One script of all: `OK id` or `FAILED id why` for each. */
+/** One script of all: `BEGIN id`, then `OK id` or `FAILED id why` for each. */
 export function everydayScript(commands: EverydayCommand[]): string {
   const parts = commands.map(
     ({ id, code }, at) => `
+echo "BEGIN ${id}"
 mkdir "$HOME/everyday-${at}" && cd "$HOME/everyday-${at}"
 cat > "$HOME/command-${at}" <<'HOLDFAST_END'
 set -e

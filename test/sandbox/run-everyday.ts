@@ -18,31 +18,42 @@ export function possibleCommands(): EverydayCommand[] {
   return EVERYDAY.filter(({ id, program }) => Bun.which(program ?? id) !== null);
 }
 
-/** Runs the table in one script of one worker. */
+/** Runs the table in one script of one worker; where a command ends the worker, the rest goes on in another. */
 export async function runEveryday(start: Starter, world: World): Promise<EverydayResult[]> {
   const commands = possibleCommands();
+  const results = new Map<string, EverydayResult>();
+  for (let left = commands; left.length > 0; left = commands.filter(({ id }) => !results.has(id))) {
+    const before = results.size;
+    const said = await runOnce(start, world, left, results);
+    if (results.size === before) throw new Error(`a worker for everyday commands did not start: ${said}`);
+  }
+  return commands.map(({ id }) => results.get(id)!);
+}
+
+async function runOnce(
+  start: Starter,
+  world: World,
+  commands: EverydayCommand[],
+  results: Map<string, EverydayResult>,
+): Promise<string> {
   const folder = world.codeFolder();
   const file = join(folder, "everyday.sh");
   writeFileSync(file, everydayScript(commands), { mode: 0o755 });
   const started = await start({ kind: "script", command: ["/bin/sh", file], code: folder });
   const late = setTimeout(() => started.kill(), LIFE_MS);
-  const results = new Map<string, EverydayResult>();
+  let current: string | undefined;
   const reading = eachLine(started.stdout, (line) => {
-    const [, word, id, why] = /^(OK|FAILED) ([^:]+)(?:: (.*))?$/.exec(line) ?? [];
-    if (word && id) results.set(id, { id, ok: word === "OK", why: why ?? "" });
+    const [, word, id, why] = /^(BEGIN|OK|FAILED) ([^:]+)(?:: (.*))?$/.exec(line) ?? [];
+    if (id === undefined) return;
+    current = word === "BEGIN" ? id : undefined;
+    if (word !== "BEGIN") results.set(id, { id, ok: word === "OK", why: why ?? "" });
   });
   const errors = new Response(started.stderr).text().catch(() => "");
   await adoptChannel(started);
   const end = await started.exited;
   clearTimeout(late);
   await Promise.race([reading, Bun.sleep(500)]);
-  const said = await Promise.race([errors, Bun.sleep(100).then(() => "")]);
-  return commands.map(
-    ({ id }) =>
-      results.get(id) ?? {
-        id,
-        ok: false,
-        why: `the script ended before it: ${end.text} ${said.slice(-300)}`,
-      },
-  );
+  if (current !== undefined)
+    results.set(current, { id: current, ok: false, why: `it ended the script: ${end.text}` });
+  return `${end.text} ${(await Promise.race([errors, Bun.sleep(100).then(() => "")])).slice(-500)}`;
 }

@@ -4,13 +4,18 @@ import type { EverydayGap } from "./report.ts";
 /** They change modes, owners, times or process groups, or make a FIFO: see `fileModes` of the system call filter. */
 export const NEEDS_FILE_MODES = [
   "chmod",
+  "cp -a",
   "cp -p",
   "git init",
   "gzip",
   "install",
+  "logrotate",
   "mkfifo",
+  "patch",
+  "python3 tempfile",
   "rsync -a",
   "setsid",
+  "tar gzip",
   "tar x",
   "timeout",
   "touch",
@@ -33,6 +38,9 @@ export function everydayGaps(facts: KernelFacts): EverydayGap[] {
         ? `without a network namespace of its own, only programs that use HTTPS_PROXY or ALL_PROXY reach the hosts that were granted${because(facts.reasons.netNamespace)}`
         : `a script gets no network without a network namespace of its own or Landlock of Linux 6.7; TypeScript plugins do, through the agent${because(facts.reasons.netNamespace)}`,
     });
+  }
+  if (facts.landlockAbi > 0) {
+    gaps.push({ commands: ["ps"], reason: "a worker sees nothing of other processes in /proc" });
   }
   return gaps;
 }

@@ -1,0 +1,86 @@
+/** A thousand workers started and killed through the launcher: nothing of them stays. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { probeKernel } from "../../src/agent/workers/sandbox/probe.ts";
+import { until } from "../../src/testing/until.ts";
+import { buildExecutable } from "../e2e/harness.ts";
+import { type Confinement, confinement } from "./confined.ts";
+import { familyOf } from "./family.ts";
+import { adoptChannel } from "./run-attack.ts";
+import { selfOf } from "./starter.ts";
+import { World } from "./world.ts";
+
+const STARTS = 1000;
+/** As many at a time as an agent with work may have. */
+const LANES = 4;
+
+let world: World;
+let confined: Confinement;
+let leaves: string | undefined;
+
+beforeAll(async () => {
+  world = await World.open();
+  const self = selfOf(await buildExecutable());
+  const facts = await probeKernel(self.command);
+  leaves = facts.cgroup.kind === "v2" ? join(facts.cgroup.folder, "workers") : undefined;
+  confined = await confinement(self, facts, world.folder);
+}, 240_000);
+
+afterAll(async () => {
+  await confined?.close();
+  world?.close();
+});
+
+interface Counts {
+  processes: number;
+  descriptors: number;
+  folders: number;
+  mounts: number;
+  leaves: number;
+}
+
+function counts(): Counts {
+  return {
+    processes: familyOf(process.pid).length,
+    descriptors: readdirSync("/proc/self/fd").length,
+    folders: readdirSync(join(world.folder, "workers")).length,
+    mounts: readFileSync("/proc/self/mountinfo", "utf8").split("\n").length,
+    leaves: leaves !== undefined && existsSync(leaves) ? readdirSync(leaves).length : 0,
+  };
+}
+
+/** Every second one is a script that starts a process of its own; kills come at every moment of a life. */
+async function live(at: number, code: string): Promise<void> {
+  const script = at % 2 === 0;
+  const worker = await confined.start({
+    kind: script ? "script" : "host",
+    command: script ? ["/bin/sh", "-c", "sleep 60 & wait"] : [],
+    code,
+  });
+  void new Response(worker.stdout).text();
+  void new Response(worker.stderr).text();
+  await adoptChannel(worker);
+  await Bun.sleep(at % 30);
+  worker.kill();
+  await worker.exited;
+}
+
+test(`${STARTS} starts and kills leave nothing behind`, async () => {
+  const code = world.codeFolder();
+  // The first ones open what is then kept: a watcher, a pool.
+  for (let at = 0; at < 10; at++) await live(at, code);
+  Bun.gc(true);
+  const before = counts();
+  let next = 0;
+  const lane = async () => {
+    while (next < STARTS) await live(next++, code);
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
+  const same = () => {
+    Bun.gc(true);
+    return JSON.stringify(counts()) === JSON.stringify(before);
+  };
+  await until("everything to be gone", same, 10_000).catch(() => {});
+  expect(counts()).toEqual(before);
+}, 240_000);
