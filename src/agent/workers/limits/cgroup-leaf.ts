@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { constants, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../../../core/clock.ts";
 import { HoldfastError, messageOf, systemCode } from "../../../core/errors.ts";
@@ -6,6 +6,8 @@ import type { Resources } from "../../../model/permissions.ts";
 import { HOST_THREADS, memoryAllowance } from "./allowance.ts";
 import type { Controller } from "./cgroup-facts.ts";
 
+/** Without making the file: only the kernel makes files there. */
+const ONLY_WRITE = constants.O_WRONLY;
 const CPU_PERIOD_US = 100_000;
 const REMOVE_WAIT_MS = 5_000;
 const REMOVE_POLL_MS = 5;
@@ -76,8 +78,8 @@ export class CgroupLeaf {
   /** Kills everything in it, at once. False when the kernel could not be told so: then those found were killed one by one. */
   kill(): boolean {
     try {
-      // Created by nobody but the kernel: before 5.14 it is not there, and writing must not make it.
-      writeFileSync(join(this.folder, "cgroup.kill"), "1", { flag: "r+" });
+      // Before 5.14 it is not there. It may be written only, not read.
+      writeFileSync(join(this.folder, "cgroup.kill"), "1", { flag: ONLY_WRITE });
       return true;
     } catch {
       for (const pid of this.#pids()) killOne(pid);
@@ -128,7 +130,7 @@ export class CgroupLeaf {
 
   #write(file: string, value: string): void {
     try {
-      writeFileSync(join(this.folder, file), value, { flag: "r+" });
+      writeFileSync(join(this.folder, file), value, { flag: ONLY_WRITE });
     } catch (error) {
       // Kernels without swap accounting or without group kills lack the file; the limit itself is there.
       const optional = file === "memory.swap.max" || file === "memory.oom.group";
