@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect as dial } from "node:net";
 import { tmpdir } from "node:os";
@@ -15,6 +15,8 @@ import { until } from "../../../testing/until.ts";
 import { FrameChannel } from "../channel.ts";
 import { isNetFrame } from "./net-frame.ts";
 import { openWorkerNetwork } from "./worker-network.ts";
+
+setDefaultTimeout(30_000);
 
 const CONNECT = fileURLToPath(new URL("../../../sdk/connect.ts", import.meta.url));
 let web: Bun.Server<undefined>;
@@ -96,11 +98,15 @@ test("a plugin host that may make no sockets at all", async () => {
   policy.env = { ...policy.env, HOME: folder, ...network.env };
   send(policy);
   send({ kind: "load", entry: { file }, describe: false });
-  await until("the plugin", () => frames.length > 0);
+  await until("the plugin", () => frames.length > 0, 20_000);
   expect(frames[0]).toMatchObject({ kind: "ready" });
   const agent = { id: "a", labels: {}, home: folder };
   send({ kind: "call", id: 1, input: {}, key: "k", run: "r", step: "s", attempt: 1, timeoutMs: 5000, agent });
-  await until("its result", () => frames.some((frame) => frame.kind === "result" || frame.kind === "error"));
+  await until(
+    "its result",
+    () => frames.some((frame) => frame.kind === "result" || frame.kind === "error"),
+    20_000,
+  );
   expect(frames.at(-1)).toEqual({
     kind: "result",
     id: 1,

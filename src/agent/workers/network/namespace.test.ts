@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { createServer, connect, type Server, type Socket } from "node:net";
 import type { Endpoint, Grant } from "../../../model/grant.ts";
@@ -10,6 +10,8 @@ import {
 import { AS_NOBODY, IN_USER_NAMESPACE } from "../../../testing/stage-one-rig.ts";
 import { createTestCa } from "../../../testing/test-ca.ts";
 import { steady, until } from "../../../testing/until.ts";
+
+setDefaultTimeout(30_000);
 
 const PUBLIC = "93.184.216.34";
 const NAME = "api.example.org";
@@ -111,7 +113,8 @@ const answer = await fetch("https://${NAME}:${server.port}/", { tls: { rejectUna
 console.log(await answer.text());
 await fetch("https://evil.example.org/").catch((error) => console.log(error.code));`;
   const { out, denied } = await run({ connect: [to(server.port!)] }, [process.execPath, "-e", code]);
-  expect(out).toBe("by TLS\nECONNRESET\n");
+  // Which of them depends on whether the reset comes before the client has seen that it is connected.
+  expect(out).toMatch(/^by TLS\n(?:ECONNRESET|ECONNREFUSED)\n$/);
   expect(denied).toEqual(["network evil.example.org:443"]);
   await server.stop(true);
 });
@@ -195,8 +198,8 @@ test("datagrams to a granted host, and no other", async () => {
   });
   const code = `
 import socket
-for host in ("localhost", "evil.example.org"):
-  s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(0.3); s.sendto(b"ping", (host, ${echo.port}))
+for host, wait in (("localhost", 10), ("evil.example.org", 0.3)):
+  s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(wait); s.sendto(b"ping", (host, ${echo.port}))
   try: print(s.recvfrom(99)[0].decode())
   except TimeoutError: print("nothing")`;
   const { out, denied } = await run({ udp: [to(echo.port, "localhost")] }, python(code));
@@ -279,7 +282,7 @@ while True: all[0].send(b"x" * 65536)`;
       command: python(code),
       broker: internet,
     });
-    await until("20 connections", () => dialled.length >= before + 20);
+    await until("20 connections", () => dialled.length >= before + 20, 20_000);
     worker.kill();
     await worker.ended;
   };
