@@ -70,7 +70,7 @@ export function handledRights(abi: number): number {
 
 /** Confines the calling thread, and what it executes. A path that does not exist gives no right. */
 export function restrictPaths(kernel: Kernel, policy: LandlockPolicy): void {
-  const abi = landlockAbi(kernel);
+  const abi = Math.min(landlockAbi(kernel), policy.abi ?? Number.POSITIVE_INFINITY);
   must("Landlock", abi === 0 ? -ERRNO.EOPNOTSUPP : abi);
   const rights = handledRights(abi);
   const ruleset = createRuleset(kernel, policy, abi, rights);

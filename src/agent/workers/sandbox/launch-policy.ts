@@ -55,6 +55,8 @@ export interface NetPolicy {
 export type PathRight = "list" | "read" | "execute" | "write";
 
 export interface LandlockPolicy {
+  /** What the plan was made for; of a kernel that has more, no more is used. All of it when absent. */
+  abi?: number;
   /** A path with a symbolic link in it fails the launch, unless `follow`: paths that only the host's owner can change. */
   paths: { path: string; rights: PathRight[]; follow?: boolean }[];
   /** TCP ports; "any" does not restrict them (own namespace, or a `*` grant). */

@@ -113,10 +113,11 @@ function planMounts({ grant, kernel, worker, network }: PlanOptions): MountPolic
 const isPath = (path: string): boolean => path !== SYSTEM_PATHS;
 
 function planLandlock(options: PlanOptions): LandlockPolicy {
-  const { grant, network } = options;
+  const { grant, kernel, network } = options;
   const { net } = network ?? {};
   const proxyPort = proxyPortOf(options);
   return {
+    abi: kernel.landlockAbi,
     paths: planPaths(options),
     connect: net ? "any" : proxyPort === undefined ? [] : [proxyPort],
     bind: net ? "any" : grant.listen,

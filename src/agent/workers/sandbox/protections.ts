@@ -73,8 +73,10 @@ function filesystemWithoutLandlock(facts: KernelFacts, own: { uid: boolean }): P
   const { mountNamespace, seccomp, root } = facts;
   const fix = "Linux 6.2 or newer with Landlock switched on (lsm=landlock,…)";
   const why = facts.reasons.landlock ?? `${linux(facts)} has no Landlock`;
-  // The agent's own memory and environment: closed to other users, and to who is in a user namespace below.
-  const readsAgent = own.uid || (mountNamespace && !root) ? [] : READS_OF_THE_AGENT;
+  // The agent's memory and environment: closed to other users; and but for the numbers of its descriptors to who is in a
+  // user namespace below.
+  const below = mountNamespace && !root;
+  const readsAgent = own.uid ? [] : below ? ["read.proc-parent-fds"] : READS_OF_THE_AGENT;
   if (!mountNamespace) {
     const unprotected = [...READS, ...readsAgent, ...WRITES, ...TRUNCATES, ...(seccomp ? [] : MODES)];
     return { level: "missing", reason: `${why}; only modes and owners of files count`, fix, unprotected };
