@@ -17,6 +17,7 @@ const commands: Record<string, Lazy> = {
   hub: () => import("./hub.ts").then((module) => module.hub),
   call: () => import("./call.ts").then((module) => module.call),
   "host-service": () => import("./host-service.ts").then((module) => module.hostService),
+  doctor: () => import("./doctor.ts").then((module) => module.doctor),
   version: () => import("./version.ts").then((module) => module.version),
 };
 
