@@ -1,4 +1,13 @@
-import { constants, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../../../core/clock.ts";
 import { HoldfastError, messageOf, systemCode } from "../../../core/errors.ts";
@@ -6,8 +15,6 @@ import type { Resources } from "../../../model/permissions.ts";
 import { HOST_THREADS, memoryAllowance } from "./allowance.ts";
 import type { Controller } from "./cgroup-facts.ts";
 
-/** Without making the file: only the kernel makes files there. */
-const ONLY_WRITE = constants.O_WRONLY;
 const CPU_PERIOD_US = 100_000;
 const REMOVE_WAIT_MS = 5_000;
 const REMOVE_POLL_MS = 5;
@@ -79,7 +86,7 @@ export class CgroupLeaf {
   kill(): boolean {
     try {
       // Before 5.14 it is not there. It may be written only, not read.
-      writeFileSync(join(this.folder, "cgroup.kill"), "1", { flag: ONLY_WRITE });
+      writeExisting(join(this.folder, "cgroup.kill"), "1");
       return true;
     } catch {
       for (const pid of this.#pids()) killOne(pid);
@@ -130,7 +137,7 @@ export class CgroupLeaf {
 
   #write(file: string, value: string): void {
     try {
-      writeFileSync(join(this.folder, file), value, { flag: ONLY_WRITE });
+      writeExisting(join(this.folder, file), value);
     } catch (error) {
       // Kernels without swap accounting or without group kills lack the file; the limit itself is there.
       const optional = file === "memory.swap.max" || file === "memory.oom.group";
@@ -164,6 +171,16 @@ function* innerFolders(folder: string): Generator<string> {
     const path = join(folder, entry.name);
     yield path;
     yield* innerFolders(path);
+  }
+}
+
+/** Only the kernel makes files there: one that is missing must not be made by the write. */
+function writeExisting(path: string, text: string): void {
+  const fd = openSync(path, constants.O_WRONLY);
+  try {
+    writeSync(fd, text);
+  } finally {
+    closeSync(fd);
   }
 }
 

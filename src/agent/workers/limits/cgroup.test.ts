@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, test, setDefaultTimeout } from "bun:test";
 import {
   accessSync,
   constants,
@@ -22,6 +22,9 @@ import { Hostiles, MB, resources } from "./hostile-fixtures.ts";
 import { killAll } from "./kill-all.ts";
 import { LimitWatcher } from "./limit-watch.ts";
 import { verdictOf } from "./verdict.ts";
+
+// Real processes on a machine that does other things too.
+setDefaultTimeout(60_000);
 
 const clock = systemClock();
 const mount = cgroup2Mount();

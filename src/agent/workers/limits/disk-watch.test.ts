@@ -1,9 +1,12 @@
-import { afterEach, beforeEach, expect, test } from "bun:test";
+import { afterEach, beforeEach, expect, test, setDefaultTimeout } from "bun:test";
 import { linkSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { until } from "../../../testing/until.ts";
 import { DiskWatch, measure } from "./disk-watch.ts";
 import { Hostiles, MB } from "./hostile-fixtures.ts";
+
+// Real processes on a machine that does other things too.
+setDefaultTimeout(60_000);
 
 let hostiles: Hostiles;
 beforeEach(() => (hostiles = new Hostiles()));

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DEFAULT_RESOURCES, type Resources } from "../../../model/permissions.ts";
@@ -39,14 +39,32 @@ export class Hostiles {
   }
 
   async end(): Promise<void> {
-    for (const child of this.#children) {
-      try {
-        process.kill(-child.pid, "SIGKILL");
-      } catch {
-        // Nobody left.
-      }
-    }
+    for (const child of this.#children) kill(-child.pid);
     await Promise.all(this.#children.map((child) => child.exited));
+    // Some of them break away on purpose; all of them work in this folder.
+    for (let strays = this.#strays(); strays.length > 0; strays = this.#strays()) strays.forEach(kill);
     rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  #strays(): number[] {
+    return readdirSync("/proc")
+      .map(Number)
+      .filter((pid) => pid > 1 && folderOf(pid)?.startsWith(this.folder));
+  }
+}
+
+function folderOf(pid: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return undefined;
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // Nobody there any more.
   }
 }

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, test, setDefaultTimeout } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { until } from "../../../testing/until.ts";
@@ -23,6 +23,9 @@ if os.fork() == 0:
 os.wait()
 time.sleep(60)
 `;
+
+// Real processes on a machine that does other things too.
+setDefaultTimeout(60_000);
 
 const isRunning = (pid: number) => !["Z", undefined].includes(readStat(pid)?.state);
 

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, test, setDefaultTimeout } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../../../core/clock.ts";
@@ -9,6 +9,9 @@ import { killAll } from "./kill-all.ts";
 import { LimitWatcher } from "./limit-watch.ts";
 import { readStat } from "./proc-stat.ts";
 import { verdictOf } from "./verdict.ts";
+
+// Real processes on a machine that does other things too.
+setDefaultTimeout(60_000);
 
 const clock = systemClock();
 let hostiles: Hostiles;
@@ -207,4 +210,4 @@ test("ten idle workers cost less than a thousandth of a core", async () => {
   console.info(`  ten idle workers: ${looks} looks, ${spent / 4} µs a second`);
   expect(looks).toBeLessThanOrEqual(4 * 3);
   expect(spent / 4).toBeLessThan(2000);
-}, 15_000);
+});

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from "bun:test";
+import { afterEach, beforeEach, expect, test, setDefaultTimeout } from "bun:test";
 import { until } from "../../../testing/until.ts";
 import { Hostiles, MB } from "./hostile-fixtures.ts";
 import {
@@ -10,6 +10,9 @@ import {
   ProcReader,
   readStat,
 } from "./proc-stat.ts";
+
+// Real processes on a machine that does other things too.
+setDefaultTimeout(60_000);
 
 let hostiles: Hostiles;
 beforeEach(() => (hostiles = new Hostiles()));
