@@ -19,6 +19,8 @@ const TTL_SECONDS = 30;
 /** The connect that follows a look-up says more: it has the port. */
 const PORT_WAIT_MS = 100;
 const MAX_PENDING = 64;
+/** What is more is dropped: a resolver asks again. */
+const MAX_REPLIES_A_SECOND = 500;
 
 /** Answers a worker's look-ups without asking anybody: every name gets an address at which the agent will be asked. */
 export class DnsResponder {
@@ -26,12 +28,16 @@ export class DnsResponder {
   /** Names that no grant has, until a connect tells the port or nobody connects. */
   readonly #pending = new Map<string, () => void>();
 
+  #second = 0;
+  #replies = 0;
+
   constructor(options: ResponderOptions) {
     this.#options = options;
   }
 
   /** The reply to one packet; null when it deserves none. */
   reply(packet: Buffer): Buffer | null {
+    if (this.#isTooMuch()) return null;
     const question = parseQuestion(packet);
     if (!question) return null;
     const { name, type, internet } = question;
@@ -47,6 +53,12 @@ export class DnsResponder {
   /** Tells what is still waiting to be told. */
   close(): void {
     for (const name of this.#pending.keys()) this.#tell(name);
+  }
+
+  #isTooMuch(): boolean {
+    const second = Math.floor(this.#options.clock.mono() / 1000);
+    if (second !== this.#second) [this.#second, this.#replies] = [second, 0];
+    return ++this.#replies > MAX_REPLIES_A_SECOND;
   }
 
   #answer(name: string, type: number): DnsAnswer {

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import type { Endpoint } from "../../../model/grant.ts";
 import { kernelFacts, networkGrant, testBroker } from "../../../testing/network-worker.ts";
-import { until } from "../../../testing/until.ts";
+import { steady, until } from "../../../testing/until.ts";
 import { parseProxyRequest } from "./http-proxy-head.ts";
 import { openWorkerNetwork, type WorkerNetwork } from "./worker-network.ts";
 
@@ -122,6 +123,30 @@ describe("whoever else finds the port", () => {
     );
     expect(await raw("\0\0\r\n\r\n")).toStartWith("HTTP/1.1 400 ");
   });
+});
+
+test("a closed proxy leaves no descriptor behind", async () => {
+  const descriptors = () => readdirSync("/proc/self/fd").length;
+  const once = async () => {
+    const opened = await openWorkerNetwork({
+      grant: networkGrant({ connect: [{ host: "api.example.org", port: 443 }] }),
+      kernel: kernelFacts({ netNamespace: false }),
+      broker: testBroker(),
+      folder: tmpdir(),
+      kind: "script",
+      onDenied: () => {},
+    });
+    const client = connect({ host: "127.0.0.1", port: opened.launch.proxyPort! });
+    const gone = new Promise((resolve) => client.on("error", () => {}).once("close", resolve));
+    await new Promise((resolve) => client.once("connect", resolve));
+    await opened.close();
+    client.destroy();
+    await gone;
+  };
+  await once();
+  const before = await steady(descriptors);
+  for (let round = 0; round < 10; round++) await once();
+  expect(await steady(descriptors)).toBeLessThanOrEqual(before);
 });
 
 test("heads", () => {

@@ -1,9 +1,11 @@
 import { timingSafeEqual } from "node:crypto";
-import { createServer, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { Clock } from "../../../core/clock.ts";
 import { HoldfastError, messageOf } from "../../../core/errors.ts";
+import { adoptListeners } from "./adopted-listener.ts";
 import type { Connections } from "./connections.ts";
 import { parseProxyRequest, type ProxyRequest } from "./http-proxy-head.ts";
+import type { SocketTaker } from "./take-sockets.ts";
 
 export interface HttpProxyOptions {
   clock: Clock;
@@ -97,18 +99,17 @@ export class HttpProxy {
 
 export interface LoopbackProxy {
   port: number;
-  close(): Promise<void>;
+  close(): void;
 }
 
 /** Opens a port of the loopback for this proxy. */
-export async function openLoopbackProxy(proxy: HttpProxy): Promise<LoopbackProxy> {
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => proxy.serve(client));
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  const { port } = server.address() as { port: number };
-  return { port, close: () => new Promise((resolve) => server.close(() => resolve())) };
+export async function openLoopbackProxy(
+  proxy: HttpProxy,
+  { clock, taker }: { clock: Clock; taker: SocketTaker },
+): Promise<LoopbackProxy> {
+  const socket = taker.listenOnLoopback();
+  const listener = await adoptListeners([socket], { clock, taker, accept: (client) => proxy.serve(client) });
+  return { port: socket.port, close: () => listener.close() };
 }
 
 /** What programs read to find their proxy; curl knows the small letters only. */

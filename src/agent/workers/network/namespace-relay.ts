@@ -1,5 +1,6 @@
-import { createServer, type Server, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { Grant } from "../../../model/grant.ts";
+import { adoptListeners } from "./adopted-listener.ts";
 import { formatAddress, parseAddress } from "./address.ts";
 import type { Broker } from "./broker.ts";
 import { Connections } from "./connections.ts";
@@ -66,22 +67,19 @@ export async function relayNamespace({
   };
 
   const closers: (() => void)[] = [() => dns.close(), () => connections.close()];
-  const adopted = new Set<number>();
+  const taker = broker.taker();
+  /** Of UDP; those of TCP are the listeners' from the first moment. */
+  const unowned = new Set(sockets.udp);
   const close = () => {
     for (const step of closers.splice(0)) step();
-    broker.taker().discard({
-      tcp: sockets.tcp.filter(({ fd }) => !adopted.has(fd)),
-      udp: sockets.udp.filter(({ fd }) => !adopted.has(fd)),
-    });
-    for (const { fd } of [...sockets.tcp, ...sockets.udp]) adopted.add(fd);
+    taker.discard({ tcp: [], udp: [...unowned] });
+    unowned.clear();
   };
   try {
-    for (const { port, fd } of sockets.tcp) {
-      const server = await adoptListener(fd, (client) => accept(client, port));
-      adopted.add(fd);
-      closers.push(() => server.close());
-    }
-    for (const { port, fd } of sockets.udp) {
+    const listeners = await adoptListeners(sockets.tcp, { clock: broker.clock, taker, accept });
+    closers.push(() => listeners.close());
+    for (const handed of sockets.udp) {
+      const { port, fd } = handed;
       const relay = new UdpRelay(port, {
         broker,
         endpoints: grant.udp,
@@ -100,7 +98,7 @@ export async function relayNamespace({
         const reply = dns.reply(data);
         if (reply) socket.send(reply, clientPort, address);
       };
-      adopted.add(fd);
+      unowned.delete(handed);
       closers.push(
         () => relay.close(),
         () => socket.close(),
@@ -111,18 +109,6 @@ export async function relayNamespace({
     throw error;
   }
   return { connections: () => connections.size, close };
-}
-
-/** The server owns the descriptor from then on. */
-function adoptListener(fd: number, onConnection: (client: Socket) => void): Promise<Server> {
-  return new Promise((resolve, reject) => {
-    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, onConnection);
-    server.once("error", reject);
-    server.listen({ fd }, () => {
-      server.off("error", reject).on("error", () => {});
-      resolve(server);
-    });
-  });
 }
 
 /** The types of Bun 1.4 do not know `fd`. */

@@ -229,6 +229,12 @@ def works(s):
     s.sendall(b"x"); s.shutdown(socket.SHUT_WR); return s.recv(99) == b"got 1"
   except OSError: return False
 all = [socket.create_connection(("${NAME}", ${counterPort})) for each in range(80)]
+import select
+dead = []
+while len(dead) < 16:
+  for s in select.select([s for s in all if s not in dead], [], [])[0]:
+    try: s.recv(1)
+    except OSError: dead.append(s)
 print(sum(works(s) for s in all))
 for s in all: s.close()
 import time
@@ -266,6 +272,23 @@ except TimeoutError: print("held up", sent < 50_000_000)`;
     for (const socket of held) socket.destroy();
     deaf.close();
   });
+});
+
+test("a worker that connects in a loop waits; the agent does not", async () => {
+  const code = `
+import socket, time
+end = time.monotonic() + 1
+count = 0
+while time.monotonic() < end:
+  s = socket.socket(); s.setblocking(False); s.connect_ex(("5.6.7.8", 443)); s.close()
+  count += 1
+print(count)`;
+  const started = performance.now();
+  const { out, denied } = await run({ connect: [to(counterPort)] }, python(code));
+  const pauses = Math.ceil((performance.now() - started) / 250);
+  expect(Number(out)).toBeGreaterThan(64);
+  expect(denied.length).toBeGreaterThan(0);
+  expect(denied.length).toBeLessThanOrEqual(64 * (pauses + 1));
 });
 
 test("a worker killed in the middle leaves no descriptor behind", async () => {

@@ -123,7 +123,7 @@ async function proxyNetwork(options: WorkerNetworkOptions): Promise<WorkerNetwor
   const credential = broker.credential();
   const connections = new Connections({ log: broker.log, onDenied });
   const proxy = new HttpProxy({ clock: broker.clock, connections, credential, open: openerOf(options) });
-  const server = await openLoopbackProxy(proxy);
+  const server = await openLoopbackProxy(proxy, { clock: broker.clock, taker: broker.taker() });
   const forget = broker.addListener({ host: "127.0.0.1", port: server.port });
   return {
     way: "proxy",
@@ -133,9 +133,8 @@ async function proxyNetwork(options: WorkerNetworkOptions): Promise<WorkerNetwor
     adopt: adoptNothing,
     channel: null,
     async close() {
-      const closed = server.close();
+      server.close();
       connections.close();
-      await closed;
       forget();
     },
   };
