@@ -1,4 +1,4 @@
-import { dlopen, ptr, read } from "bun:ffi";
+import { dlopen, FFIType, ptr, read } from "bun:ffi";
 import { HoldfastError } from "../../../core/errors.ts";
 import { type Arch, type CallName, callNumber } from "./syscalls.ts";
 
@@ -8,14 +8,13 @@ export type CallArgument = number | bigint | string | ArrayBufferView | null;
 /** System calls by name, straight to the kernel. */
 export interface Kernel {
   arch: Arch;
-  /** What the call returns, or -errno. ENOSYS where this architecture has no such call. */
+  /** What the call returns, or -errno; at most six arguments. ENOSYS where this architecture has no such call. */
   call(name: CallName, ...args: CallArgument[]): number;
   /** Address of memory that stays reachable for as long as the process, for structures that hold pointers. */
   address(memory: ArrayBufferView | string): bigint;
 }
 
 const LIBC_NAMES = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
-const MAX_ARGUMENTS = 6;
 
 export function archOf(name: string): Arch | undefined {
   return name === "x64" || name === "arm64" ? name : undefined;
@@ -27,34 +26,30 @@ export function openKernel(): Kernel {
   if (!arch) throw new HoldfastError("failed", `sandbox: no system call numbers for ${process.arch}`);
   const libc = loadLibc();
   const reachable: unknown[] = [];
-  const address = (memory: ArrayBufferView | string): bigint => {
+  const pointer = (memory: ArrayBufferView | string): number => {
     const view = typeof memory === "string" ? Buffer.from(`${memory}\0`) : memory;
     reachable.push(view);
-    return BigInt(ptr(view as Uint8Array));
+    return ptr(view as Uint8Array);
   };
-  const toWord = (argument: CallArgument | undefined): bigint => {
-    if (argument === undefined || argument === null) return 0n;
-    if (typeof argument === "number") return BigInt(argument);
-    return typeof argument === "bigint" ? argument : address(argument);
+  const word = (argument: CallArgument | undefined): number | bigint => {
+    if (typeof argument === "number" || typeof argument === "bigint") return argument;
+    return argument === undefined || argument === null ? 0 : pointer(argument);
   };
   return {
     arch,
-    address,
-    call(name, ...args) {
+    address: (memory) => BigInt(pointer(memory)),
+    call(name, a, b, c, d, e, f) {
       const number = callNumber(name, arch);
       if (number === null) return -ERRNO.ENOSYS;
-      const words = Array.from({ length: MAX_ARGUMENTS }, (_, at) => toWord(args[at])) as Words;
-      const result = Number(libc.syscall(BigInt(number), ...words));
+      const result = Number(libc.syscall(number, word(a), word(b), word(c), word(d), word(e), word(f)));
       return result === -1 ? -read.i32(libc.__errno_location()!, 0) : result;
     },
   };
 }
 
-type Words = [bigint, bigint, bigint, bigint, bigint, bigint];
-
 function loadLibc() {
   const symbols = {
-    syscall: { args: ["i64", "i64", "i64", "i64", "i64", "i64", "i64"], returns: "i64" },
+    syscall: { args: ["i64", "i64", "i64", "i64", "i64", "i64", "i64"], returns: FFIType.i64_fast },
     __errno_location: { args: [], returns: "ptr" },
   } as const;
   let first: unknown;

@@ -10,6 +10,7 @@ import type {
   PathRight,
   SeccompPolicy,
 } from "./launch-policy.ts";
+import { fewerRules } from "./path-rules.ts";
 import { planLimits } from "./plan-limits.ts";
 import { NO_EXEC_VARIABLE } from "./stage-two-variable.ts";
 import { HOST_MINIMUM, NAME_LOOKUP, PROGRAM_MINIMUM, SYSTEM_EXEC, SYSTEM_READ } from "./system-paths.ts";
@@ -132,7 +133,7 @@ function proxyPortOf({ kernel, network }: PlanOptions): number | undefined {
 function planPaths({ grant, worker, network }: PlanOptions): LandlockPolicy["paths"] {
   const startsPrograms = worker.kind === "script" || grant.exec.length > 0;
   const networked = network?.net !== undefined || network?.proxyPort !== undefined;
-  return [
+  return fewerRules([
     ...(worker.kind === "host" ? HOST_MINIMUM : []),
     ...(startsPrograms ? PROGRAM_MINIMUM : []),
     ...(networked ? NAME_LOOKUP : []),
@@ -142,7 +143,7 @@ function planPaths({ grant, worker, network }: PlanOptions): LandlockPolicy["pat
     ...granted(grant.read, SYSTEM_READ, ["list", "read"]),
     ...granted(grant.write, SYSTEM_READ, ["list", "read", "write"]),
     ...granted(grant.exec, SYSTEM_EXEC, ["list", "read", "execute"]),
-  ];
+  ]);
 }
 
 function codeRules(path: string): LandlockPolicy["paths"] {
