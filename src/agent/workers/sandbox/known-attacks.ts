@@ -64,3 +64,10 @@ export const USES = [
   ...named("spin", "sync async thread processes"),
   ...named("disk", "big-file sparse-file many-files"),
 ];
+
+/** What samples and resource limits see too late, or not at all, by the controller that would hold it. */
+export const USES_PAST_WATCHING: Record<"memory" | "pids" | "cpu", string[]> = {
+  memory: ["memory.shared"],
+  pids: [],
+  cpu: ["spin.processes"],
+};

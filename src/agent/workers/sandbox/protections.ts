@@ -9,6 +9,7 @@ import {
   SYSTEM_CALLS,
   TRUNCATES,
   USES,
+  USES_PAST_WATCHING,
   WRITES,
 } from "./known-attacks.ts";
 import { LANDLOCK_PORTS, LANDLOCK_TRUNCATE } from "./plan-launch.ts";
@@ -148,7 +149,7 @@ function limits({ cgroup }: KernelFacts): Protection {
     level: "partial",
     reason: `${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} held by watching and by resource limits: ${cgroup.reason}`,
     fix: "run the agent in a systemd unit with Delegate=cpu memory pids, on a host with cgroup v2",
-    unprotected: [],
+    unprotected: missing.flatMap((name) => USES_PAST_WATCHING[name]),
   };
 }
 
