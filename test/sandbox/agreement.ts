@@ -31,7 +31,8 @@ export function disagreements(rows: SuiteRow[], protections: Protections): strin
 export function stoppedAllTheSame(rows: SuiteRow[], protections: Protections): string[] {
   return PROTECTION_LEVELS.flatMap((name) => protections[name].unprotected).filter(
     (id) =>
-      rows.some((row) => row.attack === id) && !rows.some((row) => row.attack === id && row.on === "escaped"),
+      rows.some((row) => row.attack === id && row.off === "succeeded") &&
+      !rows.some((row) => row.attack === id && row.on === "escaped"),
   );
 }
 

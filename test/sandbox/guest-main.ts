@@ -3,6 +3,7 @@
  * the executable runs them: `BUN_BE_BUN=1 holdfast run suite.js suite --json --holdfast /path/of/holdfast`).
  *
  *   suite      the attacks, held against what `doctor` says of this host
+ *   granted    attacks by a worker that may connect to one other port, and whether it can
  *   everyday   the everyday commands of scripts
  *
  *   --holdfast PATH   the executable; without it the product in this checkout
@@ -21,6 +22,7 @@ import { disagreements, stoppedAllTheSame, table } from "./agreement.ts";
 import { bundlePlugin } from "./bundle.ts";
 import { confinement } from "./confined.ts";
 import { degrade, type Lack, LACKS } from "./degrade.ts";
+import { output } from "./run-script.ts";
 import { type EverydayResult, runEveryday } from "./run-everyday.ts";
 import { type Self, selfOf, unconfined } from "./starter.ts";
 import { runSuite, type SuiteRow } from "./suite.ts";
@@ -34,6 +36,13 @@ export interface SuiteReport {
   problems: string[];
   /** Listed as unprotected, and stopped. */
   tooCareful: string[];
+}
+
+export interface GrantedReport {
+  facts: KernelFacts;
+  rows: SuiteRow[];
+  /** What the script that uses its grant has got. */
+  got: string;
 }
 
 export interface EverydayReport {
@@ -75,6 +84,10 @@ async function main(argv: string[]): Promise<void> {
     );
     process.exit(0);
   }
+  if (positionals[0] === "granted") {
+    console.log(JSON.stringify(await granted(options)));
+    process.exit(0);
+  }
   const report = await suite(options);
   if (values.json) console.log(JSON.stringify(report));
   else console.log([table(report.rows), ...report.problems].join("\n"));
@@ -102,6 +115,37 @@ async function suite(options: Options): Promise<SuiteReport> {
       await confined.close();
     }
   });
+}
+
+async function granted(options: Options): Promise<GrantedReport> {
+  const server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response("granted") });
+  const endpoint = { host: "127.0.0.1", port: server.port! };
+  const report = await within(options, async (self, world, facts) => {
+    const confined = await confinement(self, facts, world.folder, (grant) => ({
+      ...grant,
+      connect: [endpoint],
+    }));
+    try {
+      const rows = await runSuite({
+        self,
+        world,
+        plugin: await pluginText(),
+        off: unconfined(self, world.folder),
+        on: confined.start,
+        only: (attack) => attack.level === "network" && attack.proof === "hello",
+      });
+      const got = await output(
+        confined.start,
+        world,
+        `curl -sS --max-time 5 http://127.0.0.1:${endpoint.port}/`,
+      );
+      return { facts, rows, got };
+    } finally {
+      await confined.close();
+    }
+  });
+  await server.stop(true);
+  return report;
 }
 
 async function everyday(options: Options): Promise<EverydayReport> {

@@ -27,6 +27,7 @@ export interface RunPorts {
 
 /** Longest life of one worker. */
 const LIFE_MS = 25_000;
+const ARRIVAL_MS = 1000;
 const MAX_FAILURES = 3;
 const AGENT: AgentFacts = { id: "escape", labels: {}, home: "/" };
 
@@ -55,12 +56,7 @@ export async function runAttacks(
       for (const item of left) {
         const said = run.said.get(item.target.id);
         if (said === undefined) continue;
-        const evidence = ports.world.evidence(item, said, run.exitCode, run.cpuShare[ports.share]);
-        outcomes.set(item.target.id, {
-          escaped: evidence !== null || (item.attack.proof !== "cpu" && said.startsWith("ESCAPED")),
-          evidence,
-          said,
-        });
+        outcomes.set(item.target.id, await outcomeOf(ports, item, said, run));
       }
       const before = left.length;
       left = left.filter((item) => !outcomes.has(item.target.id));
@@ -74,6 +70,17 @@ export async function runAttacks(
     for (const item of aimed) item[Symbol.dispose]();
   }
   return outcomes;
+}
+
+async function outcomeOf(ports: RunPorts, item: Aimed, said: string, run: Run): Promise<Outcome> {
+  const look = () => ports.world.evidence(item, said, run.exitCode, run.cpuShare[ports.share]);
+  const claims = item.attack.proof !== "cpu" && said.startsWith("ESCAPED");
+  // A signal and a message need a moment to arrive.
+  for (const end = performance.now() + ARRIVAL_MS; claims && look() === null && performance.now() < end;) {
+    await Bun.sleep(10);
+  }
+  const evidence = look();
+  return { escaped: evidence !== null || claims, evidence, said };
 }
 
 interface Task {

@@ -1,7 +1,7 @@
 /** Runs the suite as a process of its own, so that it can be another user's. */
 import { join } from "node:path";
 import { buildExecutable } from "../e2e/harness.ts";
-import type { EverydayReport, SuiteReport } from "./guest-main.ts";
+import type { EverydayReport, GrantedReport, SuiteReport } from "./guest-main.ts";
 
 export type User = "root" | "uid 65534";
 /** Both where that is possible: an ordinary user cannot become root. */
@@ -21,6 +21,10 @@ export function runSuiteAs(run: SuiteRun): Promise<SuiteReport> {
 
 export function runEverydayAs(run: SuiteRun): Promise<EverydayReport> {
   return report<EverydayReport>(run, "everyday");
+}
+
+export function runGrantedAs(run: SuiteRun): Promise<GrantedReport> {
+  return report<GrantedReport>(run, "granted");
 }
 
 async function report<T>(run: SuiteRun, what: string): Promise<T> {

@@ -14,6 +14,8 @@ export interface SuiteRow {
   off: "succeeded" | "impossible" | "failed" | "not run";
   /** Confined. */
   on: "stopped" | "escaped" | "not run";
+  /** What showed the escape from outside; null when only the attack itself says so. */
+  seen: string | null;
   /** Why it could not be tried, what shows the escape, or what stopped it. */
   detail: string;
 }
@@ -45,7 +47,15 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteRow[]> {
           on.get(`${attack.id}-${language}`),
           host,
         )
-      : { attack: attack.id, language, level: attack.level, off: "not run", on: "not run", detail: untried },
+      : {
+          attack: attack.id,
+          language,
+          level: attack.level,
+          off: "not run",
+          on: "not run",
+          seen: null,
+          detail: untried,
+        },
   );
 }
 
@@ -63,6 +73,7 @@ function rowOf(
     language,
     level: attack.level,
     off: off.evidence !== null ? "succeeded" : excused ? "impossible" : "failed",
+    seen: on?.evidence ?? null,
     on: on === undefined ? "not run" : on.escaped ? "escaped" : "stopped",
     detail: on?.escaped
       ? `${on.evidence ?? ""} ${on.said}`

@@ -43,11 +43,13 @@ export const NETWORK: Attack[] = [
     proof: "hello",
     off: "succeeds",
     code: {
-      ts: (t) =>
-        fetch(`http://127.0.0.1:${t.tcp}/${t.id}`, { signal: AbortSignal.timeout(2000) }).then((r) =>
-          r.text(),
-        ),
-      sh: `curl -sS --max-time 2 "http://127.0.0.1:$tcp/$id"`,
+      ts: async (t) => {
+        const url = `http://127.0.0.1:${t.tcp}/${t.id}`;
+        const response = await fetch(url, { signal: AbortSignal.timeout(2000) });
+        if (!response.ok) throw new Error(await response.text());
+        return await response.text();
+      },
+      sh: `curl -fsS --max-time 2 "http://127.0.0.1:$tcp/$id"`,
       py: `
 import urllib.request
 return urllib.request.urlopen(f"http://127.0.0.1:{t.tcp}/{t.id}", timeout=2).read()`,
