@@ -8,9 +8,15 @@ import { bareGrant, type Grant } from "../model/grant.ts";
 import { DEFAULT_RESOURCES } from "../model/permissions.ts";
 import { FrameChannel } from "../agent/workers/channel.ts";
 import { type BrokerOptions, createBroker } from "../agent/workers/network/broker.ts";
-import { type HandedSockets, openWorkerNetwork } from "../agent/workers/network/worker-network.ts";
+import {
+  type HandedSockets,
+  openWorkerNetwork,
+  type WorkerNetwork,
+} from "../agent/workers/network/worker-network.ts";
 import type { KernelFacts } from "../agent/workers/sandbox/kernel-facts.ts";
-import { IN_USER_NAMESPACE, openPolicy, testCommand } from "./stage-one-rig.ts";
+import type { LaunchPolicy } from "../agent/workers/sandbox/launch-policy.ts";
+import { launchPrefix, planLaunch } from "../agent/workers/sandbox/plan-launch.ts";
+import { openPolicy, testCommand } from "./stage-one-rig.ts";
 
 /** A kernel with everything, but for what a test takes away. */
 export function kernelFacts(part: Partial<KernelFacts> = {}): KernelFacts {
@@ -49,6 +55,8 @@ export interface NetworkWorkerOptions {
   /** In front of stage 1, for another user. */
   prefix?: string[];
   broker?: Partial<BrokerOptions>;
+  /** Confined in everything, as the agent does it on a host with this kernel. */
+  confined?: boolean;
 }
 
 export interface NetworkWorker {
@@ -59,11 +67,9 @@ export interface NetworkWorker {
   kill(): void;
 }
 
-/** Starts a program through stage 1 with the network of this grant, and nothing else confined. */
+/** Starts a program through stage 1 with the network of this grant; `confined` adds the rest of the sandbox. */
 export async function startNetworkWorker(options: NetworkWorkerOptions): Promise<NetworkWorker> {
   const { grant, command, kernel = kernelFacts() } = options;
-  // Only root has the right to make namespaces without one of users around them.
-  const prefix = options.prefix ?? (process.getuid!() === 0 ? [] : IN_USER_NAMESPACE);
   const folder = mkdtempSync(join(tmpdir(), "holdfast-network-"));
   chmodSync(folder, 0o755);
   const denied: string[] = [];
@@ -75,19 +81,23 @@ export async function startNetworkWorker(options: NetworkWorkerOptions): Promise
     kind: "script",
     onDenied: (what) => denied.push(what),
   });
-  const { net, replaced = [] } = network.launch;
+  const env = { PATH: "/usr/bin:/bin", HOME: folder, ...network.env };
+  const policy = options.confined
+    ? planLaunch({
+        grant,
+        kernel,
+        worker: { kind: "script", program: command[0]!, argv: command, env, cwd: folder, folder, code: [] },
+        network: network.launch,
+      })
+    : { ...openPolicy(command, { keepFds: 3, ...bareNetwork(network.launch, folder) }), env };
+  // Only root has the right to make namespaces without one of users around them.
+  const prefix = options.prefix ?? launchPrefix({ root: process.getuid!() === 0 }, policy);
   const child = Bun.spawn([...prefix, ...testCommand(), "__launch"], {
     cwd: "/",
     env: { PATH: "/usr/bin:/bin", HOME: "/" },
     stdio: ["ignore", "pipe", "pipe", "socket-fd"] as unknown as ["ignore", "pipe", "pipe"],
     detached: true,
   });
-  const policy = openPolicy(command, {
-    keepFds: 3,
-    ...(net ? { net } : {}),
-    ...(replaced.length > 0 ? { mount: { writable: [folder], hidden: [], replaced } } : {}),
-  });
-  policy.env = { ...policy.env, HOME: folder, ...network.env };
   const channel = await FrameChannel.open((child.stdio as unknown as number[])[3]!, {
     frame: (value) => {
       const frame = value as { kind: string; message?: string } & HandedSockets;
@@ -109,4 +119,11 @@ export async function startNetworkWorker(options: NetworkWorkerOptions): Promise
     },
   );
   return { pid: child.pid, denied, ended, kill: () => process.kill(-child.pid, "SIGKILL") };
+}
+
+function bareNetwork({ net, replaced = [] }: WorkerNetwork["launch"], folder: string): Partial<LaunchPolicy> {
+  return {
+    ...(net ? { net } : {}),
+    ...(replaced.length > 0 ? { mount: { writable: [folder], hidden: [], replaced } } : {}),
+  };
 }
