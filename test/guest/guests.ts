@@ -15,6 +15,8 @@ export interface Guest {
   arguments: string[];
   /** What `holdfast doctor` must say there. */
   levels: Record<Role, Levels>;
+  /** For the ordinary user, after user namespaces were switched off. */
+  withoutNamespaces: Levels;
 }
 
 const levels = (filesystem: Level, network: Level, calls: Level, limits: Level): Levels => ({
@@ -38,23 +40,27 @@ export const GUESTS: Guest[] = [
     kernel: "6.1.",
     arguments: [],
     levels: byRole("enforced", "partial", "partial", "enforced"),
+    withoutNamespaces: levels("partial", "partial", "partial", "partial"),
   },
   {
     name: "Linux 6.12 (Landlock 6)",
     kernel: "6.12.",
     arguments: [],
     levels: byRole("enforced", "enforced", "enforced", "enforced"),
+    withoutNamespaces: levels("enforced", "enforced", "enforced", "partial"),
   },
   {
     name: "Linux 6.12 without Landlock",
     kernel: "6.12.",
     arguments: ["lsm=capability,yama,apparmor"],
     levels: byRole("partial", "partial", "partial", "enforced"),
+    withoutNamespaces: levels("missing", "partial", "partial", "partial"),
   },
   {
     name: "Linux 6.1 with cgroup v1",
     kernel: "6.1.",
     arguments: ["systemd.unified_cgroup_hierarchy=0", "systemd.legacy_systemd_cgroup_controller=0"],
     levels: byRole("enforced", "partial", "partial", "partial"),
+    withoutNamespaces: levels("partial", "partial", "partial", "partial"),
   },
 ];

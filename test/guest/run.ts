@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runScript } from "../../scripts/run-command.ts";
 import { buildExecutable } from "../e2e/harness.ts";
+import { bundlePlugin } from "../sandbox/bundle.ts";
 import { type Guest, GUESTS } from "./guests.ts";
 import type { CheckResult } from "./inside/checks.ts";
 import { bootGuest, ensureImage, whyNoGuests } from "./machine.ts";
@@ -56,15 +57,26 @@ async function main(names: string[]): Promise<number> {
 /** Files and folders that every guest gets, by their name there. */
 async function buildTools(work: string): Promise<Record<string, string>> {
   const holdfast = await buildExecutable();
-  const checks = join(work, "checks.js");
-  const bundle = await Bun.build({
-    entrypoints: [join(import.meta.dir, "inside/main.ts")],
-    target: "bun",
-    throw: false,
-  });
-  if (!bundle.success) throw new Error(`the checks do not build:\n${bundle.logs.map(String).join("\n")}`);
-  await Bun.write(checks, bundle.outputs[0]!);
-  return { holdfast, "checks.js": checks, plugins: join(import.meta.dir, "plugins") };
+  const folder = join(work, "tools");
+  const file = async (name: string, content: string | Blob) => {
+    await Bun.write(join(folder, name), content);
+    return join(folder, name);
+  };
+  return {
+    holdfast,
+    "checks.js": await file("checks.js", await bundle(join(import.meta.dir, "inside/main.ts"))),
+    "suite.js": await file("suite.js", await bundle(join(import.meta.dir, "../sandbox/guest-main.ts"))),
+    "attack-plugin.js": await file("attack-plugin.js", await bundlePlugin()),
+    plugins: join(import.meta.dir, "plugins"),
+  };
+}
+
+async function bundle(entry: string): Promise<Blob> {
+  // What made the executable a Bun for this program must not make one of each holdfast that it starts.
+  const banner = "delete process.env.BUN_BE_BUN;";
+  const result = await Bun.build({ entrypoints: [entry], target: "bun", banner, throw: false });
+  if (!result.success) throw new Error(`${entry} does not build:\n${result.logs.map(String).join("\n")}`);
+  return result.outputs[0]!;
 }
 
 async function runGuest(

@@ -40,14 +40,18 @@ export function giveTo(role: Role, path: string): void {
 }
 
 /** Runs a program of the guest to its end. */
-export function run(command: string[], env: Record<string, string> = {}): Finished {
-  const done = Bun.spawnSync(command, { env: { ...environment(), ...env }, stdin: "ignore" });
+export function run(command: string[]): Finished {
+  const done = Bun.spawnSync(command, { env: environment(), stdin: "ignore" });
   return { code: done.exitCode, out: done.stdout.toString(), err: done.stderr.toString() };
 }
 
-/** Runs the executable to its end as the role's user; in a unit of its own for `unit`. */
+/** Runs a program to its end as the role's user; in a unit of its own for `unit`. */
+export function runAs(role: Role, command: string[]): Finished {
+  return run(commandOf(role, command, `holdfast-${role}-once`));
+}
+
 export function holdfast(executable: string, role: Role, args: string[]): Finished {
-  return run(commandOf(role, [executable, ...args], `holdfast-${role}-once`));
+  return runAs(role, [executable, ...args]);
 }
 
 /** Starts a command that prints a ready line of the executable; `name` is part of its unit's. */
