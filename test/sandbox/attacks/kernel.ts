@@ -1,6 +1,6 @@
 import type { Arg, Attack, AttackHost } from "../attack.ts";
 import { numberOf, raw, runMachineCode, sys } from "./kit.ts";
-import { kernelAtLeast } from "./writes.ts";
+import { kernelAtLeast } from "./places.ts";
 
 const level = "system calls" as const;
 const AT_FDCWD = -100;

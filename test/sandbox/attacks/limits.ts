@@ -1,114 +1,12 @@
 import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
 import type { Attack } from "../attack.ts";
-import { touchMemory } from "./kit.ts";
 
 const level = "limits" as const;
 const MB = 1024 ** 2;
-/** Workers of the suite may use 128 MB. What reaches more than twice that got through, and takes no more. */
-const ENOUGH = 320 * MB;
 /** Milliseconds that a spin lasts; the harness looks at the processor time meanwhile. */
 const SPIN_MS = 2500;
 
 export const LIMITS: Attack[] = [
-  {
-    id: "memory.buffers",
-    title: "4 GB in buffers",
-    level,
-    proof: "said",
-    own: true,
-    off: "succeeds",
-    code: {
-      ts: async () => {
-        const buffers: Buffer[] = [];
-        return await grow((bytes) => buffers.push(Buffer.alloc(bytes, 1)));
-      },
-      sh: `head -c 400000000 /dev/zero | tail -c 320000000 | wc -c | grep -q 320000000`,
-      py: `
-kept = []
-while len(kept) * 8 < 320:
-    kept.append(b"x" * (8 << 20))
-return "%d MB" % (len(kept) * 8)`,
-    },
-  },
-  {
-    id: "memory.heap",
-    title: "4 GB in the heap",
-    level,
-    proof: "said",
-    own: true,
-    off: "succeeds",
-    code: {
-      ts: async () => {
-        const objects: unknown[] = [];
-        return await grow((bytes) => {
-          // Each array takes eight bytes an element.
-          const items = new Array<number>(bytes / 8);
-          for (let at = 0; at < items.length; at++) items[at] = at + 0.5;
-          objects.push(items);
-        });
-      },
-      py: `
-kept = []
-for block in range(40):
-    kept.append([object() for _ in range(8 << 20 >> 4)])
-return "%d blocks" % len(kept)`,
-    },
-  },
-  {
-    id: "memory.mmap",
-    title: "4 GB by mmap",
-    level,
-    proof: "said",
-    own: true,
-    off: "succeeds",
-    code: {
-      ts: () => grow((bytes) => touchMemory(bytes, false)),
-      py: `
-import mmap
-kept = []
-while len(kept) * 8 < 320:
-    kept.append(mmap.mmap(-1, 8 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
-    kept[-1].write(b"x" * (8 << 20))
-return "%d MB" % (len(kept) * 8)`,
-    },
-  },
-  {
-    id: "memory.shared",
-    title: "4 GB of shared memory, which RLIMIT_DATA does not count",
-    level,
-    proof: "said",
-    own: true,
-    off: "succeeds",
-    code: {
-      ts: () => grow((bytes) => touchMemory(bytes, true)),
-      py: `
-import mmap, time
-kept = []
-while len(kept) * 8 < 320:
-    kept.append(mmap.mmap(-1, 8 << 20))
-    kept[-1].write(b"x" * (8 << 20))
-    time.sleep(0.01)
-return "%d MB" % (len(kept) * 8)`,
-    },
-  },
-  {
-    id: "memory.memfd",
-    title: "4 GB in files that are memory",
-    level,
-    proof: "said",
-    own: true,
-    off: "succeeds",
-    code: {
-      py: `
-import time
-kept, block = [], b"x" * (8 << 20)
-while len(kept) * 8 < 320:
-    kept.append(os.memfd_create("x"))
-    os.write(kept[-1], block)
-    time.sleep(0.01)
-return "%d MB" % (len(kept) * 8)`,
-    },
-  },
   {
     id: "process.bomb",
     title: "100 processes",
@@ -333,12 +231,3 @@ return "100 MB"`,
     },
   },
 ];
-
-/** Takes memory in blocks of 8 MB, giving watchers the time that a plugin's own work would. */
-async function grow(take: (bytes: number) => void): Promise<string> {
-  for (let taken = 0; taken < ENOUGH; taken += 8 * MB) {
-    take(8 * MB);
-    await Bun.sleep(2);
-  }
-  return `${ENOUGH / MB} MB`;
-}
