@@ -100,7 +100,9 @@ test("an honest trigger beside hostile ones misses no more than one tick, and th
     const { text } = await readiness();
     return HOSTILE.every(({ name }) => text.includes(`trigger ${name} is quarantined`));
   };
-  await until("the hostile plugins are in quarantine", gone, 90_000);
+  await until("the hostile plugins to be in quarantine", gone, 90_000).catch(async (error: Error) => {
+    throw new Error(`${error.message}; the agent says\n${(await readiness()).text}`);
+  });
   const { status, text } = await readiness();
   expect(status).toBe(200);
   for (const { name, named } of HOSTILE) {
