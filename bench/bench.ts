@@ -17,6 +17,7 @@ const BENCHES: Record<string, () => Promise<{ bench: Bench }>> = {
   emit: () => import("./emit.ts"),
   "emit-latency": () => import("./emit-latency.ts"),
   "trigger-to-script": () => import("./trigger-to-script.ts"),
+  sandbox: () => import("./sandbox.ts"),
 };
 
 const USAGE = `npm run bench [-- --only NAME[,NAME…]] [--json FILE] [--strict]; names: ${Object.keys(BENCHES).join(", ")}`;

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { EventRecorder } from "../src/agent/events/recorder.ts";
 import { openAgentStore } from "../src/agent/store/open-agent-store.ts";
+import { confinedBy } from "./confined.ts";
 import { createWorkers, type Workers } from "../src/agent/workers/workers.ts";
 import { systemClock } from "../src/core/clock.ts";
 import { HoldfastError } from "../src/core/errors.ts";
@@ -64,15 +65,14 @@ async function paceRound({ executable }: BenchContext, folder: string): Promise<
   const store = await openAgentStore({ path: join(folder, "agent.db"), ids, wall: () => clock.wall() });
   const workdir = join(folder, "workdir");
   await mkdir(workdir);
-  const command = [executable, "__host"];
   const workers = createWorkers({
     clock,
     ids,
     log,
     workdir,
-    command,
     agent,
     pluginLog: () => ({ write() {} }),
+    ...(await confinedBy(executable, workdir)),
   });
   const recorder = new EventRecorder({
     agentId: agent.id,

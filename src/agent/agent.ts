@@ -9,6 +9,7 @@ import type { Logger } from "../core/logger.ts";
 import { renderMetrics } from "../core/metrics.ts";
 import { VERSION } from "../core/version.ts";
 import type { PartStatus } from "../model/agent-status.ts";
+import type { Protections } from "../model/protection.ts";
 import type { Config } from "../model/config.ts";
 import type { JsonObject } from "../model/json.ts";
 import type { Automation } from "./automation.ts";
@@ -27,12 +28,22 @@ export interface AgentOptions {
   home: AgentHome;
   id: string;
   config: Config;
-  /** Called once, and only by an agent that has something to run. */
-  plugins: () => Promise<{ catalog: Catalog; workers: Workers }>;
+  /** Called once, and only by an agent that has something to run. `ownListeners` are ports that no worker may reach. */
+  plugins: (ownListeners: () => { host: string; port: number }[]) => Promise<AgentPlugins>;
+  /** What this host's kernel holds workers to. */
+  protections: Promise<Protections>;
+  /** The policy over plugins: where it is from, and why nothing may start, if so. */
+  policy: { text: string; problem: string | null };
   clock: Clock;
   ids: Ids;
   log: Logger;
   logLinesDropped: () => number;
+}
+
+export interface AgentPlugins {
+  catalog: Catalog;
+  workers: Workers;
+  close(): Promise<void>;
 }
 
 export interface RunningAgent {
@@ -66,6 +77,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   let storeProblem: string | null = null;
   let stats: StoreStats | null = null;
   let automation: Automation | null = null;
+  let protections: Protections | null = null;
+  void options.protections.then((known) => (protections = known));
   let sync: { status(): SyncStatus; stop(): Promise<void> } | null = null;
 
   const store = await openAgentStore({
@@ -80,7 +93,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
 
   const parts = (): PartStatus[] => automation?.parts() ?? [];
   const syncStatus = (): SyncStatus => sync?.status() ?? SYNC_OFF;
-  const checks = (): Check[] => agentChecks(phase, storeProblem, store, parts(), syncStatus());
+  const checks = (): Check[] => [
+    ...agentChecks(phase, storeProblem, store, parts(), syncStatus()),
+    policyCheck(options.policy.problem),
+  ];
   const status = (): JsonObject =>
     ({
       id,
@@ -96,7 +112,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       asking: automation?.runs.asking() ?? [],
       sync: syncStatus(),
       store: { epoch: store.facts.epoch, salvage: store.facts.salvage, ...(stats ?? {}) },
-      protections: hostFacts(VERSION).protections,
+      protections,
+      policy: options.policy.text,
     }) as unknown as JsonObject;
   const metrics = async () => {
     stats = await store.stats();
@@ -115,6 +132,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
         logLinesDropped: options.logLinesDropped(),
         emitSeconds: automation?.emitSeconds ?? new Histogram(),
         stepSeconds: automation?.stepSeconds ?? new Histogram(),
+        workerEnds: automation?.workerEnds() ?? [],
+        protections,
       }),
     );
   };
@@ -143,7 +162,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     cleanUp.push(() => control.stop());
 
     if (hasWork(config) || (await store.stats()).openRuns > 0) {
-      automation = await wireAutomation(options, store, agent);
+      const ownListeners = () => [listenerOf(healthPort.url)];
+      const plugins = await options.plugins(ownListeners);
+      cleanUp.push(() => plugins.close());
+      automation = await wireAutomation(options, plugins, store, agent);
     }
     if (config.hub) sync = await wireSync(options, store, agent, status);
     else keepOnlyTheNewest(store, clock, log);
@@ -176,10 +198,17 @@ function hasWork(config: Config): boolean {
   return config.triggers.length + config.outputs.length > 0 || Object.keys(config.pipelines).length > 0;
 }
 
-async function wireAutomation(options: AgentOptions, store: AgentStore, agent: Agent): Promise<Automation> {
+async function wireAutomation(
+  options: AgentOptions,
+  { catalog, workers }: AgentPlugins,
+  store: AgentStore,
+  agent: Agent,
+): Promise<Automation> {
   const { config, clock, ids, log } = options;
-  const [{ startAutomation }, { pipelineDefinitions, ruleDefinitions }, { catalog, workers }] =
-    await Promise.all([import("./automation.ts"), import("./config/definitions.ts"), options.plugins()]);
+  const [{ startAutomation }, { pipelineDefinitions, ruleDefinitions }] = await Promise.all([
+    import("./automation.ts"),
+    import("./config/definitions.ts"),
+  ]);
   await workers.sweep();
   for (const problem of catalog.problems()) log.error("a plugin was left out", { ...problem });
   const effectOf = (action: string) => catalog.get("action", action)?.manifest.effect ?? "at-most-once";
@@ -210,7 +239,7 @@ async function wireSync(options: AgentOptions, store: AgentStore, agent: Agent, 
     certificates: home.certificates,
     agent,
     outbox: createOutbox({ store, log: log.child("outbox") }),
-    facts: () => hostFacts(VERSION),
+    facts: async () => hostFacts(VERSION, await options.protections),
     status,
     clock,
     ids,
@@ -283,6 +312,16 @@ function agentChecks(
     );
   } else checks.push({ name: "sync", state: "degraded", reason: sync.lastError ?? sync.state });
   return checks;
+}
+
+function policyCheck(problem: string | null): Check {
+  if (problem === null) return { name: "policy", state: "ok" };
+  return { name: "policy", state: "degraded", reason: problem };
+}
+
+function listenerOf(url: string): { host: string; port: number } {
+  const { hostname, port } = new URL(url);
+  return { host: hostname, port: Number(port) };
 }
 
 function requireAutomation(automation: Automation | null): Automation {

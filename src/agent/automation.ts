@@ -116,6 +116,7 @@ export async function startAutomation(options: AutomationOptions) {
     rules,
     runs,
     triggers,
+    workerEnds: () => workers.ends(),
     parts: (): PartStatus[] => [...triggers.statuses(), ...outputs.statuses(), ...pool.statuses()],
     /** In the order of the walk: intake first, then what is under way. */
     async stop(graceMs: number): Promise<void> {

@@ -2,18 +2,16 @@ import { join } from "node:path";
 import { type ArgsDef, defineCommand } from "citty";
 import { startAgent } from "../agent/agent.ts";
 import { celChecks } from "../agent/config/checks.ts";
-import { readDocument } from "../agent/config/document.ts";
 import { type AgentHome, agentHome, placeStarterConfig, prepareHome } from "../agent/config/home.ts";
 import { loadConfig, requireConfig } from "../agent/config/load.ts";
-import { type Clock, systemClock } from "../core/clock.ts";
+import { systemClock } from "../core/clock.ts";
 import { HoldfastError } from "../core/errors.ts";
-import { type Ids, systemIds } from "../core/ids.ts";
+import { systemIds } from "../core/ids.ts";
 import { acquireLock } from "../core/lock-file.ts";
 import { type LogFile, openLogFile } from "../core/log-file.ts";
-import { type Logger, LOG_LEVELS } from "../core/logger.ts";
+import { LOG_LEVELS } from "../core/logger.ts";
 import { parseSize } from "../core/size.ts";
 import type { Config } from "../model/config.ts";
-import type { AgentFacts } from "../model/plugin.ts";
 import { findAgentHome, HOME_ARGS, homeBase } from "./home-args.ts";
 import { openProcessLog } from "./process-log.ts";
 import { stopSignal } from "./stop-signal.ts";
@@ -114,12 +112,28 @@ async function runAgent(
     files.set(name, file);
     return file;
   };
+  const { kernel, protections, policy } = await lookAtHost(home);
   try {
     const agent = await startAgent({
       home,
       id: home.id,
       config,
-      plugins: () => openPlugins(home, config, pluginLog, clock, ids, log),
+      plugins: async (ownListeners) => {
+        const { openPlugins } = await import("./open-plugins.ts");
+        const { labels } = config.agent;
+        return await openPlugins({
+          home,
+          labels,
+          kernel: await kernel,
+          pluginLog,
+          ownListeners,
+          clock,
+          ids,
+          log,
+        });
+      },
+      protections,
+      policy,
       clock,
       ids,
       log,
@@ -139,32 +153,22 @@ async function runAgent(
   }
 }
 
-async function openPlugins(
-  home: AgentHome,
-  config: Config,
-  pluginLog: (name: string) => LogFile,
-  clock: Clock,
-  ids: Ids,
-  log: Logger,
-) {
-  const [{ openCatalog }, { createWorkers }] = await Promise.all([
-    import("../agent/plugins/catalog.ts"),
-    import("../agent/workers/workers.ts"),
-  ]);
-  const agent: AgentFacts = { id: home.id, labels: config.agent.labels, home: home.root };
-  const workers = createWorkers({
-    clock,
-    ids,
-    log: log.child("workers"),
-    workdir: home.workdir,
-    pluginLog,
-    agent,
-  });
-  const catalog = await openCatalog({
-    pluginsDir: home.plugins,
-    cacheDir: home.cache,
-    readDocument,
-    describe: workers.describe,
-  });
-  return { catalog, workers };
+/** What the agent tells of its host before anything runs. The kernel is probed beside the start, not before it. */
+async function lookAtHost(home: AgentHome) {
+  const [{ probeKernel }, { protectionsOf }, { loadPolicy, policyFiles, policyText }, { selfCommand }] =
+    await Promise.all([
+      import("../agent/workers/sandbox/probe.ts"),
+      import("../agent/workers/sandbox/protections.ts"),
+      import("../agent/config/policy.ts"),
+      import("../agent/workers/self-command.ts"),
+    ]);
+  const kernel = probeKernel(selfCommand().command);
+  const loaded = await loadPolicy(policyFiles(home));
+  return {
+    kernel,
+    protections: kernel.then((facts) =>
+      protectionsOf(facts, loaded.policy?.sandbox ?? "on", { uid: facts.root }),
+    ),
+    policy: { text: policyText(loaded), problem: loaded.problem },
+  };
 }

@@ -2,8 +2,10 @@ import { type ArgsDef, defineCommand } from "citty";
 import { ERROR_CODES } from "../core/errors.ts";
 import type { Check } from "../core/health-port.ts";
 import type { PartStatus } from "../model/agent-status.ts";
+import type { Protections } from "../model/protection.ts";
 import { callAgent } from "./control-client.ts";
 import { findAgentHome, HOME_ARGS } from "./home-args.ts";
+import { grantLines } from "./grant-lines.ts";
 import { plainText } from "./plain-text.ts";
 import { checkArguments } from "./strict-args.ts";
 
@@ -24,7 +26,8 @@ interface Status {
   runs: { open: number; stepsRunning: number };
   asking: { run: string; step: string; reason: string | null }[];
   sync: { state: string; lagRows: number; transport: string | null; lastError: string | null };
-  protections: Record<string, { level: string; reason: string }>;
+  protections: Protections | null;
+  policy: string;
 }
 
 export const agentStatus = defineCommand({
@@ -52,16 +55,18 @@ function describe(status: Status): string[] {
     `home ${status.home}`,
     `health ${status.health}`,
     ...status.checks.map((check) => `check ${check.name}: ${check.state}${because(check.reason)}`),
-    ...status.parts.map(
-      (part) => `${part.kind} ${part.name}: ${part.state}, ${part.restarts} restarts${because(part.reason)}`,
-    ),
+    ...status.parts.flatMap((part) => [
+      `${part.kind} ${part.name}: ${part.state}, ${part.restarts} restarts${because(part.reason)}`,
+      ...grantLines(part.granted).map((line) => `  ${line}`),
+    ]),
     `runs: ${runs.open} open, ${runs.stepsRunning} steps running`,
     ...status.asking.map(
       (ask) =>
         `asks: run ${ask.run} step ${ask.step}${because(ask.reason)}; holdfast runs approve|deny ${ask.run} --step ${ask.step}`,
     ),
     `sync: ${sync.state}${sync.transport ? ` over ${sync.transport}` : ""}, ${sync.lagRows} rows behind${because(sync.lastError)}`,
-    ...Object.entries(status.protections).map(
+    status.policy,
+    ...Object.entries(status.protections ?? {}).map(
       ([name, level]) => `protection ${name}: ${level.level}${because(level.reason)}`,
     ),
   ];

@@ -1,9 +1,19 @@
 import * as v from "valibot";
 import { formatDuration } from "../core/duration.ts";
 import type { AgentDetail } from "../hub/api/views.ts";
+import { grantLines } from "./grant-lines.ts";
 import { plainLine } from "./plain-text.ts";
 import { timeAndAge } from "./show-time.ts";
 import { stateColor, table, type TableOptions } from "./table.ts";
+
+const grantSchema = v.object({
+  sandbox: v.picklist(["on", "off"]),
+  permissions: v.record(v.string(), v.array(v.string())),
+  resources: v.record(v.string(), v.string()),
+  narrowed: v.array(v.string()),
+  hidden: v.array(v.string()),
+});
+const protectionsSchema = v.record(v.string(), v.object({ level: v.string(), reason: v.string() }));
 
 /** What the status document of a heartbeat is known to hold; anything else in it is for `--json`. */
 const reportSchema = v.object({
@@ -20,6 +30,7 @@ const reportSchema = v.object({
         state: v.string(),
         restarts: v.number(),
         reason: v.optional(v.nullable(v.string())),
+        granted: v.fallback(v.optional(grantSchema), undefined),
       }),
     ),
     [],
@@ -56,6 +67,28 @@ export function showAgent(agent: AgentDetail, nowMs: number, options: TableOptio
           { title: "STATE", value: (row) => row.state, color: stateColor },
           { title: "RESTARTS", value: (row) => row.restarts },
           { title: "REASON", value: (row) => row.reason, shrinkTo: 20 },
+        ],
+        options,
+      ),
+    );
+  }
+  const granted = report.parts.flatMap((part) => (part.granted ? [{ ...part, granted: part.granted }] : []));
+  if (granted.length > 0) {
+    lines.push("", "Granted");
+    for (const { kind, name, granted: grant } of granted) {
+      lines.push(plainLine(`${kind} ${name}`), ...grantLines(grant).map((line) => plainLine(`  ${line}`)));
+    }
+  }
+  const protections = v.safeParse(protectionsSchema, agent.facts.protections);
+  if (protections.success) {
+    lines.push("", "Protection of workers");
+    lines.push(
+      ...table(
+        Object.entries(protections.output),
+        [
+          { title: "LEVEL", value: ([name]) => name },
+          { title: "STATE", value: ([, { level }]) => level, color: stateColor },
+          { title: "REASON", value: ([, { reason }]) => reason, shrinkTo: 20 },
         ],
         options,
       ),

@@ -52,24 +52,29 @@ export async function openCatalogOf(home: AgentHome | null): Promise<Catalog> {
       describe: () => Promise.reject(new HoldfastError("not_found", "there are no plugins here")),
     });
   }
-  const [{ createWorkers }, { systemClock }, { systemIds }, { silentLogger }] = await Promise.all([
-    import("../agent/workers/workers.ts"),
+  const [
+    { openPlugins },
+    { probeKernel },
+    { selfCommand },
+    { systemClock },
+    { systemIds },
+    { silentLogger },
+  ] = await Promise.all([
+    import("./open-plugins.ts"),
+    import("../agent/workers/sandbox/probe.ts"),
+    import("../agent/workers/self-command.ts"),
     import("../core/clock.ts"),
     import("../core/ids.ts"),
     import("../core/logger.ts"),
   ]);
-  const workers = createWorkers({
+  const { catalog } = await openPlugins({
+    home,
+    labels: {},
+    kernel: await probeKernel(selfCommand().command),
+    pluginLog: () => ({ write: () => {} }),
     clock: systemClock(),
     ids: systemIds(),
     log: silentLogger(),
-    workdir: home.workdir,
-    pluginLog: () => ({ write: () => {} }),
-    agent: { id: home.id, labels: {}, home: home.root },
   });
-  return await openCatalog({
-    pluginsDir: home.plugins,
-    cacheDir: home.cache,
-    readDocument,
-    describe: workers.describe,
-  });
+  return catalog;
 }

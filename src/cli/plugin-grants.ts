@@ -12,7 +12,8 @@ export interface HostGrants {
   decide(plugin: CatalogPlugin, settings: JsonObject): GrantDecision;
 }
 
-export async function openGrants(home: AgentHome): Promise<HostGrants> {
+/** `canHide`: this host can cover places inside a granted folder (mount namespaces); assumed when absent. */
+export async function openGrants(home: AgentHome, canHide = true): Promise<HostGrants> {
   const loaded = await loadPolicy(policyFiles(home));
   const places = protectedPlaces(home, process.execPath);
   return {
@@ -28,6 +29,7 @@ export async function openGrants(home: AgentHome): Promise<HostGrants> {
         policy: loaded.policy,
         places,
         realpath: realPlace,
+        canHide,
       });
     },
   };

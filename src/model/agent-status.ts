@@ -1,5 +1,6 @@
 import type { GrantSummary } from "./grant.ts";
-import type { JsonObject } from "./json.ts";
+import type { Protections } from "./protection.ts";
+import type { Verdict } from "./worker-end.ts";
 
 /** State of a trigger, output or plugin (DESIGN section 4). */
 export const PART_STATES = [
@@ -26,6 +27,8 @@ export interface PartStatus {
   granted?: GrantSummary;
   /** Why the policy, or the place that it asks for, refuses it; all reasons. */
   refused?: string[];
+  /** How its last worker ended. */
+  verdict?: Verdict;
 }
 
 export type CheckState = "ok" | "degraded" | "failed";
@@ -48,6 +51,6 @@ export interface HostFacts {
   addresses: string[];
   version: string;
   bun: string;
-  /** Levels `filesystem`, `network`, `system calls`, `limits`: enforced, partial or missing, with the reason. */
-  protections: JsonObject;
+  /** What the kernel holds workers to; null until it is known. */
+  protections: Protections | null;
 }

@@ -42,6 +42,11 @@ export interface BaseContext<S> {
   clock: PluginClock;
   /** Aborts when the agent wants the plugin to stop. */
   signal: AbortSignal;
+  /**
+   * Has the agent do what the plugin may not: `host("systemd.restart:nginx.service")`. The manifest asks for it in
+   * `permissions.host`, the policy allows it. Throws an ActionError with code `denied` and `started: false` when refused.
+   */
+  host(operation: string, args?: Record<string, Json>): Promise<Json>;
 }
 
 /** One emit: kept as a whole, together with the checkpoint, or refused. */

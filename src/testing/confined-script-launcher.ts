@@ -71,7 +71,7 @@ export function confinedLauncher(kernel: KernelFacts): { launcher: ScriptLaunche
       // The channel goes with the launcher's frames; a closed one would end stage 1 before it has read them.
       return {
         pid: child.pid,
-        channelFd: -1,
+        callFd: null,
         stdin,
         stdout,
         stderr,

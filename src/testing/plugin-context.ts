@@ -57,6 +57,7 @@ export function contextFor<D extends PluginDefinition>(definition: D, options: O
     name: options.name ?? "test",
     settings: v.parse(definition.settings, options.settings) as never,
     agent: { id: "agent-1", labels: {}, home: options.home },
+    host: () => Promise.reject(new Error("there is no host in this test")),
     log: { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") },
     clock: { ...realClock, ...options.clock },
     signal: options.signal ?? new AbortController().signal,

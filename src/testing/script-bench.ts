@@ -19,12 +19,12 @@ export function plainLauncher(workdir: string): ScriptLauncher {
   const ids = systemIds();
   const openPipes = scriptPipeMaker();
   return {
-    async launch({ command, label, env }) {
+    async launch({ command, label, env, calls }) {
       const folder = join(workdir, `${label}-${ids.hex(4)}`);
       mkdirSync(folder, { recursive: true });
       const base = { PATH: "/usr/local/bin:/usr/bin:/bin", HOME: folder, TMPDIR: folder, LANG: "C.UTF-8" };
       const pipes = openPipes();
-      const child = spawn(command, folder, { ...base, ...env }, pipes);
+      const child = spawn(command, folder, { ...base, ...env }, pipes, calls);
       pipes.closeChild();
       let cause: EndCause | undefined;
       const killGroup = () => {
@@ -42,13 +42,13 @@ export function plainLauncher(workdir: string): ScriptLauncher {
       });
       return {
         pid: child.pid,
-        channelFd: child.stdio[3] as unknown as number,
+        callFd: (child.stdio[4] as unknown as number | undefined) ?? null,
         stdin: pipes.stdin,
         stdout: pipes.stdout,
         stderr: pipes.stderr,
         exited,
         kill(why) {
-          cause ??= why;
+          cause ??= why?.cause;
           killGroup();
         },
       };
@@ -56,12 +56,22 @@ export function plainLauncher(workdir: string): ScriptLauncher {
   };
 }
 
-function spawn(command: string[], folder: string, env: Record<string, string>, pipes: ScriptPipes) {
+function spawn(
+  command: string[],
+  folder: string,
+  env: Record<string, string>,
+  pipes: ScriptPipes,
+  calls: boolean,
+) {
   try {
     return Bun.spawn(command, {
       cwd: folder,
       env,
-      stdio: [...pipes.child, "socket-fd"] as [number, number, number, "socket-fd"],
+      stdio: [...pipes.child, "ignore", ...(calls ? ["socket-fd"] : [])] as unknown as [
+        number,
+        number,
+        number,
+      ],
       detached: true,
     });
   } catch (error) {

@@ -15,8 +15,6 @@ export interface Guest {
   arguments: string[];
   /** What `holdfast doctor` must say there. */
   levels: Record<Role, Levels>;
-  /** As whom the escape suite is run: emulated, it takes a minute or two each time. */
-  suite: ("root" | "user")[];
   /** For the ordinary user, after user namespaces were switched off. */
   withoutNamespaces: Levels;
 }
@@ -42,7 +40,6 @@ export const GUESTS: Guest[] = [
     kernel: "6.1.",
     arguments: [],
     levels: byRole("enforced", "partial", "partial", "enforced"),
-    suite: ["root", "user"],
     withoutNamespaces: levels("partial", "partial", "partial", "partial"),
   },
   {
@@ -50,7 +47,6 @@ export const GUESTS: Guest[] = [
     kernel: "6.12.",
     arguments: [],
     levels: byRole("enforced", "enforced", "enforced", "enforced"),
-    suite: ["user"],
     withoutNamespaces: levels("enforced", "enforced", "enforced", "partial"),
   },
   {
@@ -58,7 +54,6 @@ export const GUESTS: Guest[] = [
     kernel: "6.12.",
     arguments: ["lsm=capability,yama,apparmor"],
     levels: byRole("partial", "partial", "partial", "enforced"),
-    suite: ["user"],
     withoutNamespaces: levels("missing", "partial", "partial", "partial"),
   },
   {
@@ -66,7 +61,6 @@ export const GUESTS: Guest[] = [
     kernel: "6.1.",
     arguments: ["systemd.unified_cgroup_hierarchy=0", "systemd.legacy_systemd_cgroup_controller=0"],
     levels: byRole("enforced", "partial", "partial", "partial"),
-    suite: ["user"],
     withoutNamespaces: levels("partial", "partial", "partial", "partial"),
   },
 ];

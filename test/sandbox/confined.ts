@@ -7,6 +7,7 @@ import { silentLogger } from "../../src/core/logger.ts";
 import { createLauncher, type Launcher } from "../../src/agent/workers/launch.ts";
 import { createCgroup } from "../../src/agent/workers/limits/cgroup.ts";
 import { LimitWatcher } from "../../src/agent/workers/limits/limit-watch.ts";
+import { scriptPipeMaker } from "../../src/agent/workers/scripts/script-pipes.ts";
 import { createBroker } from "../../src/agent/workers/network/broker.ts";
 import type { KernelFacts } from "../../src/agent/workers/sandbox/kernel-facts.ts";
 import { bareGrant, type Grant } from "../../src/model/grant.ts";
@@ -47,6 +48,7 @@ export async function confinement(
     cgroup,
     watcher,
     broker,
+    openPipes: scriptPipeMaker(),
     workdir: folder,
     env: {},
     clock,

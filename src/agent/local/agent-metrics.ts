@@ -1,6 +1,7 @@
 import type { Histogram } from "../../core/histogram.ts";
 import type { MetricFamily } from "../../core/metrics.ts";
 import type { PartStatus } from "../../model/agent-status.ts";
+import type { Protections } from "../../model/protection.ts";
 
 export interface AgentMetricsSource {
   version: string;
@@ -25,6 +26,8 @@ export interface AgentMetricsSource {
   logLinesDropped: number;
   emitSeconds: Histogram;
   stepSeconds: Histogram;
+  workerEnds: { plugin: string; cause: string; count: number }[];
+  protections: Protections | null;
 }
 
 /** Everything the agent counts, under Prometheus' naming rules. Labels are names from the configuration: bounded. */
@@ -117,6 +120,21 @@ export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
       values: source.parts.map((part) => ({
         labels: { kind: part.kind, name: part.name },
         value: part.restarts,
+      })),
+    },
+    {
+      name: "holdfast_agent_worker_ends_total",
+      help: "Ends of workers, by what ended them",
+      type: "counter",
+      values: source.workerEnds.map(({ plugin, cause, count }) => ({ labels: { plugin, cause }, value: count })),
+    },
+    {
+      name: "holdfast_agent_protection",
+      help: "What the kernel holds workers to: 1 for the level that each protection has",
+      type: "gauge",
+      values: Object.entries(source.protections ?? {}).map(([protection, { level }]) => ({
+        labels: { protection, level },
+        value: 1,
       })),
     },
     gauge("holdfast_agent_sync_online", "1 while connected to the hub", sync.state === "online" ? 1 : 0),

@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
 import { arch, cpus, hostname, networkInterfaces, release, totalmem } from "node:os";
 import type { HostFacts } from "../../model/agent-status.ts";
+import type { Protections } from "../../model/protection.ts";
 
 /** Facts about this host, for hello and status. */
-export function hostFacts(version: string): HostFacts {
+export function hostFacts(version: string, protections: Protections): HostFacts {
   return {
     hostname: hostname(),
     os: osName(),
@@ -18,14 +19,8 @@ export function hostFacts(version: string): HostFacts {
       .slice(0, 32),
     version,
     bun: Bun.version,
-    protections: protections(),
+    protections,
   };
-}
-
-/** The four levels of the sandbox. Kernel confinement is not part of this version: the truth is `missing`. */
-function protections(): HostFacts["protections"] {
-  const missing = { level: "missing", reason: "this version does not confine workers yet" };
-  return { filesystem: missing, network: missing, "system calls": missing, limits: missing };
 }
 
 function osName(): string {

@@ -4,12 +4,14 @@ import type { Logger } from "../../core/logger.ts";
 import type { PartState, PartStatus } from "../../model/agent-status.ts";
 import type { JsonObject } from "../../model/json.ts";
 import type { AgentFacts, CatalogPlugin } from "../../model/plugin.ts";
+import type { StepError } from "../../model/run.ts";
 import type { AttemptOutcome } from "../../model/run-transitions.ts";
-import { type Cut, cutOf, notStarted, unknown, within } from "./call-outcome.ts";
+import { type Grant, summaryOf } from "../../model/grant.ts";
+import { type Cut, cutOf, diedDuring, notStarted, unknown, within } from "./call-outcome.ts";
 import { CrashRecord } from "./crash-record.ts";
 import type { UpFrame } from "./frames.ts";
 import type { WorkerTiming } from "./timing.ts";
-import type { Worker } from "./worker.ts";
+import type { Worker, WorkerEnd } from "./worker.ts";
 import type { WorkerMaker } from "./worker-maker.ts";
 
 /** Calls that one worker may have under way; the engine's own limit lies below. */
@@ -40,13 +42,16 @@ export interface ActionPorts {
 
 interface PendingCall {
   worker: Worker;
+  /** Refusals by the agent before this call. */
+  denials: number;
   cut: Cut | undefined;
   settle(outcome: AttemptOutcome): void;
 }
 
-/** The worker of one action plugin: started by the first call, shared by all, ended when idle. */
+/** The worker of one action plugin with one grant: started by the first call, shared by all, ended when idle. */
 export class ActionWorker {
   readonly #plugin: CatalogPlugin;
+  readonly #grant: Grant;
   readonly #ports: ActionPorts;
   readonly #calls = new Map<number, PendingCall>();
   readonly #crashes: CrashRecord;
@@ -60,12 +65,30 @@ export class ActionWorker {
   #cancelIdle = () => {};
   readonly #ends = new Set<Promise<unknown>>();
 
-  constructor(plugin: CatalogPlugin, ports: ActionPorts) {
+  constructor(plugin: CatalogPlugin, grant: Grant, ports: ActionPorts) {
     const { name } = plugin.manifest;
     this.#plugin = plugin;
+    this.#grant = grant;
     this.#ports = ports;
     this.#crashes = new CrashRecord(ports.timing.backoff);
-    this.#status = { name, plugin: name, kind: "action", state: "stopped", restarts: 0 };
+    this.#status = {
+      name,
+      plugin: name,
+      kind: "action",
+      state: "stopped",
+      restarts: 0,
+      granted: summaryOf(grant),
+    };
+  }
+
+  /** Nothing is under way, and it may be forgotten. */
+  get resting(): boolean {
+    return (
+      this.#calls.size === 0 &&
+      this.#worker === undefined &&
+      this.#opening === undefined &&
+      this.#status.state === "stopped"
+    );
   }
 
   status(): PartStatus {
@@ -79,8 +102,10 @@ export class ActionWorker {
     if (this.#status.state === "quarantined") this.#set("stopped");
   }
 
-  async call(call: WorkerCall, signal: AbortSignal): Promise<AttemptOutcome> {
+  async call(wanted: WorkerCall, signal: AbortSignal): Promise<AttemptOutcome> {
     const { clock } = this.#ports;
+    const most = this.#grant.resources.wallTime;
+    const call = most !== null && most < wanted.timeoutMs ? { ...wanted, timeoutMs: most } : wanted;
     const deadline = clock.mono() + call.timeoutMs;
     if (this.#status.state === "quarantined") {
       return notStarted("quarantined", `action ${this.#status.name} is quarantined: ${this.#status.reason}`);
@@ -111,7 +136,12 @@ export class ActionWorker {
     const id = ++this.#lastId;
     const { clock, agent } = this.#ports;
     const { promise, resolve } = Promise.withResolvers<AttemptOutcome>();
-    const pending: PendingCall = { worker, cut: undefined, settle: resolve };
+    const pending: PendingCall = {
+      worker,
+      denials: worker.denials().length,
+      cut: undefined,
+      settle: resolve,
+    };
     const onAbort = () => this.#cut(id, { code: "cancelled", message: "the call was cancelled" });
     const cancelTimeout = clock.after(timeoutMs, () =>
       this.#cut(id, { code: "timed_out", message: `it did not end within ${call.timeoutMs} ms` }),
@@ -141,9 +171,8 @@ export class ActionWorker {
     const { clock, timing } = this.#ports;
     clock.after(timing.cancelMs, () => {
       if (this.#calls.get(id) !== pending) return;
-      pending.worker.kill(
-        `a call ${cut.code === "timed_out" ? "ran out of time" : "was cancelled"} and did not end`,
-      );
+      if (cut.code === "timed_out") pending.worker.kill("a call ran out of time and did not end", "time");
+      else pending.worker.kill("a call was cancelled and did not end");
       clock.after(KILL_MS, () => pending.settle(unknown(cut.code, cut.message)));
     });
   }
@@ -159,7 +188,7 @@ export class ActionWorker {
     // Cut off in the middle of its work: nobody can say what was done, unless the action vouches for nothing.
     if (cut && frame.error.started)
       pending.settle(unknown(cut.code, `${cut.message}: ${frame.error.message}`));
-    else pending.settle({ kind: "error", error: frame.error });
+    else pending.settle({ kind: "error", error: withDenials(frame.error, pending) });
   }
 
   /** The worker that may be sent a call at this moment. */
@@ -184,28 +213,31 @@ export class ActionWorker {
     let worker: Worker;
     try {
       const { name } = this.#plugin.manifest;
-      worker = await maker.open(this.#plugin, name, (frame) => this.#onFrame(frame), this.#stopped.signal);
+      const onFrame = (frame: UpFrame) => this.#onFrame(frame);
+      worker = await maker.open(this.#plugin, name, this.#grant, onFrame, this.#stopped.signal);
     } catch (error) {
       this.#crashed(messageOf(error));
       throw error;
     }
     this.#worker = worker;
     this.#set("running");
-    const end = worker.ended.then(({ clean, reason }) => this.#onEnd(worker, clean, reason));
+    const end = worker.ended.then((how) => this.#onEnd(worker, how));
     this.#ends.add(end);
     void end.then(() => this.#ends.delete(end));
     this.#watchIdle();
     return worker;
   }
 
-  #onEnd(worker: Worker, clean: boolean, reason: string): void {
+  #onEnd(worker: Worker, end: WorkerEnd): void {
+    const { clean, reason, verdict } = end;
     for (const pending of this.#calls.values()) {
       if (pending.worker !== worker) continue;
       const { cut } = pending;
-      pending.settle(cut ? unknown(cut.code, cut.message) : unknown("crashed", `worker died: ${reason}`));
+      pending.settle(cut ? unknown(cut.code, cut.message) : diedDuring(end));
     }
     if (this.#worker !== worker) return;
     this.#worker = undefined;
+    if (!clean) this.#status.verdict = verdict;
     if (clean || this.#stopped.signal.aborted) this.#set("stopped");
     else this.#crashed(reason);
   }
@@ -243,4 +275,12 @@ export class ActionWorker {
     this.#status.state = state;
     if (reason !== undefined) this.#status.reason = reason;
   }
+}
+
+/** An error after a refusal by the agent is told as that refusal; trying again would not help. */
+function withDenials(error: StepError, pending: PendingCall): StepError {
+  const denied = pending.worker.denials().slice(pending.denials);
+  if (denied.length === 0) return error;
+  const text = denied.map((what) => `denied: ${what}`).join(", ");
+  return { ...error, code: "denied", retryable: false, message: `${text}: ${error.message}` };
 }

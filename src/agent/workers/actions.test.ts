@@ -137,7 +137,8 @@ describe("the process", () => {
     const output = outputOf<{ env: object; cwd: string; pid: number }>(await call({ do: "env" }));
     expect(
       Object.keys(output.env)
-        .filter((name) => name !== "TZ")
+        // The engine's own settings are there where the kernel limits its reservations.
+        .filter((name) => name !== "TZ" && !/^(BUN_JSC|MIMALLOC)_/.test(name))
         .sort(),
     ).toEqual(["HOME", "LANG", "PATH", "TMPDIR"]);
     expect(output.env).toMatchObject({ HOME: output.cwd, TMPDIR: output.cwd });
@@ -195,7 +196,7 @@ describe("a call that is cut off", () => {
     start();
     const other = call({ do: "wait", arg: 60_000 }, 60_000);
     expect(await call({ do: what }, 300)).toEqual(unknown("timed_out", "it did not end within 300 ms"));
-    expect(await other).toEqual(unknown("crashed", expect.stringContaining("worker died: ")));
+    expect(await other).toEqual(unknown("time", expect.stringContaining("the worker died: ")));
     expect(await call({ do: "nothing" })).toEqual({ kind: "ok", output: null });
   });
 
@@ -213,7 +214,7 @@ describe("a call that is cut off", () => {
 
 describe("a worker that dies takes its calls with it as unknown", () => {
   test.each([
-    ["crash", "exit code 7"],
+    ["crash", "exited(7)"],
     ["stray", "stray error"],
     ["garbage", "broke the channel"],
     ["oversized", "at most"],
@@ -231,14 +232,16 @@ describe("a worker that dies takes its calls with it as unknown", () => {
     const output = outputOf<{ pid: number }>(await call({ do: "env" }));
     const under = call({ do: "rude" });
     process.kill(output.pid, "SIGKILL");
-    expect(await under).toEqual(unknown("crashed", "worker died: the worker died (killed by SIGKILL)"));
+    expect(await under).toEqual(
+      unknown("crashed", expect.stringContaining("the worker died: crashed(SIGKILL)")),
+    );
   });
 
   test("five times within a minute: quarantine, until it is reset", async () => {
     start();
     for (let n = 0; n < 5; n++) expect(await call({ do: "crash" })).toMatchObject({ kind: "unknown" });
     expect(await call({ do: "nothing" })).toEqual(
-      error("quarantined", true, false, expect.stringContaining("exit code 7")),
+      error("quarantined", true, false, expect.stringContaining("exited(7)")),
     );
     expect(pool.statuses()[0]).toMatchObject({ state: "quarantined", restarts: 4 });
     expect(pool.reset("many")).toBe(true);

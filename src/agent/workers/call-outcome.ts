@@ -1,5 +1,6 @@
 import type { Clock } from "../../core/clock.ts";
 import type { AttemptOutcome } from "../../model/run-transitions.ts";
+import type { WorkerEnd } from "./worker.ts";
 
 /** Why a call is to end before its answer. */
 export interface Cut {
@@ -29,6 +30,15 @@ export function notStarted(code: string, message: string, retryable = true): Att
 /** The plugin was told and no result came back. */
 export function unknown(code: string, message: string): AttemptOutcome {
   return { kind: "unknown", error: { code, message, retryable: true, started: true } };
+}
+
+/** The outcome of a call whose worker is gone: what ended it, and the most it had used. */
+export function diedDuring({ reason, verdict }: WorkerEnd): AttemptOutcome {
+  const { cause, peak } = verdict;
+  const code = cause === "exited" ? "crashed" : cause;
+  const used = `peak ${Math.round(peak.memoryBytes / 1024 ** 2)} MB, ${Math.round(peak.cpuMs)} ms of processor time`;
+  const text = reason.startsWith("the worker died") ? reason : `the worker died: ${reason}`;
+  return unknown(code, `${text} (${used})`);
 }
 
 /** Waits for `work`, but no longer than `ms`, and only until the signal aborts; both give a cut. */

@@ -11,7 +11,9 @@ export const MAX_FRAME_BYTES = 8 * 1024 * 1024;
 
 /** Agent to plugin host. */
 export type DownFrame =
-  /** First frame. The host loads the entry and answers `ready` or `failed`. */
+  /** Answer to `sockets`: the launcher goes on and becomes the worker. */
+  | { kind: "go" }
+  /** First frame to the host, which loads the entry and answers `ready` or `failed`. */
   | { kind: "load"; entry: PluginEntry; describe: boolean }
   /** Starts the trigger; its settings were checked against the manifest by the host. */
   | { kind: "start_trigger"; settings: JsonObject; checkpoint: Json; agent: AgentFacts; name: string }
@@ -32,12 +34,23 @@ export type DownFrame =
   | { kind: "cancel"; id: number }
   | { kind: "start_output"; settings: JsonObject; agent: AgentFacts; name: string }
   | { kind: "write"; id: number; events: JsonObject[] }
+  /** Answers to `host`. */
+  | { kind: "host_result"; id: number; result: Json }
+  | { kind: "host_error"; id: number; error: { code: string; message: string } }
   /** Finish what is under way, then close. */
   | { kind: "drain" }
   | { kind: "ping"; id: number };
 
+/** A socket in the worker's own network, by its number in the worker's process. */
+export interface HandedSocket {
+  port: number;
+  fd: number;
+}
+
 /** Plugin host to agent. */
 export type UpFrame =
+  /** From the launcher, before there is a host: descriptors of the sockets that it made in the worker's network. */
+  | { kind: "sockets"; tcp: HandedSocket[]; udp: HandedSocket[] }
   | { kind: "ready"; manifest: Manifest }
   /** Loading or starting failed; the host exits after it. */
   | { kind: "failed"; message: string }
@@ -47,5 +60,7 @@ export type UpFrame =
   | { kind: "result"; id: number; output: Json }
   | { kind: "error"; id: number; error: StepError }
   | { kind: "log"; level: "debug" | "info" | "warn" | "error"; message: string; fields?: JsonObject }
+  /** Asks for a host operation, like `systemd.restart:nginx.service`. */
+  | { kind: "host"; id: number; operation: string; arguments: JsonObject }
   | { kind: "drained" }
   | { kind: "pong"; id: number };

@@ -21,6 +21,7 @@ export interface HostPorts {
   sendJson(json: string): void;
   log: PluginLog;
   clock: PluginClock;
+  host: BaseContext<unknown>["host"];
   /** Aborts when the agent wants an end, or is gone. */
   signal: AbortSignal;
 }
@@ -35,8 +36,8 @@ export interface HostWork {
 }
 
 function baseContext(ports: HostPorts, name: string, settings: Record<string, unknown>, agent: AgentFacts) {
-  const { log, clock, signal } = ports;
-  return { name, settings, agent, log, clock, signal } satisfies BaseContext<Record<string, unknown>>;
+  const { log, clock, signal, host } = ports;
+  return { name, settings, agent, log, clock, signal, host } satisfies BaseContext<Record<string, unknown>>;
 }
 
 /** Runs the generator of a trigger. `ended` is called when it is over by itself or by an error. */
@@ -163,10 +164,19 @@ function resultJson(id: number, output: Json): string {
 export function stepError(error: unknown): StepError {
   const told = error as Partial<StepError> | null;
   const isTold = error instanceof Error && error.name === "ActionError";
+  const denied = refusedByKernel(error);
   return {
-    message: messageOf(error).slice(0, 4096),
-    code: isTold && typeof told?.code === "string" ? told.code : "failed",
-    retryable: isTold ? told?.retryable !== false : true,
+    message: (denied ?? messageOf(error)).slice(0, 4096),
+    code: denied !== undefined ? "denied" : isTold && typeof told?.code === "string" ? told.code : "failed",
+    retryable: denied !== undefined ? false : isTold ? told?.retryable !== false : true,
     started: isTold ? told?.started !== false : true,
   };
+}
+
+/** What the kernel refused, told as a denial: `denied: open /etc/shadow (EACCES)`. */
+function refusedByKernel(error: unknown): string | undefined {
+  const { code, syscall, path } = (error ?? {}) as { code?: unknown; syscall?: unknown; path?: unknown };
+  if (code !== "EACCES" && code !== "EPERM" && code !== "EROFS") return undefined;
+  if (typeof syscall !== "string" || typeof path !== "string") return undefined;
+  return `denied: ${syscall} ${path} (${code})`;
 }

@@ -7,10 +7,13 @@ import type { PluginDefinition, PluginLog } from "../../sdk/holdfast.ts";
 import { pluginClock } from "../../sdk/plugin-clock.ts";
 import { FrameChannel } from "./channel.ts";
 import type { DownFrame, UpFrame } from "./frames.ts";
+import { HostAsker } from "./host-asker.ts";
 import { loadPlugin, type ShippedLoader } from "./host-load.ts";
 import type { HostNetwork } from "./network/host-network.ts";
 import { CHANNEL_NETWORK_VARIABLE, isNetFrame } from "./network/net-frame.ts";
 import { actionWork, type HostPorts, type HostWork, outputWork, triggerWork } from "./host-work.ts";
+
+import { NO_EXEC_VARIABLE } from "./sandbox/stage-two-variable.ts";
 
 const CHANNEL_FD = 3;
 /** Time for a plugin to clean up when the agent is gone or the plugin failed. */
@@ -21,6 +24,10 @@ const CLEAN_UP_MS = 500;
  * plugins that are part of the executable.
  */
 export async function runPluginHost(shipped: ShippedLoader): Promise<void> {
+  if (process.env[NO_EXEC_VARIABLE] !== undefined) {
+    const { denyExec } = await import("./sandbox/stage-two.ts");
+    denyExec();
+  }
   compileHotCode();
   const host = new PluginHost(shipped);
   // The agent decides about the end, by a drain or by closing the channel. A service manager signals every process of
@@ -38,6 +45,7 @@ class PluginHost {
   /** Aborts the calls of an action too, which a drain lets end. */
   readonly #gone = new AbortController();
   #channel!: FrameChannel;
+  readonly #host = new HostAsker((frame) => this.#send(frame));
   #work: HostWork | undefined;
   /** Where this worker's connections go over the channel. */
   #network: HostNetwork | undefined;
@@ -61,6 +69,8 @@ class PluginHost {
   #onFrame(frame: DownFrame): void {
     if (isNetFrame(frame)) return this.#network?.receive(frame);
     switch (frame.kind) {
+      case "go":
+        return;
       case "load":
         this.#load(frame).catch((error: unknown) => this.fail(error));
         return;
@@ -69,6 +79,9 @@ class PluginHost {
       case "drain":
         this.#drain().catch((error: unknown) => this.fail(error));
         return;
+      case "host_result":
+      case "host_error":
+        return this.#host.answered(frame);
       default:
         this.#work?.frame(frame);
     }
@@ -90,6 +103,7 @@ class PluginHost {
       send: (frame) => this.#send(frame),
       sendJson: (json) => this.#channel.send(json),
       log: this.#log(),
+      host: (operation, args) => this.#host.ask(operation, args ?? {}),
       clock: pluginClock(this.#clock),
       signal: definition.kind === "trigger" ? this.#stop.signal : this.#gone.signal,
     };

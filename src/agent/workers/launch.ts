@@ -1,104 +1,337 @@
-import { mkdirSync } from "node:fs";
-import { readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { existsSync, writeSync } from "node:fs";
+import type { Clock } from "../../core/clock.ts";
 import { HoldfastError, messageOf } from "../../core/errors.ts";
 import type { Ids } from "../../core/ids.ts";
+import type { Logger } from "../../core/logger.ts";
+import type { Grant } from "../../model/grant.ts";
+import type { EndCause, Peak, Verdict } from "../../model/worker-end.ts";
+import type { Cgroup, CgroupLeaf } from "./limits/cgroup.ts";
+import { killAll } from "./limits/kill-all.ts";
+import type { LimitWatcher } from "./limits/limit-watch.ts";
+import { verdictOf } from "./limits/verdict.ts";
+import type { ChannelNetwork } from "./network/channel-network.ts";
+import { type HandedSockets, openWorkerNetwork, type WorkerNetwork } from "./network/worker-network.ts";
+import type { Broker } from "./network/broker.ts";
+import { makeOwnFolder } from "./own-folder.ts";
+import { type OwnUser, ownUser } from "./own-user.ts";
+import type { KernelFacts } from "./sandbox/kernel-facts.ts";
+import { launchPrefix, planLaunch } from "./sandbox/plan-launch.ts";
+import type { ScriptStdin } from "./scripts/ports.ts";
+import type { ScriptPipes } from "./scripts/script-pipes.ts";
+import type { SelfCommand } from "./self-command.ts";
 
-export interface LaunchOptions {
-  /** Command line of the plugin host; see `hostCommand`. */
+export interface LaunchSpec {
+  /** `host`: this program as a plugin host; `script`: the program in `command`. */
+  kind: "host" | "script";
+  /** Absolute program and its arguments, for a script. */
   command: string[];
-  /** Folder (tmp/workdir) in which the worker gets a fresh one of its own. */
-  workdir: string;
+  grant: Grant;
   /** For the folder's name, so that a person finds it. */
   label: string;
-  ids: Ids;
+  /** Files and folders of the plugin's own code. */
+  code: string[];
+  /** Beside what every worker's environment holds. */
+  env: Record<string, string>;
+  /** Its own folder when absent. */
+  cwd?: string;
+  stdin: "ignore" | "pipe";
+  /** A script's way to talk back: it has a second channel on descriptor 4. */
+  calls?: boolean;
 }
+
+export interface WorkerExit {
+  code: number | null;
+  signal: string | null;
+  verdict: Verdict;
+}
+
+/** `cause` where a limit was passed. */
+export interface KillReason {
+  cause?: EndCause;
+  text: string;
+}
+
+export type WorkerPipe = ReadableStream<Uint8Array<ArrayBuffer>>;
 
 export interface Launched {
   pid: number;
+  /** The worker's own folder. */
+  folder: string;
   /** The agent's end of the channel; whoever adopts it closes it. */
   channelFd: number;
-  stdout: ReadableStream<Uint8Array<ArrayBuffer>>;
-  stderr: ReadableStream<Uint8Array<ArrayBuffer>>;
-  /** Resolves when the process is gone and its folder removed, with how it ended in words. */
-  exited: Promise<{ code: number | null; text: string }>;
-  /** SIGKILL to the worker's whole process group. */
-  kill(): void;
+  /** The agent's end of the second channel, where one was asked for; whoever adopts it closes it. */
+  callFd: number | null;
+  stdin: ScriptStdin | null;
+  stdout: WorkerPipe;
+  stderr: WorkerPipe;
+  /** Sockets of its own network are handed over by a frame before it goes on, and answered with a frame `go`. */
+  awaitsSockets: boolean;
+  adoptSockets(sockets: HandedSockets): Promise<void>;
+  /** Connections over the channel, where the kernel allows no better way. */
+  channelNetwork: ChannelNetwork | null;
+  /** Milliseconds for which it was stopped to hold its share of the processor. */
+  throttledMs(): number;
+  /** Most that was used so far. */
+  peak(): Peak;
+  /** Each refusal by the agent so far, like `network example.org:443`. */
+  denials(): readonly string[];
+  noteDenial(what: string): void;
+  /** Resolves when everything of it is gone: processes, folder, group. */
+  exited: Promise<WorkerExit>;
+  /** Ends it and all that it started. The first reason given is the verdict's. */
+  kill(why?: KillReason): void;
 }
 
-/** How this program starts itself as a plugin host: compiled it is the executable, from source Bun on src/main.ts. */
-export function hostCommand(): string[] {
-  const here = fileURLToPath(import.meta.url);
-  if (isEmbedded(here) || isEmbedded(Bun.main)) return [process.execPath, "__host"];
-  // --no-install: a plugin's import of a missing package is an error, never a download.
-  return [
-    process.execPath,
-    "--no-install",
-    fileURLToPath(new URL("../../main.ts", import.meta.url)),
-    "__host",
-  ];
+export interface LauncherOptions {
+  self: SelfCommand;
+  kernel: KernelFacts;
+  cgroup: Cgroup | null;
+  watcher: LimitWatcher;
+  broker: Broker;
+  openPipes: () => ScriptPipes;
+  /** Folder (tmp/workdir) in which each worker gets a fresh one of its own. */
+  workdir: string;
+  /** Variables of the agent's environment, from which those in a grant's `env` are taken. */
+  env: Record<string, string | undefined>;
+  clock: Clock;
+  ids: Ids;
+  log: Logger;
 }
 
-/** Bun keeps the modules of a compiled executable under a virtual root. */
-function isEmbedded(path: string): boolean {
-  return path.startsWith("/$bunfs/");
+export interface Launcher {
+  launch(spec: LaunchSpec): Promise<Launched>;
 }
 
-/** Starts a plugin host. Nothing of the plugin is loaded before the agent says so on the channel. */
-export function launchWorker(options: LaunchOptions): Launched {
-  const folder = join(options.workdir, `${options.label}-${options.ids.hex(4)}`);
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const remove = () => rm(folder, { recursive: true, force: true }).catch(() => {});
-  // Confinement goes here: the next issue puts `__launch <policy>` in front of this command line (SANDBOX.md,
-  // stage 1), passes `cgroup` to the spawn, and stage 1 restricts itself before it becomes the host.
-  const command = options.command;
-  let child: Bun.Subprocess<"ignore", "pipe", "pipe">;
-  try {
-    child = Bun.spawn(command, {
-      cwd: folder,
-      env: workerEnvironment(folder),
-      // A socket pair whose end here belongs to the channel, which closes it.
-      stdio: ["ignore", "pipe", "pipe", "socket-fd"],
-      // A session of its own: a kill reaches everything it started, and Ctrl-C in a terminal reaches only the agent.
-      detached: true,
-    });
-  } catch (error) {
-    void remove();
-    throw new HoldfastError("failed", `cannot start a plugin host (${command[0]}): ${messageOf(error)}`, {
-      cause: error,
-    });
+interface Spawned {
+  child: Bun.Subprocess<"pipe", "pipe", "pipe">;
+  /** A script's; a host has the ones that Bun makes. */
+  pipes: ScriptPipes | null;
+}
+
+const CHANNEL_FD = 3;
+const CALL_FD = 4;
+
+const MAX_DENIALS = 20;
+
+/** Starts workers, each confined to its grant before the first line of its code is loaded. */
+export function createLauncher(options: LauncherOptions): Launcher {
+  return { launch: (spec) => new Launch(options, spec).start() };
+}
+
+/** One worker, from its folder to its end. */
+class Launch {
+  readonly #options: LauncherOptions;
+  readonly #spec: LaunchSpec;
+  readonly #denials: string[] = [];
+  #killedFor: KillReason | undefined;
+  #cleanUp: (() => unknown)[] = [];
+
+  constructor(options: LauncherOptions, spec: LaunchSpec) {
+    this.#options = options;
+    this.#spec = spec;
   }
-  const exited = child.exited.then(async () => {
-    // What the worker left behind in its group must not outlive it.
-    killGroup(child.pid);
-    await remove();
-    const text = child.signalCode ? `killed by ${child.signalCode}` : `exit code ${child.exitCode}`;
-    return { code: child.exitCode, text };
-  });
-  return {
-    pid: child.pid,
-    channelFd: child.stdio[3]!,
-    stdout: child.stdout,
-    stderr: child.stderr,
-    exited,
-    kill() {
-      killGroup(child.pid);
+
+  async start(): Promise<Launched> {
+    try {
+      return await this.#start();
+    } catch (error) {
+      await this.#unwind();
+      const [program] = this.#command();
+      throw new HoldfastError("failed", `cannot start a worker (${program}): ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+
+  async #start(): Promise<Launched> {
+    const { cgroup, ids, workdir, broker, kernel, self } = this.#options;
+    const { grant, label, kind, code } = this.#spec;
+    const reach = [
+      workdir,
+      this.#command()[0]!,
+      ...code,
+      ...(kind === "host" ? self.code.filter(existsSync) : []),
+    ];
+    const user = ownUser({ root: kernel.root, grant, reach, ids });
+    const folder = makeOwnFolder(workdir, label, ids, user);
+    this.#cleanUp.push(() => folder.remove());
+    const leaf =
+      grant.sandbox === "on" && cgroup
+        ? await cgroup.leaf(folder.path.split("/").at(-1)!, grant.resources, kind === "host")
+        : null;
+    if (leaf) this.#cleanUp.push(() => leaf.remove());
+    const network = await openWorkerNetwork({
+      grant,
+      kernel,
+      broker,
+      folder: folder.path,
+      kind,
+      onDenied: (what) => this.#deny(what),
+    });
+    this.#cleanUp.push(() => network.close());
+    const spawned = this.#spawn(folder.path, leaf, network, user);
+    return this.#follow(spawned, folder.path, leaf, network, user);
+  }
+
+  #command(): string[] {
+    return this.#spec.kind === "host" ? [...this.#options.self.command, "__host"] : this.#spec.command;
+  }
+
+  #spawn(
+    folder: string,
+    leaf: CgroupLeaf | null,
+    network: WorkerNetwork,
+    user: OwnUser | undefined,
+  ): Spawned {
+    const { self, kernel, env } = this.#options;
+    const { grant, kind, code, cwd, stdin, calls = false } = this.#spec;
+    const argv = this.#command();
+    const policy = planLaunch({
+      grant,
+      kernel,
+      worker: {
+        kind,
+        program: argv[0]!,
+        argv,
+        env: { ...baseEnvironment(folder), ...granted(env, grant.env), ...network.env, ...this.#spec.env },
+        cwd: cwd ?? folder,
+        folder,
+        code: kind === "host" ? [...code, ...self.code] : code,
+        ...(user ?? {}),
+      },
+      network: network.launch,
+      ...(leaf ? { cgroup: leaf.folder } : {}),
+    });
+    const pipes = kind === "script" ? this.#options.openPipes() : null;
+    const [input, output, errors] = pipes?.child ?? [stdin, "pipe", "pipe"];
+    try {
+      const child = Bun.spawn([...launchPrefix(kernel, policy), ...self.command, "__launch"], {
+        cwd: folder,
+        env: launchEnvironment(folder),
+        // Socket pairs whose ends here belong to the channels, which close them.
+        stdio: [input, output, errors, "socket-fd", ...(calls ? ["socket-fd"] : [])] as unknown as [
+          "pipe",
+          "pipe",
+          "pipe",
+        ],
+        // A session of its own: a kill reaches everything it started, and Ctrl-C in a terminal reaches only the agent.
+        detached: true,
+      });
+      writeFrame(
+        child.stdio[CHANNEL_FD] as unknown as number,
+        calls ? { ...policy, keepFds: CALL_FD + 1 } : policy,
+      );
+      pipes?.closeChild();
+      return { child, pipes };
+    } catch (error) {
+      pipes?.closeAll();
+      throw error;
+    }
+  }
+
+  #follow(
+    { child, pipes }: Spawned,
+    folder: string,
+    leaf: CgroupLeaf | null,
+    network: WorkerNetwork,
+    user: OwnUser | undefined,
+  ): Launched {
+    const { watcher } = this.#options;
+    const { grant, kind } = this.#spec;
+    const { pid } = child;
+    const alone = grant.sandbox === "on" && grant.exec.length === 0;
+    const killEverything = () =>
+      killAll(pid, leaf, { folder, alone, pids: watch.pids(), ...(user ? { uid: user.uid } : {}) });
+    const kill = (why?: KillReason) => {
+      this.#killedFor ??= why;
+      killEverything();
       child.kill("SIGKILL");
-    },
-  };
+    };
+    const watch = watcher.add({
+      pid,
+      resources: grant.resources,
+      folder,
+      leaf,
+      host: kind === "host",
+      confined: grant.sandbox === "on",
+      alone,
+      kill: () => kill(),
+    });
+    const exited = child.exited.then(async (): Promise<WorkerExit> => {
+      watch.stop();
+      // What the worker left behind must not outlive it.
+      killEverything();
+      const oomKills = leaf?.read().oomKills ?? 0;
+      await this.#unwind();
+      const exit = {
+        code: child.exitCode,
+        signal: child.signalCode === null ? null : String(child.signalCode),
+      };
+      const { cause, text } = this.#killedFor ?? {};
+      const told = text === undefined ? null : cause === undefined ? null : { cause, text };
+      const verdict = verdictOf({
+        exit,
+        hit: watch.hit() ?? told,
+        ...(text !== undefined && cause === undefined ? { killedBecause: text } : {}),
+        ...(usedCpu(child) === null ? {} : { usage: { cpuMs: usedCpu(child)! } }),
+        oomKills,
+        peak: watch.peak(),
+        resources: grant.resources,
+        denials: this.#denials,
+        host: kind === "host",
+      });
+      return { ...exit, verdict };
+    });
+    return {
+      pid,
+      folder,
+      channelFd: child.stdio[3] as unknown as number,
+      callFd: (child.stdio[CALL_FD] as unknown as number | undefined) ?? null,
+      stdin: pipes?.stdin ?? null,
+      stdout: pipes?.stdout ?? child.stdout,
+      stderr: pipes?.stderr ?? child.stderr,
+      awaitsSockets: network.awaitsSockets,
+      adoptSockets: (sockets) => network.adopt(pid, sockets),
+      channelNetwork: network.channel,
+      throttledMs: () => watch.throttledMs(),
+      peak: () => watch.peak(),
+      denials: () => this.#denials,
+      noteDenial: (what) => this.#deny(what),
+      exited,
+      kill,
+    };
+  }
+
+  #deny(what: string): void {
+    if (this.#denials.length < MAX_DENIALS && !this.#denials.includes(what)) this.#denials.push(what);
+  }
+
+  async #unwind(): Promise<void> {
+    for (const step of this.#cleanUp.splice(0).reverse()) await step();
+  }
 }
 
-/** Empties the folder of the workers' folders. */
-export async function removeLeftovers(workdir: string): Promise<void> {
-  const names = await readdir(workdir).catch(() => []);
-  for (const name of names) await rm(join(workdir, name), { recursive: true, force: true }).catch(() => {});
+function writeFrame(fd: number, value: unknown): void {
+  const body = Buffer.from(JSON.stringify(value));
+  const frame = Buffer.allocUnsafe(4 + body.length);
+  frame.writeUInt32BE(body.length, 0);
+  body.copy(frame, 4);
+  // A fresh socket pair takes far more than a policy at once.
+  const written = writeSync(fd, frame);
+  if (written !== frame.length)
+    throw new HoldfastError("failed", "the launch policy does not fit the channel");
+}
+
+/** Processor time of the process and of what it waited for, by the kernel's count. */
+function usedCpu(child: Bun.Subprocess): number | null {
+  const usage = child.resourceUsage();
+  return usage === undefined ? null : Number(usage.cpuTime.total) / 1000;
 }
 
 /** Built from nothing: what the agent was started with (tokens, BUN_* options) is not the plugin's business. */
-function workerEnvironment(folder: string): Record<string, string> {
+function baseEnvironment(folder: string): Record<string, string> {
   return {
-    PATH: "/usr/local/bin:/usr/bin:/bin",
+    PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     HOME: folder,
     TMPDIR: folder,
     LANG: "C.UTF-8",
@@ -106,10 +339,11 @@ function workerEnvironment(folder: string): Record<string, string> {
   };
 }
 
-function killGroup(pid: number): void {
-  try {
-    process.kill(-pid, "SIGKILL");
-  } catch {
-    // ESRCH: nobody is left in the group.
-  }
+/** For stage 1, which is our own code and needs nothing but a place for Bun's files. */
+function launchEnvironment(folder: string): Record<string, string> {
+  return { PATH: "/usr/bin:/bin", HOME: folder, TMPDIR: folder };
+}
+
+function granted(env: Record<string, string | undefined>, names: string[]): Record<string, string> {
+  return Object.fromEntries(names.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])));
 }

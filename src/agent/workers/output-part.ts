@@ -1,6 +1,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { HoldfastError } from "../../core/errors.ts";
 import type { CloudEvent } from "../../model/event.ts";
+import { summaryOf } from "../../model/grant.ts";
 import type { JsonObject } from "../../model/json.ts";
 import type { AgentFacts, CatalogPlugin } from "../../model/plugin.ts";
 import type { UpFrame } from "./frames.ts";
@@ -34,7 +35,8 @@ export async function startOutput(
   const pending = new Map<number, Pending>();
   let lastId = 0;
   let over: Error | undefined;
-  const worker = await ports.maker.open(plugin, name, (frame) => answer(pending, frame), stopping);
+  const grant = ports.maker.grant(plugin, settings);
+  const worker = await ports.maker.open(plugin, name, grant, (frame) => answer(pending, frame), stopping);
   await worker.request({ kind: "start_output", settings, agent: ports.agent, name }, "started");
   const ended = worker.ended.then((end): PartEnd => {
     over = new HoldfastError("failed", `output ${name}: ${end.reason}`);
@@ -42,6 +44,7 @@ export async function startOutput(
     return { ...end, counts: true };
   });
   return {
+    granted: summaryOf(grant),
     ended,
     stop: () => worker.stop(),
     async write(events) {

@@ -67,7 +67,7 @@ test("a refused batch rejects, and the output goes on", async () => {
 });
 
 test.each([
-  ["die", "exit code 3"],
+  ["die", "exited(3)"],
   ["hang", "did not take a batch within 400 ms"],
 ])("a worker that fails in a write rejects it and is started again: %s", async (type, reason) => {
   const file = join(bench.dir, type);

@@ -17,7 +17,8 @@ export function makeOwnFolder(
   owner?: { uid: number; gid: number },
 ): OwnFolder {
   const path = join(workdir, `${label}-${ids.hex(4)}`);
-  mkdirSync(path, { recursive: true, mode: 0o700 });
+  mkdirSync(workdir, { recursive: true, mode: 0o750 });
+  mkdirSync(path, { mode: 0o700 });
   if (owner) chownSync(path, owner.uid, owner.gid);
   return { path, remove: () => rm(path, { recursive: true, force: true }).catch(() => {}) };
 }

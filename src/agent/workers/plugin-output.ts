@@ -1,14 +1,15 @@
 import type { Clock } from "../../core/clock.ts";
 import { createLogger, type LogLevel, type LogSink } from "../../core/logger.ts";
 import type { JsonObject } from "../../model/json.ts";
+import type { WorkerPipe } from "./launch.ts";
 
 /** Longest line of a worker's stdout or stderr that is kept, in bytes; the rest of the line is dropped. */
 export const MAX_LINE_BYTES = 8 * 1024;
 /** Lines a second that a worker may log in the long run, and how many at once. */
 const LINES_PER_SECOND = 200;
 const BURST_LINES = 1000;
-
-export type WorkerPipe = ReadableStream<Uint8Array<ArrayBuffer>>;
+/** Span in which `maxBytes` may be written. */
+const WINDOW_MS = 60_000;
 
 export interface PluginOutput {
   line(level: LogLevel, message: string, fields?: JsonObject): void;
@@ -16,14 +17,42 @@ export interface PluginOutput {
   pipe(stream: WorkerPipe, name: "stdout" | "stderr", signal: AbortSignal): Promise<void>;
 }
 
+export interface PluginOutputOptions {
+  sink: LogSink;
+  part: string;
+  clock: Clock;
+  /** For one whose pipes are read here. */
+  limit?: OutputLimit;
+}
+
+export interface OutputLimit {
+  /** Bytes of stdout and stderr together that it may write in a minute. */
+  maxBytes: number;
+  /** Called when it wrote more. */
+  tooMuch(text: string): void;
+}
+
 /** All that a worker says, as masked JSON lines in the plugin's log, with a limit on line length and rate. */
-export function pluginOutput(options: { sink: LogSink; part: string; clock: Clock }): PluginOutput {
-  const { clock, part } = options;
+export function pluginOutput(options: PluginOutputOptions): PluginOutput {
+  const { clock, part, limit } = options;
   const log = createLogger({ sinks: [options.sink], level: () => "debug", wall: () => clock.wall() }, part);
   let budget = BURST_LINES;
   let refilledAt = clock.mono();
   let dropped = 0;
+  let windowFrom = clock.mono();
+  let bytes = 0;
 
+  const count = (size: number) => {
+    const now = clock.mono();
+    if (now - windowFrom >= WINDOW_MS) {
+      windowFrom = now;
+      bytes = 0;
+    }
+    bytes += size;
+    if (limit && bytes > limit.maxBytes) {
+      limit.tooMuch(`output: more than ${limit.maxBytes} bytes within ${WINDOW_MS / 1000} s`);
+    }
+  };
   const line = (level: LogLevel, message: string, fields?: JsonObject) => {
     const now = clock.mono();
     budget = Math.min(BURST_LINES, budget + ((now - refilledAt) * LINES_PER_SECOND) / 1000);
@@ -43,7 +72,7 @@ export function pluginOutput(options: { sink: LogSink; part: string; clock: Cloc
     line,
     async pipe(stream, name, signal) {
       const level = name === "stderr" ? "warn" : "info";
-      await eachLine(stream, signal, (text) => line(level, text, { stream: name }));
+      await eachLine(stream, signal, count, (text) => line(level, text, { stream: name }));
       if (dropped > 0) log.warn("the plugin logged too fast; lines were dropped", { dropped });
     },
   };
@@ -59,6 +88,7 @@ function boundedFields(fields: JsonObject | undefined): Record<string, unknown> 
 async function eachLine(
   stream: WorkerPipe,
   signal: AbortSignal,
+  onBytes: (size: number) => void,
   onLine: (text: string) => void,
 ): Promise<void> {
   let parts: Uint8Array[] = [];
@@ -83,6 +113,7 @@ async function eachLine(
     for (;;) {
       const { value: chunk, done } = await reader.read();
       if (done) break;
+      onBytes(chunk.length);
       let from = 0;
       for (let end = chunk.indexOf(10); end !== -1; end = chunk.indexOf(10, from)) {
         keep(chunk.subarray(from, end));

@@ -1,8 +1,10 @@
 import type { BackoffPolicy } from "../../core/backoff.ts";
 import type { Clock } from "../../core/clock.ts";
-import { messageOf } from "../../core/errors.ts";
+import { HoldfastError, messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { PartState, PartStatus } from "../../model/agent-status.ts";
+import type { GrantSummary } from "../../model/grant.ts";
+import type { Verdict } from "../../model/worker-end.ts";
 import { CrashRecord } from "./crash-record.ts";
 
 /** How one life of a part ended. `counts`: it is the plugin's fault and leads towards quarantine. */
@@ -10,10 +12,16 @@ export interface PartEnd {
   clean: boolean;
   reason: string;
   counts: boolean;
+  /** How the worker ended, when it had been started. */
+  verdict?: Verdict;
+  /** To start it again would not help: it is not granted what it needs. */
+  final?: boolean;
 }
 
 /** One life of a part: a worker that was started and does its work. */
 export interface Incarnation {
+  /** What the worker was granted. */
+  granted?: GrantSummary;
   ended: Promise<PartEnd>;
   stop(): Promise<void>;
 }
@@ -103,9 +111,13 @@ export class Supervisor<T extends Incarnation> {
     try {
       part = await this.#options.start(this.#stopping.signal);
     } catch (error) {
-      return { clean: false, reason: messageOf(error), counts: true };
+      const final = error instanceof HoldfastError && error.code === "denied";
+      if (final)
+        this.#status.refused = (error.details?.reasons as string[] | undefined) ?? [messageOf(error)];
+      return { clean: false, reason: messageOf(error), counts: true, final };
     }
     this.#current = part;
+    if (part.granted) this.#status.granted = part.granted;
     if (this.#stopping.signal.aborted) await part.stop();
     else this.#set("running");
     return await part.ended;
@@ -119,6 +131,12 @@ export class Supervisor<T extends Incarnation> {
     if (end.clean) {
       this.#set("stopped", "it ended by itself");
       log.info(`${kind} ended by itself`, part);
+      return await this.#waitForReset();
+    }
+    if (end.verdict) this.#status.verdict = end.verdict;
+    if (end.final) {
+      this.#set("failed", end.reason);
+      log.error(`${kind} is not started`, { ...part, reason: end.reason });
       return await this.#waitForReset();
     }
     const next = this.#crashes.add(clock.mono(), end.reason, end.counts, random);

@@ -1,5 +1,6 @@
 import { messageOf } from "../../core/errors.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
+import { summaryOf } from "../../model/grant.ts";
 import type { AgentFacts, CatalogPlugin } from "../../model/plugin.ts";
 import { EmitChain, type EmitHandler } from "./emit-chain.ts";
 import type { Incarnation, PartEnd } from "./supervisor.ts";
@@ -29,9 +30,11 @@ export async function startTrigger(
     worker?.send({ kind: "emitted", seq, ...(refused === undefined ? {} : { refused }) }),
   );
   const checkpoint = (await options.checkpoint()) ?? null;
+  const grant = maker.grant(plugin, settings);
   worker = await maker.open(
     plugin,
     name,
+    grant,
     (frame, bytes) => {
       if (frame.kind !== "emit") throw new Error(`a frame \`${frame.kind}\`, which a trigger does not send`);
       chain.push({ seq: frame.seq, events: frame.events, checkpoint: frame.checkpoint, bytes });
@@ -44,12 +47,21 @@ export async function startTrigger(
     if (!stopping.aborted) await Promise.race([chain.idle(), whenAborted(stopping)]);
     const refusal = chain.refusal;
     if (refusal) {
-      return { clean: false, reason: `an emit was refused: ${refusal.reason}`, counts: refusal.fault };
+      return {
+        ...end,
+        clean: false,
+        reason: `an emit was refused: ${refusal.reason}`,
+        counts: refusal.fault,
+      };
     }
     return { ...end, counts: true };
   });
   const running = worker;
-  return { ended, stop: () => running.stop().catch((error: unknown) => running.kill(messageOf(error))) };
+  return {
+    granted: summaryOf(grant),
+    ended,
+    stop: () => running.stop().catch((error: unknown) => running.kill(messageOf(error))),
+  };
 }
 
 function whenAborted(signal: AbortSignal): Promise<void> {

@@ -1,6 +1,6 @@
 import { EMIT_WINDOW } from "./emit-limits.ts";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { HoldfastError } from "../../core/errors.ts";
 import type { ProposedEvent } from "../../model/event.ts";
@@ -8,7 +8,7 @@ import type { Json, JsonObject } from "../../model/json.ts";
 import type { CatalogPlugin } from "../../model/plugin.ts";
 import { steady, until } from "../../testing/until.ts";
 import { type TestBench, testBench } from "../../testing/worker-bench.ts";
-import { removeLeftovers } from "./launch.ts";
+import { removeLeftovers } from "./own-folder.ts";
 
 let bench: TestBench;
 let plugin: CatalogPlugin;
@@ -98,7 +98,7 @@ describe("events", () => {
     const trigger = supervise({ to: 1001, then: "wait" });
     await until("all", () => kept.ids.length === 1001);
     expect(kept.calls).toBeLessThan(20);
-    expect(trigger.status()).toEqual({
+    expect(trigger.status()).toMatchObject({
       name: "numbers",
       plugin: "counter",
       kind: "trigger",
@@ -136,7 +136,7 @@ describe("events", () => {
 describe("a trigger that ends badly starts again from its last committed checkpoint", () => {
   test.each([
     ["throw", "had enough"],
-    ["die", "killed by SIGKILL"],
+    ["die", "crashed(SIGKILL)"],
     ["invalid", "an invalid event: `type`"],
     ["huge", "an emit of more than"],
     ["spin", "pings unanswered"],
@@ -228,27 +228,42 @@ describe("stop", () => {
   });
 });
 
-test("when the agent dies its workers clean up and go", async () => {
-  const mark = join(bench.dir, "orphan");
+test("when the agent dies its workers go with it, also one that spins", async () => {
   const script = join(bench.dir, "agent.ts");
+  const left = join(bench.dir, "orphans");
+  const own = (file: string) => JSON.stringify(new URL(file, import.meta.url).pathname);
   writeFileSync(
     script,
-    `import { createWorkers } from ${JSON.stringify(new URL("./workers.ts", import.meta.url).pathname)};
-    import { systemClock } from ${JSON.stringify(new URL("../../core/clock.ts", import.meta.url).pathname)};
-    import { systemIds } from ${JSON.stringify(new URL("../../core/ids.ts", import.meta.url).pathname)};
-    import { silentLogger } from ${JSON.stringify(new URL("../../core/logger.ts", import.meta.url).pathname)};
-    const workers = createWorkers({ clock: systemClock(), ids: systemIds(), log: silentLogger(), workdir: ${JSON.stringify(join(bench.dir, "orphans"))},
+    `import { createWorkers } from ${own("./workers.ts")};
+    import { systemClock } from ${own("../../core/clock.ts")};
+    import { systemIds } from ${own("../../core/ids.ts")};
+    import { silentLogger } from ${own("../../core/logger.ts")};
+    import { testGrant, testLauncher } from ${own("../../testing/worker-bench.ts")};
+    const workdir = ${JSON.stringify(left)};
+    const workers = createWorkers({ clock: systemClock(), ids: systemIds(), log: silentLogger(), workdir,
+      launcher: testLauncher({ workdir }), grantFor: testGrant(${JSON.stringify(bench.dir)}),
       pluginLog: () => ({ write() {} }), agent: { id: "a-1", labels: {}, home: "/" } });
-    workers.superviseTrigger({ name: "n", plugin: ${JSON.stringify(plugin)}, settings: { to: 1, then: "wait", mark: ${JSON.stringify(mark)} },
+    workers.superviseTrigger({ name: "n", plugin: ${JSON.stringify(plugin)}, settings: { to: 1, then: "spin" },
       checkpoint: async () => undefined, onEvents: async () => { console.log("event"); } });`,
   );
   const agent = Bun.spawn([process.execPath, script], { stdout: "pipe", stderr: "inherit" });
   const reader = agent.stdout.getReader();
   expect(Buffer.from((await reader.read()).value!).toString()).toBe("event\n");
+  expect(processesIn(left)).toHaveLength(1);
   agent.kill("SIGKILL");
-  await until("the plugin's clean-up", () => existsSync(mark), 5000);
-  const left = join(bench.dir, "orphans");
+  await until("no worker is left", () => processesIn(left).length === 0, 5000);
   expect(readdirSync(left)).toHaveLength(1);
   await removeLeftovers(left);
   expect(readdirSync(left)).toEqual([]);
 });
+
+/** Processes whose working folder lies in this one. */
+function processesIn(folder: string): string[] {
+  return readdirSync("/proc").filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readlinkSync(`/proc/${pid}/cwd`).startsWith(folder);
+    } catch {
+      return false;
+    }
+  });
+}

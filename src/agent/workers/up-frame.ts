@@ -3,11 +3,15 @@ import { HoldfastError } from "../../core/errors.ts";
 import type { JsonObject } from "../../model/json.ts";
 import { permissionsSchema, resourcesSchema } from "../../model/permissions.ts";
 import { EFFECTS } from "../../model/pipeline.ts";
-import type { UpFrame } from "./frames.ts";
+import type { HandedSocket, UpFrame } from "./frames.ts";
 import { proposedEventProblem } from "./proposed-event.ts";
 
 /** Longest message of an error or log frame that is kept, in characters. */
 export const MAX_MESSAGE = 4096;
+/** Longer than any operation with its object. */
+const MAX_OPERATION = 300;
+/** Sockets that a launcher may hand over. */
+const MAX_HANDED = 512;
 
 const manifestSchema = v.object({
   name: v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{0,63}$/)),
@@ -43,6 +47,15 @@ export function parseUpFrame(value: unknown): UpFrame {
         message: text(frame, "message"),
         ...(frame.fields === undefined ? {} : { fields: fields(frame.fields, "log fields") as JsonObject }),
       };
+    case "host":
+      return {
+        kind: "host",
+        id: number(frame, "id"),
+        operation: text(frame, "operation").slice(0, MAX_OPERATION),
+        arguments: frame.arguments === undefined ? {} : (fields(frame.arguments, "arguments") as JsonObject),
+      };
+    case "sockets":
+      return { kind: "sockets", tcp: handed(frame.tcp), udp: handed(frame.udp) };
     case "ready":
       return { kind: "ready", manifest: manifest(frame.manifest) };
     case "failed":
@@ -65,6 +78,14 @@ function checkEmit(frame: Fields): UpFrame {
     if (problem !== null) throw invalid(`an invalid event: ${problem}`);
   }
   return frame as UpFrame;
+}
+
+function handed(value: unknown): HandedSocket[] {
+  if (!Array.isArray(value) || value.length > MAX_HANDED) throw invalid("a list of sockets that is none");
+  return value.map((each) => {
+    const socket = fields(each, "a socket");
+    return { port: number(socket, "port"), fd: number(socket, "fd") };
+  });
 }
 
 function manifest(value: unknown) {

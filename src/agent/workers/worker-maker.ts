@@ -1,23 +1,40 @@
+import { dirname } from "node:path";
 import type { Clock } from "../../core/clock.ts";
 import { HoldfastError, messageOf } from "../../core/errors.ts";
-import type { Ids } from "../../core/ids.ts";
 import type { LogSink } from "../../core/logger.ts";
+import { bareGrant, type Grant, type GrantDecision } from "../../model/grant.ts";
+import type { Json, JsonObject } from "../../model/json.ts";
+import { DEFAULT_RESOURCES } from "../../model/permissions.ts";
 import type { CatalogPlugin, Manifest, PluginEntry } from "../../model/plugin.ts";
 import type { UpFrame } from "./frames.ts";
-import { launchWorker } from "./launch.ts";
+import type { Launcher } from "./launch.ts";
 import { pluginOutput } from "./plugin-output.ts";
 import type { WorkerTiming } from "./timing.ts";
-import { Worker } from "./worker.ts";
+import { Worker, type WorkerEnd } from "./worker.ts";
+
+/** Decides what a plugin gets with these settings. */
+export type GrantFor = (plugin: CatalogPlugin, settings: JsonObject) => GrantDecision;
+
+/** Does for a plugin what it must not do itself, after a check against its grant and the policy. */
+export type HostOperation = (request: {
+  by: { plugin: string; part: string };
+  grant: Grant;
+  operation: string;
+  arguments: JsonObject;
+}) => Promise<Json>;
 
 export interface MakerOptions {
   clock: Clock;
-  ids: Ids;
-  command: string[];
-  /** Folder of the workers' own folders. */
-  workdir: string;
+  launcher: Launcher;
+  grantFor: GrantFor;
   pluginLog: (name: string) => LogSink;
   timing: WorkerTiming;
+  hostOperation: HostOperation;
+  onEnd: (plugin: string, end: WorkerEnd) => void;
 }
+
+/** Entry files that have a folder of their own around them; any other file stands alone. */
+const FOLDER_ENTRY = /\/(plugin|index)\.(ts|js|mjs)$/;
 
 /** Starts workers and loads plugins into them. */
 export class WorkerMaker {
@@ -27,16 +44,33 @@ export class WorkerMaker {
     this.#options = options;
   }
 
+  /** What the plugin gets. Throws `denied` with every reason when it gets nothing. */
+  grant(plugin: CatalogPlugin, settings: JsonObject): Grant {
+    const decision = this.#options.grantFor(plugin, settings);
+    if (decision.kind === "granted") return decision.grant;
+    const { reasons } = decision;
+    throw new HoldfastError("denied", `not started: ${reasons.join("; ")}`, { details: { reasons } });
+  }
+
   /** A worker with this plugin loaded. `part` is the trigger, action or output that it works for. */
   async open(
     plugin: CatalogPlugin,
     part: string,
+    grant: Grant,
     onFrame: (frame: UpFrame, bytes: number) => void,
     stopping?: AbortSignal,
   ): Promise<Worker> {
     const { kind, name } = plugin.manifest;
-    const worker = this.#launch(plugin.entry, name, part, false, onFrame);
+    const worker = await this.#launch({
+      entry: plugin.entry,
+      plugin: name,
+      part,
+      grant,
+      describe: false,
+      onFrame,
+    });
     const onStop = () => worker.kill("was stopped while it started");
+    if (stopping?.aborted) onStop();
     stopping?.addEventListener("abort", onStop, { once: true });
     try {
       const manifest = await worker.load();
@@ -53,10 +87,17 @@ export class WorkerMaker {
     }
   }
 
-  /** Loads a plugin only to learn what it declares. */
+  /** Loads a plugin only to learn what it declares; it may do nothing but compute. */
   async describe(entry: PluginEntry): Promise<Manifest> {
-    const worker = this.#launch(entry, "describe", "describe", true, () => {
-      throw new HoldfastError("invalid", "a frame of work, while it was only to be described");
+    const worker = await this.#launch({
+      entry,
+      plugin: "describe",
+      part: "describe",
+      grant: bareGrant(DEFAULT_RESOURCES),
+      describe: true,
+      onFrame: () => {
+        throw new HoldfastError("invalid", "a frame of work, while it was only to be described");
+      },
     });
     try {
       return await worker.load();
@@ -66,16 +107,38 @@ export class WorkerMaker {
     }
   }
 
-  #launch(
-    entry: PluginEntry,
-    plugin: string,
-    part: string,
-    describe: boolean,
-    onFrame: (frame: UpFrame, bytes: number) => void,
-  ): Worker {
-    const { clock, ids, command, workdir, pluginLog, timing } = this.#options;
-    const launched = launchWorker({ command, workdir, label: plugin, ids });
-    const output = pluginOutput({ sink: pluginLog(plugin), part, clock });
-    return new Worker({ launched, entry, describe, clock, output, timing, onFrame });
+  async #launch(what: {
+    entry: PluginEntry;
+    plugin: string;
+    part: string;
+    grant: Grant;
+    describe: boolean;
+    onFrame: (frame: UpFrame, bytes: number) => void;
+  }): Promise<Worker> {
+    const { entry, plugin, part, grant, describe, onFrame } = what;
+    const { clock, launcher, pluginLog, timing, hostOperation, onEnd } = this.#options;
+    const launched = await launcher.launch({
+      kind: "host",
+      command: [],
+      grant,
+      label: plugin,
+      code: "file" in entry ? [FOLDER_ENTRY.test(entry.file) ? dirname(entry.file) : entry.file] : [],
+      env: {},
+      stdin: "ignore",
+    });
+    const output = pluginOutput({
+      sink: pluginLog(plugin),
+      part,
+      clock,
+      limit: {
+        maxBytes: grant.resources.output,
+        tooMuch: (text) => launched.kill({ cause: "output", text }),
+      },
+    });
+    const onHost = (operation: string, args: JsonObject) =>
+      hostOperation({ by: { plugin, part }, grant, operation, arguments: args });
+    const worker = new Worker({ launched, entry, describe, clock, output, timing, onFrame, onHost });
+    if (!describe) void worker.ended.then((end) => onEnd(plugin, end));
+    return worker;
   }
 }

@@ -1,11 +1,14 @@
 import type { Clock } from "../../core/clock.ts";
-import { HoldfastError, messageOf } from "../../core/errors.ts";
+import { asHoldfastError, HoldfastError, messageOf } from "../../core/errors.ts";
+import type { Json, JsonObject } from "../../model/json.ts";
 import type { Manifest, PluginEntry } from "../../model/plugin.ts";
+import type { EndCause, Verdict } from "../../model/worker-end.ts";
 import { FrameChannel } from "./channel.ts";
 import type { DownFrame, UpFrame } from "./frames.ts";
 import type { Launched } from "./launch.ts";
 import type { PluginOutput } from "./plugin-output.ts";
 import type { WorkerTiming } from "./timing.ts";
+import { isNetFrame } from "./network/net-frame.ts";
 import { parseUpFrame } from "./up-frame.ts";
 
 const MISSED_PINGS = 3;
@@ -13,11 +16,14 @@ const MISSED_PINGS = 3;
 const TAIL_MS = 500;
 /** For a process to exit after it reported a failure or closed its channel. */
 const EXIT_MS = 2_000;
+/** Host operations of one worker at once. */
+const MAX_HOST_CALLS = 16;
 
 /** How a worker ended. Clean: it said that everything is finished, and exited with 0. */
 export interface WorkerEnd {
   clean: boolean;
   reason: string;
+  verdict: Verdict;
 }
 
 export interface WorkerOptions {
@@ -30,6 +36,8 @@ export interface WorkerOptions {
   timing: WorkerTiming;
   /** Frames that belong to the plugin's work, checked. Throwing gives the worker up. */
   onFrame(frame: UpFrame, bytes: number): void;
+  /** Does a host operation for the plugin, or throws why not. */
+  onHost(operation: string, args: JsonObject): Promise<Json>;
 }
 
 /** One worker process and its channel. Every byte that comes from it is hostile until `parseUpFrame` has passed it. */
@@ -46,7 +54,12 @@ export class Worker {
   #over = false;
   /** Ends the reading of what outlives the process. */
   readonly #tail = new AbortController();
+  /** Of these three are too many; one in a time in which it was mostly stopped counts as little as it could run. */
   #unansweredPings = 0;
+  #throttledMs = 0;
+  #pings = 0;
+  #hostCalls = 0;
+  #sockets = Promise.withResolvers<void>();
   #cancelPing = () => {};
 
   constructor(options: WorkerOptions) {
@@ -74,7 +87,8 @@ export class Worker {
     } catch (error) {
       this.kill(`has no channel: ${messageOf(error)}`);
     }
-    const { entry, describe } = this.#options;
+    const { entry, describe, launched } = this.#options;
+    if (launched.awaitsSockets) await this.#handOver();
     const ready = await this.request({ kind: "load", entry, describe }, "ready");
     this.#ping();
     return ready.manifest;
@@ -108,11 +122,30 @@ export class Worker {
     }
   }
 
-  /** Kills the process and everything in its group. */
-  kill(reason: string): void {
+  /** Refusals by the agent so far. */
+  denials(): readonly string[] {
+    return this.#options.launched.denials();
+  }
+
+  /** Kills the process and everything that it started. */
+  kill(reason: string, cause?: EndCause): void {
     if (this.#over) return;
     this.#cause ??= reason;
-    this.#options.launched.kill();
+    this.#options.launched.kill(
+      cause === undefined ? { text: reason } : { cause, text: `${cause}: ${reason}` },
+    );
+  }
+
+  /** Waits until the launcher has handed over the sockets of the worker's network, and lets it go on. */
+  async #handOver(): Promise<void> {
+    const { clock, timing } = this.#options;
+    const cancel = clock.after(timing.startMs, () => this.kill(`had no network within ${timing.startMs} ms`));
+    try {
+      await Promise.race([this.#sockets.promise, this.ended]);
+    } finally {
+      cancel();
+    }
+    this.send({ kind: "go" });
   }
 
   /** Lets it finish what is under way, then ends it. */
@@ -134,8 +167,22 @@ export class Worker {
     this.#tail.abort();
     this.#over = true;
     this.#channel?.close();
+    const { verdict } = exit;
     const clean = this.#drained && exit.code === 0 && this.#cause === undefined;
-    return { clean, reason: clean ? "stopped" : (this.#cause ?? `the worker died (${exit.text})`) };
+    if (clean) return { clean, reason: "stopped", verdict };
+    const reason = this.#reason(verdict);
+    this.#options.output.line("error", `the worker ended: ${reason}`, {
+      ...verdict,
+      peak: { ...verdict.peak },
+    });
+    return { clean, reason, verdict };
+  }
+
+  /** A limit that was hit explains more than what the plugin said about its own end. */
+  #reason({ cause, text }: Verdict): string {
+    const told = this.#cause;
+    if (cause === "crashed" || cause === "exited") return told ?? `the worker died: ${text}`;
+    return told === undefined || told.includes(text) || text.includes(told) ? text : `${text} (${told})`;
   }
 
   #onClosed(reason: string | null): void {
@@ -153,10 +200,12 @@ export class Worker {
   }
 
   #onFrame(value: unknown, bytes: number): void {
-    let frame: UpFrame;
     try {
-      frame = parseUpFrame(value);
-      this.#dispatch(frame, bytes);
+      const { channelNetwork } = this.#options.launched;
+      if (channelNetwork && isNetFrame(value)) {
+        return channelNetwork.receive(value, (down) => this.#channel?.send(JSON.stringify(down)));
+      }
+      this.#dispatch(parseUpFrame(value), bytes);
     } catch (error) {
       this.kill(`the plugin sent ${messageOf(error)}`);
       this.#channel?.close();
@@ -177,6 +226,16 @@ export class Worker {
       case "drained":
         this.#drained = true;
         return;
+      case "host":
+        void this.#host(frame);
+        return;
+      case "sockets":
+        if (!this.#options.launched.awaitsSockets)
+          throw new HoldfastError("invalid", "sockets that nobody asked for");
+        this.#options.launched
+          .adoptSockets(frame)
+          .then(this.#sockets.resolve, (error: unknown) => this.kill(`has no network: ${messageOf(error)}`));
+        return;
       case "ready":
       case "started": {
         const at = this.#waits.findIndex((wait) => wait.kind === frame.kind);
@@ -189,16 +248,36 @@ export class Worker {
     }
   }
 
+  async #host({ id, operation, arguments: args }: Extract<UpFrame, { kind: "host" }>): Promise<void> {
+    if (this.#hostCalls >= MAX_HOST_CALLS) {
+      const message = `${MAX_HOST_CALLS} host operations of one worker are under way`;
+      return this.send({ kind: "host_error", id, error: { code: "busy", message } });
+    }
+    this.#hostCalls++;
+    try {
+      const result = await this.#options.onHost(operation, args);
+      this.send({ kind: "host_result", id, result });
+    } catch (error) {
+      const { code, message } = asHoldfastError(error, operation);
+      if (code === "denied") this.#options.launched.noteDenial(message.replace(/^denied: /, ""));
+      this.send({ kind: "host_error", id, error: { code, message } });
+    } finally {
+      this.#hostCalls--;
+    }
+  }
+
   #ping(): void {
     const { clock, timing } = this.#options;
     // One ping a turn, so that a host that was suspended as a whole gives the answers a chance to arrive.
     this.#cancelPing = clock.after(timing.pingMs, () => {
       if (this.#over) return;
       if (this.#unansweredPings >= MISSED_PINGS) {
-        return this.kill(`is hung: it left ${MISSED_PINGS} pings unanswered`);
+        return this.kill(`is hung: it left ${MISSED_PINGS} pings unanswered`, "time");
       }
-      this.#unansweredPings++;
-      this.send({ kind: "ping", id: this.#unansweredPings });
+      const stopped = this.#options.launched.throttledMs() - this.#throttledMs;
+      this.#throttledMs += stopped;
+      this.#unansweredPings += Math.max(0.05, 1 - stopped / timing.pingMs);
+      this.send({ kind: "ping", id: ++this.#pings });
       this.#ping();
     });
   }

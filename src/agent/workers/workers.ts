@@ -1,17 +1,25 @@
 import type { Clock } from "../../core/clock.ts";
+import { HoldfastError } from "../../core/errors.ts";
 import type { Ids } from "../../core/ids.ts";
 import type { Logger, LogSink } from "../../core/logger.ts";
 import type { PartStatus } from "../../model/agent-status.ts";
 import type { CloudEvent } from "../../model/event.ts";
 import type { AgentFacts, CatalogPlugin, Manifest, PluginEntry } from "../../model/plugin.ts";
 import type { AttemptOutcome } from "../../model/run-transitions.ts";
-import { type ActionPorts, ActionWorker, type WorkerCall } from "./action-worker.ts";
-import { hostCommand, removeLeftovers } from "./launch.ts";
+import type { EndCause, Verdict } from "../../model/worker-end.ts";
+import type { WorkerCall } from "./action-worker.ts";
+import { ActionPoolOf } from "./action-pool.ts";
+import type { Launcher } from "./launch.ts";
 import { type OutputOptions, startOutput } from "./output-part.ts";
+import { removeLeftovers } from "./own-folder.ts";
 import { Supervisor } from "./supervisor.ts";
 import { DEFAULT_TIMING, type WorkerTiming } from "./timing.ts";
 import { startTrigger, type TriggerOptions } from "./trigger-part.ts";
-import { WorkerMaker } from "./worker-maker.ts";
+import type { ScriptCalls, ScriptPorts } from "./scripts/ports.ts";
+import { scriptLauncher } from "./scripts/script-launcher.ts";
+import { startScriptOutput } from "./scripts/script-output.ts";
+import { startScriptTrigger } from "./scripts/script-trigger.ts";
+import { type GrantFor, type HostOperation, WorkerMaker } from "./worker-maker.ts";
 
 export interface WorkersOptions {
   clock: Clock;
@@ -22,8 +30,11 @@ export interface WorkersOptions {
   /** Where the lines of a plugin go: `logs/plugins/<name>.log`. */
   pluginLog: (name: string) => LogSink;
   agent: AgentFacts;
-  /** Command line of the plugin host; this program itself when absent. */
-  command?: string[];
+  launcher: Launcher;
+  grantFor: GrantFor;
+  hostOperation?: HostOperation;
+  /** A script's way to talk back. */
+  calls?: ScriptCalls;
   timing?: Partial<WorkerTiming>;
 }
 
@@ -48,6 +59,12 @@ export interface ActionPool {
   stop(): Promise<void>;
 }
 
+export interface WorkerEnds {
+  plugin: string;
+  cause: EndCause;
+  count: number;
+}
+
 type OnChange = { onChange?: (status: PartStatus) => void };
 
 export type Workers = ReturnType<typeof createWorkers>;
@@ -56,8 +73,23 @@ export type Workers = ReturnType<typeof createWorkers>;
 export function createWorkers(options: WorkersOptions) {
   const { clock, ids, log, agent } = options;
   const timing = { ...DEFAULT_TIMING, ...options.timing };
-  const { workdir, pluginLog, command = hostCommand() } = options;
-  const maker = new WorkerMaker({ clock, ids, command, workdir, pluginLog, timing });
+  const { workdir, pluginLog, launcher, grantFor } = options;
+  const ends = new Map<string, WorkerEnds>();
+  const onEnd = (plugin: string, { verdict: { cause } }: { verdict: Verdict }) => {
+    const key = `${plugin} ${cause}`;
+    ends.set(key, { plugin, cause, count: (ends.get(key)?.count ?? 0) + 1 });
+  };
+  const hostOperation = options.hostOperation ?? refuseHostOperations;
+  const maker = new WorkerMaker({ clock, launcher, grantFor, pluginLog, timing, hostOperation, onEnd });
+  const scripts: ScriptPorts = {
+    launcher: scriptLauncher(launcher, onEnd),
+    agent,
+    clock,
+    timing,
+    pluginLog,
+    hostEnv: process.env,
+    calls: options.calls,
+  };
   const common = { clock, random: () => ids.random(), log, backoff: timing.backoff };
 
   return {
@@ -73,7 +105,18 @@ export function createWorkers(options: WorkersOptions) {
         name: trigger.name,
         plugin: trigger.plugin.manifest.name,
         kind: "trigger",
-        start: (stopping) => startTrigger(trigger, maker, agent, stopping),
+        start: (stopping) =>
+          "script" in trigger.plugin.entry
+            ? startScriptTrigger(
+                {
+                  ...trigger,
+                  script: trigger.plugin.entry.script,
+                  grant: maker.grant(trigger.plugin, trigger.settings),
+                },
+                scripts,
+                stopping,
+              )
+            : startTrigger(trigger, maker, agent, stopping),
         onChange: trigger.onChange,
       });
     },
@@ -84,7 +127,18 @@ export function createWorkers(options: WorkersOptions) {
         name: output.name,
         plugin: output.plugin.manifest.name,
         kind: "output",
-        start: (stopping) => startOutput(output, { maker, agent, clock, timing }, stopping),
+        start: (stopping) =>
+          "script" in output.plugin.entry
+            ? startScriptOutput(
+                {
+                  ...output,
+                  script: output.plugin.entry.script,
+                  grant: maker.grant(output.plugin, output.settings),
+                },
+                scripts,
+                stopping,
+              )
+            : startOutput(output, { maker, agent, clock, timing }, stopping),
         onChange: output.onChange,
       });
       return {
@@ -96,27 +150,14 @@ export function createWorkers(options: WorkersOptions) {
     },
 
     actionPool(pool: { idleMs: number }): ActionPool {
-      return createPool({ ...common, maker, agent, timing, idleMs: pool.idleMs });
+      return new ActionPoolOf({ ...common, maker, agent, timing, scripts, idleMs: pool.idleMs });
     },
+
+    /** Ends of workers so far, by plugin and cause. */
+    ends: (): WorkerEnds[] => [...ends.values()],
   };
 }
 
-function createPool(ports: ActionPorts): ActionPool {
-  const members = new Map<string, ActionWorker>();
-  return {
-    async call(plugin, call, signal) {
-      const { name } = plugin.manifest;
-      const member = members.get(name) ?? new ActionWorker(plugin, ports);
-      members.set(name, member);
-      return await member.call(call, signal);
-    },
-    statuses: () => [...members.values()].map((member) => member.status()),
-    reset(name) {
-      members.get(name)?.reset();
-      return members.has(name);
-    },
-    async stop() {
-      await Promise.all([...members.values()].map((member) => member.stop()));
-    },
-  };
+async function refuseHostOperations(): Promise<never> {
+  throw new HoldfastError("denied", "denied: this program does no host operations");
 }

@@ -51,7 +51,7 @@ export async function examine({ home, noHome, clock, uid }: Subject): Promise<Do
     ...(agent === null ? [] : [agent.check]),
   ];
   const protections = agent?.running?.protections ?? protectionsOf(facts, sandbox, { uid: facts.root });
-  const { os, kernel } = hostFacts(VERSION);
+  const { os, kernel } = hostFacts(VERSION, protections);
   const report: DoctorReport = {
     ok: false,
     version: VERSION,

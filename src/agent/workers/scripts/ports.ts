@@ -17,6 +17,8 @@ export interface ScriptLaunch {
   kind: "script";
   /** Folders and files of the plugin that it may read and execute. */
   code: string[];
+  /** It may talk back; `callFd` is then the agent's end of the script's descriptor 4. */
+  calls: boolean;
 }
 
 /** What is written to a script; both may throw or reject once it is gone. */
@@ -29,15 +31,15 @@ export interface ScriptStdin {
 export interface ScriptProcess {
   /** Leader of a session and group of its own. */
   pid: number;
-  /** The agent's end of the descriptor 3 of the script; whoever adopts it closes it. */
-  channelFd: number;
+  /** The agent's end of the descriptor 4 of the script, where it was asked for; whoever adopts it closes it. */
+  callFd: number | null;
   stdin: ScriptStdin | null;
   stdout: ReadableStream<Uint8Array<ArrayBuffer>>;
   stderr: ReadableStream<Uint8Array<ArrayBuffer>>;
   /** Settles when the process and everything in its group are gone. */
   exited: Promise<{ code: number | null; signal: string | null; verdict: Verdict }>;
-  /** SIGKILL to all of it; `cause` is the verdict when the agent had one. */
-  kill(cause?: EndCause): void;
+  /** SIGKILL to all of it; `cause` is the verdict's where a limit was passed. */
+  kill(why?: { cause?: EndCause; text: string }): void;
 }
 
 export interface ScriptLauncher {
@@ -45,16 +47,16 @@ export interface ScriptLauncher {
   launch(options: ScriptLaunch): Promise<ScriptProcess>;
 }
 
-/** A script's way to talk back (`holdfast call`) on its descriptor 3. */
+/** A script's way to talk back (`holdfast call`) on its descriptor 4. */
 export interface ScriptCalls {
-  /** Before the start: what the environment must say (HOLDFAST_CALL_FD and a token). */
-  open(who: { plugin: string; part: string; grant: Grant }): ScriptCallSession;
+  /** Before the start: what the environment must say (HOLDFAST_CALL_FD and a token). `log` is the plugin's log. */
+  open(who: { plugin: string; part: string; grant: Grant; log: LogSink }): ScriptCallSession;
 }
 
 export interface ScriptCallSession {
   env: Record<string, string>;
   /** Takes the agent's end over, and closes it at the end. */
-  attach(channelFd: number): void;
+  attach(callFd: number): void;
   close(): void;
 }
 

@@ -1,4 +1,3 @@
-import { closeSync } from "node:fs";
 import { messageOf } from "../../../core/errors.ts";
 import type { Grant } from "../../../model/grant.ts";
 import type { JsonObject } from "../../../model/json.ts";
@@ -66,7 +65,7 @@ export class RunningScript {
   /** Rejects when it cannot be started. */
   static async start(options: ScriptStart, ports: ScriptPorts): Promise<RunningScript> {
     const { plugin, part, script, grant, settings, call } = options;
-    const session = ports.calls?.open({ plugin, part, grant });
+    const session = ports.calls?.open({ plugin, part, grant, log: ports.pluginLog(plugin) });
     const env = scriptEnvironment({
       script,
       grant,
@@ -86,13 +85,13 @@ export class RunningScript {
         stdin: "pipe",
         kind: "script",
         code: [script.folder],
+        calls: session !== undefined,
       });
     } catch (error) {
       session?.close();
       throw error;
     }
-    if (session) session.attach(process.channelFd);
-    else closeChannel(process.channelFd);
+    if (session && process.callFd !== null) session.attach(process.callFd);
     const running = new RunningScript(process, options, ports);
     void running.ended.then(() => session?.close());
     return running;
@@ -164,7 +163,7 @@ export class RunningScript {
   kill(cause: EndCause | undefined, reason: string): void {
     if (this.#over) return;
     this.#killed ??= { cause, reason };
-    this.#process.kill(cause);
+    this.#process.kill({ ...(cause === undefined ? {} : { cause }), text: reason });
   }
 
   /** Closes its stdin, asks it to end after `askMs`, and takes it away when it is still there after `graceMs`. */
@@ -221,14 +220,6 @@ export class RunningScript {
     const cut = cutFrom > 0 || text.length > MAX_LOG_LINE;
     const shown = cut ? `${text.slice(0, MAX_LOG_LINE)}… (${cutFrom || text.length} bytes, cut)` : text;
     this.log.line(level, shown, { stream });
-  }
-}
-
-function closeChannel(fd: number): void {
-  try {
-    closeSync(fd);
-  } catch {
-    // There was none.
   }
 }
 

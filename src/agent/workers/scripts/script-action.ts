@@ -55,6 +55,12 @@ export class ScriptAction {
     return { ...this.#status };
   }
 
+  /** Nothing is under way, and it may be forgotten. */
+  get resting(): boolean {
+    const idle = this.#calls.size === 0 && this.#worker === undefined && this.#opening === undefined;
+    return idle && this.#status.state === "stopped";
+  }
+
   /** Takes the plugin out of quarantine. */
   reset(): void {
     this.#crashes.clear();

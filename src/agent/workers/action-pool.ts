@@ -1,0 +1,92 @@
+import { HoldfastError, messageOf } from "../../core/errors.ts";
+import type { PartStatus } from "../../model/agent-status.ts";
+import type { Grant } from "../../model/grant.ts";
+import type { CatalogPlugin } from "../../model/plugin.ts";
+import type { AttemptOutcome } from "../../model/run-transitions.ts";
+import { type ActionPorts, ActionWorker, type WorkerCall } from "./action-worker.ts";
+import { notStarted } from "./call-outcome.ts";
+import type { ScriptPorts } from "./scripts/ports.ts";
+import { ScriptAction } from "./scripts/script-action.ts";
+import type { ActionPool } from "./workers.ts";
+
+/** Workers of one action plugin that may rest side by side; calls with ever new grants push the oldest out. */
+const MAX_RESTING = 16;
+/** Workers of one action plugin at once, resting or not. */
+const MAX_WORKERS = 64;
+
+export interface PoolPorts extends ActionPorts {
+  scripts: ScriptPorts;
+}
+
+type Member = ActionWorker | ScriptAction;
+
+/** The workers of action plugins: one for each plugin and grant, since what a call may touch can depend on its input. */
+export class ActionPoolOf implements ActionPool {
+  readonly #ports: PoolPorts;
+  readonly #members = new Map<string, Map<string, Member>>();
+
+  constructor(ports: PoolPorts) {
+    this.#ports = ports;
+  }
+
+  async call(plugin: CatalogPlugin, call: WorkerCall, signal: AbortSignal): Promise<AttemptOutcome> {
+    let grant: Grant;
+    try {
+      grant = this.#ports.maker.grant(plugin, call.input);
+    } catch (error) {
+      const denied = error instanceof HoldfastError && error.code === "denied";
+      return notStarted(denied ? "denied" : "failed", messageOf(error), false);
+    }
+    const member = this.#member(plugin, grant);
+    if (!member) {
+      return notStarted("busy", `${MAX_WORKERS} workers of ${plugin.manifest.name} are at work`);
+    }
+    return await member.call(call, signal);
+  }
+
+  statuses(): PartStatus[] {
+    return [...this.#members.values()].flatMap((members) =>
+      [...members.values()].map((member, index) => {
+        const status = member.status();
+        // Several workers of one plugin differ in their grants; each has a name of its own.
+        return index === 0 ? status : { ...status, name: `${status.name}#${index + 1}` };
+      }),
+    );
+  }
+
+  reset(name: string): boolean {
+    const members = this.#members.get(name);
+    for (const member of members?.values() ?? []) member.reset();
+    return members !== undefined;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#all().map((member) => member.stop()));
+  }
+
+  #member(plugin: CatalogPlugin, grant: Grant): Member | undefined {
+    const { name } = plugin.manifest;
+    const members = this.#members.get(name) ?? new Map<string, Member>();
+    this.#members.set(name, members);
+    const key = JSON.stringify(grant);
+    const known = members.get(key);
+    if (known) return known;
+    const resting = [...members].filter(([, member]) => member.resting);
+    for (const [old] of resting.slice(0, Math.max(0, resting.length - MAX_RESTING + 1))) members.delete(old);
+    if (members.size >= MAX_WORKERS) return undefined;
+    const member = this.#make(plugin, grant);
+    members.set(key, member);
+    return member;
+  }
+
+  #make(plugin: CatalogPlugin, grant: Grant): Member {
+    const { entry } = plugin;
+    if (!("script" in entry)) return new ActionWorker(plugin, grant, this.#ports);
+    const { scripts, random, log, idleMs } = this.#ports;
+    return new ScriptAction({ plugin, script: entry.script, grant, idleMs }, { ...scripts, random, log });
+  }
+
+  #all(): Member[] {
+    return [...this.#members.values()].flatMap((members) => [...members.values()]);
+  }
+}
