@@ -15,6 +15,8 @@ export interface Guest {
   arguments: string[];
   /** What `holdfast doctor` must say there. */
   levels: Record<Role, Levels>;
+  /** As whom the escape suite is run: emulated, it takes a minute or two each time. */
+  suite: ("root" | "user")[];
   /** For the ordinary user, after user namespaces were switched off. */
   withoutNamespaces: Levels;
 }
@@ -40,6 +42,7 @@ export const GUESTS: Guest[] = [
     kernel: "6.1.",
     arguments: [],
     levels: byRole("enforced", "partial", "partial", "enforced"),
+    suite: ["root", "user"],
     withoutNamespaces: levels("partial", "partial", "partial", "partial"),
   },
   {
@@ -47,6 +50,7 @@ export const GUESTS: Guest[] = [
     kernel: "6.12.",
     arguments: [],
     levels: byRole("enforced", "enforced", "enforced", "enforced"),
+    suite: ["user"],
     withoutNamespaces: levels("enforced", "enforced", "enforced", "partial"),
   },
   {
@@ -54,6 +58,7 @@ export const GUESTS: Guest[] = [
     kernel: "6.12.",
     arguments: ["lsm=capability,yama,apparmor"],
     levels: byRole("partial", "partial", "partial", "enforced"),
+    suite: ["user"],
     withoutNamespaces: levels("missing", "partial", "partial", "partial"),
   },
   {
@@ -61,6 +66,7 @@ export const GUESTS: Guest[] = [
     kernel: "6.1.",
     arguments: ["systemd.unified_cgroup_hierarchy=0", "systemd.legacy_systemd_cgroup_controller=0"],
     levels: byRole("enforced", "partial", "partial", "partial"),
+    suite: ["user"],
     withoutNamespaces: levels("partial", "partial", "partial", "partial"),
   },
 ];

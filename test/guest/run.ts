@@ -1,11 +1,12 @@
 /**
- * `bun test/guest/run.ts [NAME…]`: the compiled executable on other kernels, in booted Debian guests, one after the other.
- * NAME picks guests by a part of their name. Takes minutes, so it is a step of its own in .ci/run and no part of
- * `npm test`. Last it prints `N passed, N failed`.
+ * `bun test/guest/run.ts [--only REGEX] [NAME…]`: the compiled executable on other kernels, in booted Debian guests, one
+ * after the other. NAME picks guests by a part of their name, REGEX checks by theirs. Takes minutes, so it is a step of its
+ * own in .ci/run and no part of `npm test`. Last it prints `N passed, N failed`.
  */
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { runScript } from "../../scripts/run-command.ts";
 import { buildExecutable } from "../e2e/harness.ts";
 import { bundlePlugin } from "../sandbox/bundle.ts";
@@ -13,8 +14,8 @@ import { type Guest, GUESTS } from "./guests.ts";
 import type { CheckResult } from "./inside/checks.ts";
 import { bootGuest, ensureImage, whyNoGuests } from "./machine.ts";
 
-/** Emulated, a guest needs two to three minutes; all of them stay within fifteen. */
-const GUEST_LIMIT_SECONDS = 300;
+/** Emulated on an idle machine, a guest needs about three minutes. This is for one that hangs, not for one that is slow. */
+const GUEST_LIMIT_SECONDS = 900;
 /** What the job does: the executable is also the Bun that runs the checks. */
 const JOB = "BUN_BE_BUN=1 exec ./holdfast run ./checks.js\n";
 
@@ -25,7 +26,12 @@ interface Total {
 
 await runScript("guests", () => main(process.argv.slice(2)));
 
-async function main(names: string[]): Promise<number> {
+async function main(args: string[]): Promise<number> {
+  const { values, positionals: names } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: { only: { type: "string", default: "" } },
+  });
   const why = whyNoGuests();
   if (why !== null) {
     const message = `NO GUEST WAS BOOTED: other kernels are not tested here; ${why}`;
@@ -43,7 +49,7 @@ async function main(names: string[]): Promise<number> {
   try {
     const tools = await buildTools(work);
     for (const guest of chosen) {
-      const result = await runGuest(guest, image, tools, join(work, guest.name));
+      const result = await runGuest({ ...guest, only: values.only }, image, tools, join(work, guest.name));
       total.passed += result.passed;
       total.failed += result.failed;
     }
@@ -80,12 +86,13 @@ async function bundle(entry: string): Promise<Blob> {
 }
 
 async function runGuest(
-  guest: Guest,
+  guest: Guest & { only: string },
   image: string,
   tools: Record<string, string>,
   work: string,
 ): Promise<Total> {
   console.log(`\n${guest.name}:`);
+  const started = performance.now();
   const share = join(work, "share");
   const out = join(work, "out");
   mkdirSync(share, { recursive: true });
@@ -104,6 +111,8 @@ async function runGuest(
   const passed = results.filter((result) => result.ok).length;
   const failed = results.length - passed;
   rmSync(work, { recursive: true, force: true });
+  const seconds = Math.round((performance.now() - started) / 1000);
+  console.log(`${guest.name}: ${passed} passed, ${failed} failed, in ${seconds} s`);
   if (code === 0 || (code === 1 && failed > 0)) return { passed, failed };
   console.log(`(fail) ${guest.name}: its checks did not come to their end (${code})`);
   return { passed, failed: failed + 1 };

@@ -55,7 +55,12 @@ export function holdfast(executable: string, role: Role, args: string[]): Finish
 }
 
 /** Starts a command that prints a ready line of the executable; `name` is part of its unit's. */
-export async function start(role: Role, name: string, command: string[], limitMs = 90_000): Promise<Running> {
+export async function start(
+  role: Role,
+  name: string,
+  command: string[],
+  limitMs = 240_000,
+): Promise<Running> {
   const unit = `holdfast-${name}-${crypto.randomUUID().slice(0, 8)}`;
   const child = Bun.spawn(commandOf(role, command, unit), {
     env: environment(),
@@ -106,7 +111,7 @@ export async function start(role: Role, name: string, command: string[], limitMs
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  limitMs = 60_000,
+  limitMs = 180_000,
 ): Promise<void> {
   const deadline = performance.now() + limitMs;
   while (!(await condition())) {

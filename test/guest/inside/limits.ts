@@ -63,7 +63,7 @@ const count = (leaf: string, file: string, key: string) =>
   Number(new RegExp(`^${key} (\\d+)$`, "m").exec(readFileSync(join(leaf, file), "utf8"))?.[1] ?? 0);
 
 async function throttles(agent: GuestAgent): Promise<void> {
-  await until("the spinning plugin to begin", () => agent.events("spin.began").length > 0, 90_000);
+  await until("the spinning plugin to begin", () => agent.events("spin.began").length > 0, 180_000);
   const quota = (leaf: string) => readFileSync(join(leaf, "cpu.max"), "utf8").trim().split(" ").map(Number);
   const leaf = leaves(agent).find((each) => {
     const [most, period] = quota(each);
@@ -71,7 +71,7 @@ async function throttles(agent: GuestAgent): Promise<void> {
   });
   if (leaf === undefined)
     throw new Error(`no leaf has a fifth of a core: ${leaves(agent).map(quota).join(" | ")}`);
-  await until("throttled periods", () => count(leaf, "cpu.stat", "nr_throttled") > 10, 60_000);
+  await until("throttled periods", () => count(leaf, "cpu.stat", "nr_throttled") > 10, 180_000);
   const used = () => count(leaf, "cpu.stat", "usage_usec");
   const before = used();
   const began = performance.now();
@@ -81,7 +81,7 @@ async function throttles(agent: GuestAgent): Promise<void> {
 }
 
 async function stopsForks(agent: GuestAgent): Promise<void> {
-  await until("the forking plugin to count", () => agent.events("forks.counted").length > 0, 90_000);
+  await until("the forking plugin to count", () => agent.events("forks.counted").length > 0, 180_000);
   const { started } = agent.events("forks.counted")[0]!.data as { started: number };
   expectTrue(`it started ${started} programs, of 300 that it wanted`, started > 0 && started <= MOST_FORKS);
 }
@@ -91,7 +91,7 @@ async function endsOnlyTheHog(agent: GuestAgent): Promise<void> {
     (agent.status().parts as { name: string; state: string; restarts: number; reason?: string }[]).find(
       (each) => each.name === name,
     )!;
-  await until("the hog to be ended for its memory", () => /memory/.test(part("hog").reason ?? ""), 120_000);
+  await until("the hog to be ended for its memory", () => /memory/.test(part("hog").reason ?? ""), 180_000);
   const ticks = agent.events("interval.tick").length;
   await until("three more ticks", () => agent.events("interval.tick").length >= ticks + 3);
   for (const name of ["tick", "spin", "forks"]) {

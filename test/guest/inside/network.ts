@@ -75,7 +75,7 @@ export async function fetchIsBrokered(
 
 async function firstEvent(agent: GuestAgent, type: string, plugin: string): Promise<Record<string, any>> {
   try {
-    await until(`an event ${type}`, () => agent.events(type).length > 0, 90_000);
+    await until(`an event ${type}`, () => agent.events(type).length > 0, 180_000);
   } catch (error) {
     const said = `${agent.process.said()}\n${agent.pluginLog(plugin)}\n${JSON.stringify(agent.status())}`;
     throw new Error(`${(error as Error).message}\n${said}`);
