@@ -1,5 +1,5 @@
 import { allProcesses, descendants, type ProcStat, ProcReader, readMemory, readStat } from "./proc-stat.ts";
-import { pssAnon } from "./pss.ts";
+import { pssMemory } from "./pss.ts";
 
 /** Between two looks at the lists of children: of a family that works, and of one that does not. */
 const REFRESH_MS = 100;
@@ -10,10 +10,8 @@ const SCAN_MS = 2_000;
 const ONLY_SCAN_MS = 500;
 
 export interface FamilySample {
-  /** Anonymous memory of all; copies shared by a fork count in each. */
-  anonBytes: number;
-  /** Files and shared memory in the leader. */
-  sharedBytes: number;
+  /** Memory of all that is no file's; what several of them share counts in each. */
+  memoryBytes: number;
   /** Grows only. */
   cpuMs: number;
   processes: number;
@@ -59,10 +57,8 @@ export class Family {
   }
 
   #sum(leader: ProcStat | null): FamilySample {
-    const memory = this.#leader.memory();
     const sum = {
-      anonBytes: memory?.anonBytes ?? 0,
-      sharedBytes: memory?.sharedBytes ?? 0,
+      memoryBytes: this.#leader.memory() ?? 0,
       cpuMs: leader?.cpuMs ?? 0,
       processes: leader === null ? 0 : 1,
     };
@@ -74,7 +70,7 @@ export class Family {
         continue;
       }
       this.#groups.add(stat.group);
-      sum.anonBytes += readMemory(pid)?.anonBytes ?? 0;
+      sum.memoryBytes += readMemory(pid) ?? 0;
       sum.cpuMs += stat.cpuMs;
       sum.processes++;
     }
@@ -84,10 +80,10 @@ export class Family {
     return { ...sum, cpuMs: this.#cpuMs };
   }
 
-  /** Anonymous memory with each page counted once; slow (milliseconds), for a decision. */
-  exactAnonBytes(): number {
+  /** The same memory with each page counted once; slow (milliseconds), for a decision. */
+  exactMemoryBytes(): number {
     let sum = 0;
-    for (const pid of this.pids()) sum += pssAnon(pid) ?? readMemory(pid)?.anonBytes ?? 0;
+    for (const pid of this.pids()) sum += pssMemory(pid) ?? readMemory(pid) ?? 0;
     return sum;
   }
 

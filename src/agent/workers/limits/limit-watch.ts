@@ -1,5 +1,6 @@
 import type { Clock } from "../../../core/clock.ts";
 import type { Peak } from "../../../model/worker-end.ts";
+import { READ_BYTES } from "./proc-stat.ts";
 import type { Hit, WatchSpec } from "./watch-spec.ts";
 import { WatchedWorker } from "./watched-worker.ts";
 
@@ -22,7 +23,7 @@ const SELDOM_MS = 250;
 export class LimitWatcher {
   readonly #clock: Clock;
   readonly #due = new Map<WatchedWorker, number>();
-  readonly #buffer = Buffer.allocUnsafe(1024);
+  readonly #buffer = Buffer.allocUnsafe(READ_BYTES);
   #timer: { at: number; cancel: () => void } | undefined;
 
   constructor(clock: Clock) {

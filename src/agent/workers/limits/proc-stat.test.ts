@@ -5,8 +5,8 @@ import {
   allProcesses,
   childrenOf,
   descendants,
+  parseMemory,
   parseStat,
-  parseStatm,
   ProcReader,
   readStat,
 } from "./proc-stat.ts";
@@ -32,10 +32,12 @@ test("a stat line is read from its last bracket on", () => {
   });
 });
 
-test("anonymous memory is what is resident and not shared", () => {
-  const { anonBytes, sharedBytes } = parseStatm("1000 300 100 50 0 400 0");
-  expect(anonBytes / sharedBytes).toBe(2);
-  expect(parseStatm("1000 100 300 0 0 0 0").anonBytes).toBe(0);
+test("memory is what is resident and no file's", () => {
+  const status =
+    "Name:\tx\nGroups:\t1 2\nVmRSS:\t 600 kB\nRssAnon:\t     300 kB\nRssFile:\t     200 kB\nRssShmem:\t     100 kB\n";
+  expect(parseMemory(status)).toBe(400 * 1024);
+  // Gone, and not yet waited for.
+  expect(parseMemory("Name:\tx\nState:\tZ (zombie)\n")).toBe(0);
 });
 
 test("memory, time and session of a real process", async () => {
@@ -43,8 +45,8 @@ test("memory, time and session of a real process", async () => {
     "x = bytearray(b'x') * 64_000_000\nprint('up', flush=True)\nimport time; time.sleep(60)",
   );
   const reader = new ProcReader(child.pid);
-  await until("it holds its memory", () => (reader.memory()?.anonBytes ?? 0) > 60 * MB);
-  expect(reader.memory()!.anonBytes).toBeLessThan(90 * MB);
+  await until("it holds its memory", () => (reader.memory() ?? 0) > 60 * MB);
+  expect(reader.memory()).toBeLessThan(90 * MB);
   expect(reader.stat()).toMatchObject({
     pid: child.pid,
     session: child.pid,

@@ -1,10 +1,14 @@
 import { readFileSync } from "node:fs";
 
-/** Anonymous memory of a process in bytes, with pages that are shared since a fork divided among those that share them. */
-export function pssAnon(pid: number): number | null {
+/**
+ * Memory of a process in bytes that is no file's, with pages that others have too (since a fork, or shared on purpose) divided
+ * among those that have them.
+ */
+export function pssMemory(pid: number): number | null {
   try {
-    const match = /^Pss_Anon:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "latin1"));
-    return match ? Number(match[1]) * 1024 : null;
+    const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, "latin1");
+    const parts = [/^Pss_Anon:\s+(\d+) kB/m, /^Pss_Shmem:\s+(\d+) kB/m].map((part) => part.exec(rollup));
+    return parts.includes(null) ? null : parts.reduce((sum, part) => sum + Number(part![1]) * 1024, 0);
   } catch {
     // Not there (a kernel option), not allowed, or the process is gone.
     return null;

@@ -109,7 +109,7 @@ export class WatchedWorker {
   }
 
   #useOf(sample: FamilySample): Use {
-    const memoryBytes = Math.max(0, sample.anonBytes - memoryAllowance(this.#spec.host));
+    const memoryBytes = Math.max(0, sample.memoryBytes - memoryAllowance(this.#spec.host));
     return { memoryBytes, cpuMs: sample.cpuMs, processes: sample.processes };
   }
 
@@ -131,10 +131,10 @@ export class WatchedWorker {
     return nextMs;
   }
 
-  /** Copies that a fork shares count once, before somebody is killed for them. */
+  /** What several processes share counts once, before somebody is killed for them. */
   #exactMemory(use: Use): number {
     if (use.processes < 2) return use.memoryBytes;
-    return Math.max(0, this.#family!.exactAnonBytes() - memoryAllowance(this.#spec.host));
+    return Math.max(0, this.#family!.exactMemoryBytes() - memoryAllowance(this.#spec.host));
   }
 
   #holdCpu(now: number, use: Use): number {
