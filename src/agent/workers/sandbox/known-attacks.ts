@@ -59,7 +59,7 @@ export const SOCKETS = named(
 );
 
 export const USES = [
-  ...named("memory", "buffers heap mmap shared memfd"),
+  ...named("memory", "buffers heap mmap shared shared-dropped memfd"),
   ...["process.bomb", "thread.bomb", "descriptor.bomb"],
   ...named("spin", "sync async thread processes"),
   ...named("disk", "big-file sparse-file many-files"),
@@ -67,7 +67,7 @@ export const USES = [
 
 /** What samples and resource limits see too late, or not at all, by the controller that would hold it. */
 export const USES_PAST_WATCHING: Record<"memory" | "pids" | "cpu", string[]> = {
-  memory: ["memory.shared"],
+  memory: ["memory.shared-dropped"],
   pids: [],
   cpu: ["spin.processes"],
 };
