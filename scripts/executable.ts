@@ -19,7 +19,11 @@ export type Target = keyof typeof TARGETS;
  * Files that run as a Bun Worker: each must be an entrypoint of its own, and is found in the executable by its path
  * below src (`new Worker("./agent/store/thread.ts")`), because the bundler flattens everything else into one module.
  */
-const PRODUCT_ENTRYPOINTS = ["src/main.ts", "src/agent/store/thread.ts"];
+const PRODUCT_ENTRYPOINTS = [
+  "src/main.ts",
+  "src/agent/store/thread.ts",
+  "src/agent/workers/learn/watch-thread.ts",
+];
 
 /** Where Bun shows the files inside an executable; nothing on disk has this path. */
 const EMBEDDED_ROOT = "/$bunfs/root";

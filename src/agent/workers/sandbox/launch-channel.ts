@@ -15,9 +15,12 @@ const POLLHUP = 16;
  */
 export class LaunchChannel {
   readonly #kernel: Kernel;
+  readonly #fd: number;
 
-  constructor(kernel: Kernel) {
+  /** `fd` is another one where the agent's end is read so. */
+  constructor(kernel: Kernel, fd = CHANNEL_FD) {
     this.#kernel = kernel;
+    this.#fd = fd;
   }
 
   read(what: string): unknown {
@@ -38,7 +41,7 @@ export class LaunchChannel {
     bytes.writeUInt32BE(body.length, 0);
     body.copy(bytes, HEADER_BYTES);
     for (let at = 0; at < bytes.length;) {
-      const written = this.#kernel.call("write", CHANNEL_FD, bytes.subarray(at), bytes.length - at);
+      const written = this.#kernel.call("write", this.#fd, bytes.subarray(at), bytes.length - at);
       if (written === -ERRNO.EAGAIN) this.#wait(POLLOUT);
       else if (written !== -ERRNO.EINTR) at += must("write to the agent", written);
     }
@@ -52,7 +55,7 @@ export class LaunchChannel {
   #take(what: string, size: number): Buffer {
     const bytes = Buffer.alloc(size);
     for (let at = 0; at < size;) {
-      const count = this.#kernel.call("read", CHANNEL_FD, bytes.subarray(at), size - at);
+      const count = this.#kernel.call("read", this.#fd, bytes.subarray(at), size - at);
       if (count === 0) throw new HoldfastError("failed", `sandbox: ${what}: the agent is gone`);
       if (count === -ERRNO.EAGAIN) this.#wait(POLLIN);
       else if (count !== -ERRNO.EINTR) at += must(what, count);
@@ -64,7 +67,7 @@ export class LaunchChannel {
   #wait(events: number, limit: BigInt64Array | null = null): number {
     // struct pollfd { int fd; short events, revents }
     const poll = Buffer.alloc(8);
-    poll.writeInt32LE(CHANNEL_FD, 0);
+    poll.writeInt32LE(this.#fd, 0);
     poll.writeInt16LE(events, 4);
     this.#kernel.call("ppoll", poll, 1, limit, null, 0);
     return poll.readInt16LE(6);

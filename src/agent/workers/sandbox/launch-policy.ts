@@ -27,7 +27,7 @@ export interface LaunchPolicy {
   keepFds: number;
   /** Capabilities and set-user-id programs stay as they are: for `sandbox: off`. */
   keepPrivileges?: boolean;
-  /** Records what is tried instead of refusing it; see learn.ts. */
+  /** What is tried is told to a listener, and not refused; see learn/learn.ts. */
   learn?: boolean;
 }
 

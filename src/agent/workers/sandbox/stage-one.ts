@@ -1,4 +1,5 @@
 import { HoldfastError, messageOf } from "../../../core/errors.ts";
+import { announceListener } from "../learn/announce-listener.ts";
 import { becomeUser, dieWithAgent, dropPrivileges } from "./capabilities.ts";
 import { becomeProgram } from "./exec.ts";
 import { restrictPaths } from "./landlock.ts";
@@ -53,6 +54,7 @@ function confine(kernel: Kernel, policy: LaunchPolicy, channel: LaunchChannel): 
   if (policy.nice !== undefined) must("nice", kernel.call("setpriority", PRIO_PROCESS, 0, policy.nice));
   if (!policy.keepPrivileges) dropPrivileges(kernel);
   applyLimits(kernel, policy.rlimits);
+  if (policy.learn) return announceListener(kernel, channel);
   if (policy.landlock) restrictPaths(kernel, policy.landlock);
   if (policy.seccomp) installFilter(kernel, seccompFilter(policy.seccomp, kernel.arch, process.pid));
 }
