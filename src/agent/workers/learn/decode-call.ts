@@ -162,7 +162,8 @@ function interpreterOf(path: string): string | undefined {
 
 function addressed(call: "connect" | "bind", kind: SocketKind, bytes: Buffer, sockets: SocketKinds): Touch[] {
   const address = parseSocketAddress(bytes);
-  if (address.family === "unix") return call === "connect" && address.path !== null ? unix(address.path) : [];
+  if (address.family === "unix")
+    return call === "connect" && address.path !== null ? unix(sockets.absolute(address.path)) : [];
   if (address.family !== "internet") return [];
   const { host, port } = address;
   if (kind.type === "icmp") return [{ what: "icmp" }];
@@ -183,7 +184,7 @@ function sent(fd: number, address: Buffer | null, payload: Buffer, sockets: Sock
   const kind = sockets.of(fd);
   const target: SocketAddress | undefined =
     address === null ? sockets.targetOf(kind) : parseSocketAddress(address);
-  if (target?.family === "unix") return target.path === null ? [] : unix(target.path);
+  if (target?.family === "unix") return target.path === null ? [] : unix(sockets.absolute(target.path));
   if (target?.family !== "internet" || target.port === 0)
     return kind.type === "icmp" ? [{ what: "icmp" }] : [];
   if (kind.type === "icmp") return [{ what: "icmp" }];

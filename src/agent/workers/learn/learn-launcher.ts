@@ -49,23 +49,28 @@ async function launch(options: LearnLauncherOptions, spec: LaunchSpec): Promise<
   const code = [...spec.code, ...(spec.kind === "host" ? self.code : [])];
   options.onLaunch({ kind: spec.kind, program: argv[0]!, folder: folder.path, code });
   const pipes = spec.kind === "script" ? options.openPipes() : null;
+  let child: Child | undefined;
   try {
-    const child = spawn(options, spec, argv, folder.path, pipes);
+    child = spawn(options, spec, argv, folder.path, pipes);
     pipes?.closeChild();
     const channelFd = child.stdio[CHANNEL_FD] as unknown as number;
-    const watch = await openWatch({ pid: child.pid, channelFd }, options.onTouches).catch(async (error) => {
-      child.kill("SIGKILL");
-      await child.exited;
-      for (const fd of [channelFd, child.stdio[CALL_FD] as unknown])
-        if (typeof fd === "number") closeSync(fd);
-      throw error;
-    });
+    const watch = await openWatch({ pid: child.pid, channelFd }, options.onTouches);
     return follow(spec, child, folder, pipes, watch);
   } catch (error) {
-    pipes?.closeAll();
+    if (child) await abandon(child, pipes);
+    else pipes?.closeAll();
     await folder.remove();
     throw new HoldfastError("failed", `cannot watch ${argv[0]}: ${messageOf(error)}`, { cause: error });
   }
+}
+
+/** Nobody has taken over its descriptors. */
+async function abandon(child: Child, pipes: ScriptPipes | null): Promise<void> {
+  child.kill("SIGKILL");
+  await child.exited;
+  const { stdin, stdout, stderr } = pipes ?? { stdin: null, stdout: child.stdout, stderr: child.stderr };
+  await Promise.allSettled([stdin?.end(), stdout.cancel(), stderr.cancel()]);
+  for (const fd of child.stdio.slice(CHANNEL_FD) as unknown[]) if (typeof fd === "number") closeSync(fd);
 }
 
 type Child = Bun.Subprocess<"pipe", "pipe", "pipe">;

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { ERRNO, type Kernel, must } from "../sandbox/libc.ts";
+import type { ProcessView } from "./process-view.ts";
 import type { SocketAddress } from "./socket-address.ts";
 
 const [SOL_SOCKET, SO_TYPE, SO_PROTOCOL] = [1, 3, 38];
@@ -40,11 +41,13 @@ export interface SocketKinds {
   connected(kind: SocketKind, target: { host: string; port: number }): void;
   targetOf(kind: SocketKind): SocketAddress | undefined;
   anyConnected(): boolean;
+  /** Of the path in a unix socket's address. */
+  absolute(path: string): string;
 }
 
 export function socketsOf(
   kernel: Kernel,
-  view: { tid: number; descriptor(fd: number): string },
+  view: Pick<ProcessView, "tid" | "descriptor" | "absolute">,
   known: ConnectedSockets,
 ): SocketKinds {
   return {
@@ -52,6 +55,7 @@ export function socketsOf(
     connected: ({ inode }, target) => known.set(inode, { family: "internet", ...target }),
     targetOf: ({ inode }) => known.get(inode),
     anyConnected: () => known.size > 0,
+    absolute: (path) => view.absolute(path),
   };
 }
 
