@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import {
   chmodSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   readFileSync,
@@ -20,6 +21,7 @@ import type { JsonObject } from "../../../model/json.ts";
 import { NO_PERMISSIONS, type PermissionsInput, permissionsSchema } from "../../../model/permissions.ts";
 import type { CatalogPlugin } from "../../../model/plugin.ts";
 import { DEFAULT_POLICY } from "../../../model/policy.ts";
+import { until } from "../../../testing/until.ts";
 import { AS_NOBODY, openPolicy, runStage } from "../../../testing/stage-one-rig.ts";
 import { type TestBench, testBench, testLauncher, testSelf } from "../../../testing/worker-bench.ts";
 import type { Launcher } from "../launch.ts";
@@ -188,6 +190,7 @@ os.chdir("${dir}/in")
 folder = os.open("${dir}", os.O_RDONLY | os.O_DIRECTORY)
 os.open("file", os.O_RDONLY, dir_fd=folder) if os.path.exists("${dir}/file") else None
 open("../in/file", "a").close()
+open("/dev/stderr", "w").close(); open("/etc/mtab").close()
 os.symlink("/nowhere", "link", dir_fd=folder)
 os.unlink("link", dir_fd=folder)
 unix = socket.socket(socket.AF_UNIX); unix.connect("socket")
@@ -228,6 +231,7 @@ print('"done"')
   expect(proposal.unix).toEqual([path]);
   expect(proposal.write).toEqual([dir]);
   expect(proposal.listen).toBeUndefined();
+  expect(proposal.read).toBeUndefined();
 });
 
 test("hosts by the name that was asked for, and the program that is missing", async () => {
@@ -254,7 +258,8 @@ print('"done"')
 
 test("nothing of a watched worker is left, nor of one that cannot be started", async () => {
   const before = readdirSync("/proc/self/fd").length;
-  const plugin = script("brief", "#!/bin/sh\nsleep 60 & echo '\"x\"'\n");
+  const pids = join(bench.dir, "pids");
+  const plugin = script("brief", `#!/bin/sh\nsleep 60 & echo $! >> ${pids}; echo '"x"'\n`);
   for (let round = 0; round < 3; round++) {
     expect((await learn(plugin, {})).outcome).toEqual({ kind: "ok", output: "x" });
   }
@@ -266,11 +271,23 @@ test("nothing of a watched worker is left, nor of one that cannot be started", a
   };
   await expect(learn(gone, {})).resolves.toMatchObject({ outcome: { kind: "error" } });
   expect(readdirSync(bench.workdir)).toEqual([]);
+  const started = readFileSync(pids, "utf8").trim().split("\n");
+  expect(started).toHaveLength(3);
+  await until("their end", () => !started.some(isAlive));
   expect(readdirSync("/proc/self/fd").length).toBeLessThanOrEqual(before + 2);
 });
 
+/** Zombies that nobody has reaped do not live. */
+function isAlive(pid: string): boolean {
+  try {
+    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "latin1"));
+  } catch {
+    return false;
+  }
+}
+
 /** A program that watches a script and says what it would propose. */
-function learner(dir: string): string {
+function learner(dir: string, more = ":"): string {
   const module = (path: string) => JSON.stringify(import.meta.resolve(path));
   const file = join(dir, "learner.ts");
   writeFileSync(
@@ -280,17 +297,17 @@ import { systemIds } from ${module("../../../core/ids.ts")};
 import { bareGrant } from ${module("../../../model/grant.ts")};
 import { DEFAULT_RESOURCES } from ${module("../../../model/permissions.ts")};
 try {
-  const { proposal } = await learnPlugin({
+  const { proposal, touched } = await learnPlugin({
     workdir: ${JSON.stringify(join(dir, "workdir"))}, ids: systemIds(), self: ${JSON.stringify(testSelf())},
     async run(launcher) {
       const launched = await launcher.launch({
-        kind: "script", command: ["/bin/sh", "-c", "cat ${dir}/in/file > ${dir}/out/new"],
+        kind: "script", command: ["/bin/sh", "-c", "cat ${dir}/in/file > ${dir}/out/new; ${more}"],
         grant: bareGrant(DEFAULT_RESOURCES), label: "l", code: [], env: {}, stdin: "ignore",
       });
       await launched.exited;
     },
   });
-  console.log(JSON.stringify(proposal));
+  console.log(JSON.stringify({ proposal, unseen: touched.filter(({ what }) => what === "unseen") }));
 } catch (error) {
   console.log(error.message);
 }
@@ -300,16 +317,21 @@ process.exit(0);
   return file;
 }
 
-test.skipIf(!ROOT)("as an ordinary user", async () => {
+test.skipIf(!ROOT)("as an ordinary user, who is told of what cannot be looked into", async () => {
   const dir = folder("nobody");
-  for (const path of [bench.dir, dir, join(dir, "in"), join(dir, "in/file")]) chmodSync(path, 0o755);
+  for (const path of [bench.dir, join(dir, "in"), join(dir, "in/file")]) chmodSync(path, 0o755);
   for (const path of [dir, join(dir, "out")]) chmodSync(path, 0o777);
-  const child = Bun.spawn([...AS_NOBODY, process.execPath, learner(dir)], {
+  const secret = join(dir, "secret");
+  copyFileSync("/bin/cat", secret);
+  chmodSync(secret, 0o711);
+  const child = Bun.spawn([...AS_NOBODY, process.execPath, learner(dir, `${secret} /etc/hostname`)], {
     env: { HOME: dir, PATH: "/usr/bin:/bin" },
     stderr: "inherit",
   });
-  const said = await new Response(child.stdout).text();
-  expect(JSON.parse(said)).toMatchObject({ read: [join(dir, "in/file")], write: [join(dir, "out")] });
+  const { proposal, unseen } = JSON.parse(await new Response(child.stdout).text());
+  expect(proposal).toMatchObject({ read: [join(dir, "in/file")], write: [join(dir, "out")] });
+  expect(proposal.exec).toContain(secret);
+  expect(unseen).toEqual([{ what: "unseen", call: "openat" }]);
   expect(readFileSync(join(dir, "out/new"), "utf8")).toBe("content");
 });
 

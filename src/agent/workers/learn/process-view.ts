@@ -48,12 +48,17 @@ export class ProcessView {
   }
 }
 
+/** What these lead to for us is not what they lead to for the worker. */
+const OF_EACH_PROCESS = /^\/(proc\/|dev\/(stdin|stdout|stderr)$|dev\/fd(\/|$))/;
+
 /** The path without symbolic links, and what is there. */
 export function located(path: string): { path: string; found: Found } {
-  // What these lead to for us is not what they lead to for the worker.
-  if (path.startsWith("/proc/")) return { path, found: "other" };
+  if (OF_EACH_PROCESS.test(path)) return { path, found: "other" };
   try {
     const real = realpathSync(path);
+    const ours = `/proc/${process.pid}/`;
+    // A link like /etc/mtab.
+    if (real.startsWith(ours)) return { path: `/proc/self/${real.slice(ours.length)}`, found: "other" };
     return { path: real, found: foundAt(real) };
   } catch {
     return { path: placed(path), found: "none" };

@@ -70,6 +70,11 @@ const TABLE: [name: string, touched: Touch[], proposal: PermissionsInput, places
   ["what is written need not be read as well", [...read("/srv/a"), write("/srv/a")], { write: ["/srv/a"] }],
   ["the folder of what is made", [change("/srv/out/new"), write("/srv/out/old")], { write: ["/srv/out"] }],
   ["not /dev/null and files of processes", [write("/dev/null"), write("/proc/self/comm")], {}],
+  [
+    "not its own streams and process",
+    [write("/dev/stderr"), ...read("/dev/stdin", "/proc/self/mounts", "/proc/net/tcp")],
+    {},
+  ],
   ["not its own program", [exec("/opt/holdfast")], {}],
   [
     "not programs that were not found",
@@ -117,6 +122,11 @@ test.each(TABLE)("%s", (_name, touched, expected, places = [host]) => {
 });
 
 describe("folding", () => {
+  test("to fit a manifest", () => {
+    const paths = Array.from({ length: 600 }, (_, at) => `/a/${at >> 1}/${at}`);
+    expect(foldPaths(paths)).toEqual(Array.from({ length: 300 }, (_, at) => `/a/${at}`).toSorted());
+  });
+
   const TABLES: [paths: string[], folded: string[]][] = [
     [["/a/b/1", "/a/b"], ["/a/b"]],
     [

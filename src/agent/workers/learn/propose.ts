@@ -15,6 +15,7 @@ export interface Learned {
   names: ReadonlyMap<string, string>;
 }
 
+const WRITABLE_DEVICES = ["/dev/null", "/dev/zero", "/dev/full"];
 /** Of the host's own programs so many are named one by one. */
 const FEW_PROGRAMS = 8;
 const NAME_SERVER_PORT = 53;
@@ -85,10 +86,12 @@ function readPaths(
 
 /** A process has another number the next time. */
 const ofAnyProcess = (path: string): string => (/^\/proc\/\d+(\/|$)/.test(path) ? "/proc" : path);
-const isOwnProcess = (path: string): boolean => isIn(path, ["/proc/self", "/proc/thread-self"]);
+const OWN_PROCESS = ["/proc/self", "/proc/thread-self", "/proc/net", "/proc/mounts"];
+const OWN_STREAMS = ["/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/fd"];
+const isOwnProcess = (path: string): boolean => isIn(path, [...OWN_PROCESS, ...OWN_STREAMS]);
 
 function written(learned: Learned): string[] {
-  const own = [...learned.places.map(({ folder }) => folder), ...["/dev/null", "/dev/zero", "/dev/full"]];
+  const own = [...learned.places.map(({ folder }) => folder), ...WRITABLE_DEVICES, ...OWN_STREAMS];
   const files = of(learned, "write").filter(({ found }) => found !== "none");
   const folders = of(learned, "change").map(({ path }) => dirname(path));
   const paths = [...files.map(({ path }) => path), ...folders];

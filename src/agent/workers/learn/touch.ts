@@ -14,7 +14,9 @@ export type Touch =
   | { what: "unix"; path: string }
   | { what: "icmp" }
   /** A question that was sent to a name server. */
-  | { what: "name"; name: string };
+  | { what: "name"; name: string }
+  /** A call of a process into which the agent may not look (a program that its user can execute, but not read). */
+  | { what: "unseen"; call: string };
 
 /** The same for the same touch. */
 export function keyOf(touch: Touch): string {

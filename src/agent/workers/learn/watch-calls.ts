@@ -1,4 +1,4 @@
-import { HoldfastError } from "../../../core/errors.ts";
+import { HoldfastError, messageOf } from "../../../core/errors.ts";
 import { LaunchChannel } from "../sandbox/launch-channel.ts";
 import { ERRNO, type Kernel, must } from "../sandbox/libc.ts";
 import { callNumber } from "../sandbox/syscalls.ts";
@@ -17,6 +17,8 @@ const POLLIN = 1;
 const POLL_NS = 50_000_000n;
 /** Of different touches so many are told; a worker that makes up more names shows no more by them. */
 const MAX_TOUCHES = 100_000;
+
+const NO_ACCESS = /\bE(PERM|ACCES)\b/;
 
 /** Takes the listener of a starting worker, lets it go on, and lets through every call of it that it has looked at. */
 export function watchCalls(kernel: Kernel, order: WatchOrder, report: (report: WatchReport) => void): void {
@@ -112,7 +114,9 @@ class CallWatch {
     this.#response.fill(0);
     this.#notification.copy(this.#response, 0, 0, 8);
     this.#response.writeUInt32LE(FLAG_CONTINUE, 20);
-    this.#kernel.call("ioctl", this.#listener, IOCTL_SEND, this.#addresses.response);
+    const sent = this.#kernel.call("ioctl", this.#listener, IOCTL_SEND, this.#addresses.response);
+    // Unanswered, its caller would wait for ever.
+    if (sent !== -ERRNO.ENOENT) must("let a call go on", sent);
     return valid ? touches : [];
   }
 
@@ -124,7 +128,8 @@ class CallWatch {
     const view = new ProcessView(this.#notification.readUInt32LE(8));
     try {
       return decodeCall({ name, args }, view, socketsOf(this.#kernel, view, this.#connected));
-    } catch {
+    } catch (error) {
+      if (NO_ACCESS.test(messageOf(error))) return [{ what: "unseen", call: name }];
       // The process is gone, or gave an address that is not its own: the kernel refuses that call itself.
       return [];
     }
