@@ -259,7 +259,18 @@ print('"done"')
 test("nothing of a watched worker is left, nor of one that cannot be started", async () => {
   const before = readdirSync("/proc/self/fd").length;
   const pids = join(bench.dir, "pids");
-  const plugin = script("brief", `#!/bin/sh\nsleep 60 & echo $! >> ${pids}; echo '"x"'\n`);
+  writeFileSync(pids, "");
+  // One in its group, and one that leaves it, its session and its parents.
+  const plugin = script(
+    "brief",
+    `#!/bin/sh
+before=$(wc -l < ${pids})
+sleep 60 & echo $! >> ${pids}
+setsid -f sh -c 'echo $$ >> ${pids}; exec sleep 61'
+until [ $(wc -l < ${pids}) -ge $((before + 2)) ]; do sleep 0.01; done
+echo '"x"'
+`,
+  );
   for (let round = 0; round < 3; round++) {
     expect((await learn(plugin, {})).outcome).toEqual({ kind: "ok", output: "x" });
   }
@@ -272,7 +283,7 @@ test("nothing of a watched worker is left, nor of one that cannot be started", a
   await expect(learn(gone, {})).resolves.toMatchObject({ outcome: { kind: "error" } });
   expect(readdirSync(bench.workdir)).toEqual([]);
   const started = readFileSync(pids, "utf8").trim().split("\n");
-  expect(started).toHaveLength(3);
+  expect(started).toHaveLength(6);
   await until("their end", () => !started.some(isAlive));
   expect(readdirSync("/proc/self/fd").length).toBeLessThanOrEqual(before + 2);
 });

@@ -89,6 +89,6 @@ export function takeDescriptor(kernel: Kernel, pid: number, fd: number): number 
 }
 
 /** Only the first thread of a process can be opened by its number. */
-function leaderOf(tid: number): number {
+export function leaderOf(tid: number): number {
   return Number(/^Tgid:\t(\d+)$/m.exec(readFileSync(`/proc/${tid}/status`, "utf8"))?.[1]);
 }

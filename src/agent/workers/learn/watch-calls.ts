@@ -5,6 +5,7 @@ import { callNumber } from "../sandbox/syscalls.ts";
 import { decodeCall } from "./decode-call.ts";
 import { LEARNED_CALLS, type LearnedCall } from "./learn-filter.ts";
 import { ProcessView } from "./process-view.ts";
+import { SeenProcesses } from "./seen-processes.ts";
 import { ConnectedSockets, socketsOf, takeDescriptor } from "./socket-kinds.ts";
 import { keyOf, type Touch } from "./touch.ts";
 import type { WatchOrder, WatchReport } from "./watch-messages.ts";
@@ -23,13 +24,14 @@ const NO_ACCESS = /\bE(PERM|ACCES)\b/;
 /** Takes the listener of a starting worker, lets it go on, and lets through every call of it that it has looked at. */
 export function watchCalls(kernel: Kernel, order: WatchOrder, report: (report: WatchReport) => void): void {
   const listener = takeListener(kernel, order);
+  const processes = new SeenProcesses();
   try {
     report({ kind: "watching" });
     const stop = new Int32Array(order.stop);
     const seen = new Set<string>();
-    const watch = new CallWatch(kernel, listener);
+    const watch = new CallWatch(kernel, listener, processes);
     for (let state = watch.wait(); state !== "over"; state = watch.wait()) {
-      if (state === "nothing" && Atomics.load(stop, 0) !== 0) return;
+      if (Atomics.load(stop, 0) !== 0) return;
       if (state === "nothing") continue;
       const fresh = watch.answer().filter((touch) => {
         const key = keyOf(touch);
@@ -38,6 +40,8 @@ export function watchCalls(kernel: Kernel, order: WatchOrder, report: (report: W
       if (fresh.length > 0) report({ kind: "touched", touches: fresh });
     }
   } finally {
+    // Without a listener their calls would fail one by one.
+    processes.kill();
     kernel.call("close", listener);
   }
 }
@@ -57,6 +61,7 @@ function takeListener(kernel: Kernel, { pid, channelFd }: WatchOrder): number {
 class CallWatch {
   readonly #kernel: Kernel;
   readonly #listener: number;
+  readonly #processes: SeenProcesses;
   readonly #names: Map<number, LearnedCall>;
   readonly #connected = new ConnectedSockets();
   readonly #notification: Buffer;
@@ -67,7 +72,8 @@ class CallWatch {
   // Handed on as numbers, because memory that is handed to the kernel is kept for good.
   readonly #addresses: Record<"notification" | "response" | "poll" | "limit", bigint>;
 
-  constructor(kernel: Kernel, listener: number) {
+  constructor(kernel: Kernel, listener: number, processes: SeenProcesses) {
+    this.#processes = processes;
     this.#kernel = kernel;
     this.#listener = listener;
     this.#names = new Map(
@@ -106,7 +112,9 @@ class CallWatch {
     // Whoever made it was killed, or interrupted.
     if (received === -ERRNO.ENOENT || received === -ERRNO.EINTR) return [];
     must("receive a notification", received);
-    const touches = this.#touches();
+    const tid = this.#notification.readUInt32LE(8);
+    const touches = this.#touches(tid);
+    const keep = this.#look(tid);
     // The number may belong to another process by now; then nothing of what was read counts.
     const valid =
       this.#kernel.call("ioctl", this.#listener, IOCTL_ID_VALID, this.#addresses.notification) === 0;
@@ -117,15 +125,26 @@ class CallWatch {
     const sent = this.#kernel.call("ioctl", this.#listener, IOCTL_SEND, this.#addresses.response);
     // Unanswered, its caller would wait for ever.
     if (sent !== -ERRNO.ENOENT) must("let a call go on", sent);
-    return valid ? touches : [];
+    if (!valid) return [];
+    keep();
+    return touches;
   }
 
-  #touches(): Touch[] {
+  #look(tid: number): () => void {
+    try {
+      return this.#processes.look(tid);
+    } catch {
+      // It is gone.
+      return () => {};
+    }
+  }
+
+  #touches(tid: number): Touch[] {
     // struct seccomp_notif { u64 id; u32 pid, flags; struct seccomp_data { int call; u32 arch; u64 ip, args[6] } }
     const name = this.#names.get(this.#notification.readInt32LE(16));
     if (name === undefined) return [];
     const args = Array.from({ length: 6 }, (_, at) => this.#notification.readBigUInt64LE(32 + at * 8));
-    const view = new ProcessView(this.#notification.readUInt32LE(8));
+    const view = new ProcessView(tid);
     try {
       return decodeCall({ name, args }, view, socketsOf(this.#kernel, view, this.#connected));
     } catch (error) {
