@@ -16,6 +16,8 @@ export interface SeenCall {
 const [O_ACCMODE, O_CREAT, O_TRUNC, O_TMPFILE] = [3, 0o100, 0o1000, 0o20000000];
 const O_PATH = 0o10000000;
 const AT_EMPTY_PATH = 0x1000;
+const [AF_INET, AF_INET6] = [2, 10];
+const [IPPROTO_ICMP, IPPROTO_ICMPV6] = [1, 58];
 const NAME_SERVER_PORT = 53;
 /** struct msghdr: address and its length, the pieces and how many. struct mmsghdr has the count of bytes behind it. */
 const MESSAGE_BYTES = 56;
@@ -83,6 +85,8 @@ export function decodeCall(call: SeenCall, view: ProcessView, sockets: SocketKin
     case "renameat":
     case "renameat2":
       return moved(path(1, 0), path(3, 2));
+    case "socket":
+      return isEcho(number(0), number(2)) ? [{ what: "icmp" }] : [];
     case "connect":
     case "bind":
       return addressed(
@@ -160,13 +164,20 @@ function interpreterOf(path: string): string | undefined {
   }
 }
 
+/** Without the right to, the socket is not made, and nothing more is tried. */
+function isEcho(family: number, protocol: number): boolean {
+  return (
+    (family === AF_INET && protocol === IPPROTO_ICMP) || (family === AF_INET6 && protocol === IPPROTO_ICMPV6)
+  );
+}
+
 function addressed(call: "connect" | "bind", kind: SocketKind, bytes: Buffer, sockets: SocketKinds): Touch[] {
   const address = parseSocketAddress(bytes);
   if (address.family === "unix")
     return call === "connect" && address.path !== null ? unix(sockets.absolute(address.path)) : [];
   if (address.family !== "internet") return [];
   const { host, port } = address;
-  if (kind.type === "icmp") return [{ what: "icmp" }];
+  if (kind.type === "icmp") return [];
   if (call === "bind") return kind.type === "stream" && port !== 0 ? [{ what: "listen", port }] : [];
   if (kind.type === "stream") return port === 0 ? [] : [{ what: "connect", host, port }];
   // Resolvers connect datagram sockets only to learn their own address: what counts is what is sent.
@@ -185,9 +196,7 @@ function sent(fd: number, address: Buffer | null, payload: Buffer, sockets: Sock
   const target: SocketAddress | undefined =
     address === null ? sockets.targetOf(kind) : parseSocketAddress(address);
   if (target?.family === "unix") return target.path === null ? [] : unix(sockets.absolute(target.path));
-  if (target?.family !== "internet" || target.port === 0)
-    return kind.type === "icmp" ? [{ what: "icmp" }] : [];
-  if (kind.type === "icmp") return [{ what: "icmp" }];
+  if (target?.family !== "internet" || target.port === 0 || kind.type === "icmp") return [];
   const { host, port } = target;
   const touch: Touch = { what: kind.type === "stream" ? "connect" : "udp", host, port };
   const question = port === NAME_SERVER_PORT ? parseQuestion(payload) : null;

@@ -31,6 +31,14 @@ function isFoldable(folder: string): boolean {
 }
 
 function fewest(paths: string[]): string[] {
-  const all = [...new Set(paths)].toSorted();
-  return all.filter((path) => !all.some((other) => other !== path && isWithin(path, other)));
+  const all = new Set(paths);
+  return [...all].filter((path) => !isCovered(path, all)).toSorted();
+}
+
+/** Some folder on the way to it is in the list. */
+function isCovered(path: string, all: ReadonlySet<string>): boolean {
+  for (let folder = dirname(path), below = path; folder !== below; below = folder, folder = dirname(folder)) {
+    if (all.has(folder)) return true;
+  }
+  return false;
 }

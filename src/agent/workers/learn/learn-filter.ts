@@ -13,7 +13,7 @@ export const LEARNED_CALLS = [
   ...["mkdir", "mkdirat", "rmdir", "unlink", "unlinkat", "rename", "renameat", "renameat2"],
   ...["link", "linkat", "symlink", "symlinkat", "mknod", "mknodat"],
   ...["chmod", "fchmodat", "chown", "lchown", "fchownat", "utime", "utimes", "utimensat"],
-  ...["connect", "bind", "sendmsg", "sendmmsg", "sendto"],
+  ...["socket", "connect", "bind", "sendmsg", "sendmmsg", "sendto"],
 ] as const satisfies CallName[];
 export type LearnedCall = (typeof LEARNED_CALLS)[number];
 

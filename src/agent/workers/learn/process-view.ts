@@ -55,7 +55,7 @@ const OF_EACH_PROCESS = /^\/(proc\/|dev\/(stdin|stdout|stderr)$|dev\/fd(\/|$))/;
 export function located(path: string): { path: string; found: Found } {
   if (OF_EACH_PROCESS.test(path)) return { path, found: "other" };
   try {
-    const real = realpathSync(path);
+    const real = realpathSync.native(path);
     const ours = `/proc/${process.pid}/`;
     // A link like /etc/mtab.
     if (real.startsWith(ours)) return { path: `/proc/self/${real.slice(ours.length)}`, found: "other" };
@@ -68,7 +68,7 @@ export function located(path: string): { path: string; found: Found } {
 /** The entry itself, also where it is a symbolic link: its folder without links. */
 export function placed(path: string): string {
   try {
-    return join(realpathSync(dirname(path)), basename(path));
+    return join(realpathSync.native(dirname(path)), basename(path));
   } catch {
     return path;
   }

@@ -72,7 +72,7 @@ const TABLE: [name: string, touched: Touch[], proposal: PermissionsInput, places
   ["not /dev/null and files of processes", [write("/dev/null"), write("/proc/self/comm")], {}],
   [
     "not its own streams and process",
-    [write("/dev/stderr"), ...read("/dev/stdin", "/proc/self/mounts", "/proc/net/tcp")],
+    [write("/dev/stderr"), ...read("/dev/stdin", "/dev/tty", "/proc/self/mounts", "/proc/net/tcp")],
     {},
   ],
   ["not its own program", [exec("/opt/holdfast")], {}],

@@ -87,7 +87,8 @@ function readPaths(
 /** A process has another number the next time. */
 const ofAnyProcess = (path: string): string => (/^\/proc\/\d+(\/|$)/.test(path) ? "/proc" : path);
 const OWN_PROCESS = ["/proc/self", "/proc/thread-self", "/proc/net", "/proc/mounts"];
-const OWN_STREAMS = ["/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/fd"];
+/** A worker has no terminal. */
+const OWN_STREAMS = ["/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/fd", "/dev/tty"];
 const isOwnProcess = (path: string): boolean => isIn(path, [...OWN_PROCESS, ...OWN_STREAMS]);
 
 function written(learned: Learned): string[] {

@@ -48,7 +48,7 @@ export function watchCalls(kernel: Kernel, order: WatchOrder, report: (report: W
 
 function takeListener(kernel: Kernel, { pid, channelFd }: WatchOrder): number {
   const channel = new LaunchChannel(kernel, channelFd);
-  const frame = channel.read("listener") as { kind?: unknown; fd?: unknown; message?: unknown } | null;
+  const frame = firstFrame(channel);
   if (frame?.kind === "failed") throw new HoldfastError("failed", String(frame.message));
   if (frame?.kind !== "listener" || typeof frame.fd !== "number") {
     throw new HoldfastError("failed", "the launcher did not announce a listener");
@@ -56,6 +56,14 @@ function takeListener(kernel: Kernel, { pid, channelFd }: WatchOrder): number {
   const listener = takeDescriptor(kernel, pid, frame.fd);
   channel.write({ kind: "go" });
   return listener;
+}
+
+function firstFrame(channel: LaunchChannel) {
+  try {
+    return channel.read("listener") as { kind?: unknown; fd?: unknown; message?: unknown } | null;
+  } catch (error) {
+    throw new HoldfastError("failed", "the launcher ended before it announced a listener", { cause: error });
+  }
 }
 
 class CallWatch {
