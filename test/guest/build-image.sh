@@ -78,7 +78,8 @@ cat >"$root/usr/local/sbin/guest-job" <<'JOB'
 export HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 exec >/dev/ttyS1 2>&1 </dev/null
 stty raw -echo </dev/ttyS1
-mount -t ext4 /dev/nvme1n1 /mnt/share
+udevadm settle
+mount -t ext4 /dev/disk/by-id/virtio-share /mnt/share
 systemctl is-system-running --wait >/dev/null
 cd /mnt/share
 mkdir -p out

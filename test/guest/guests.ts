@@ -15,7 +15,7 @@ export interface Guest {
   arguments: string[];
   /** What `holdfast doctor` must say there. */
   levels: Record<Role, Levels>;
-  /** As whom the escape suite is run: emulated, it takes a minute or two each time. */
+  /** As whom the escape suite is run: emulated, it takes a minute or two each time, so only where it finds something new. */
   suite: ("root" | "user")[];
   /** For the ordinary user, after user namespaces were switched off. */
   withoutNamespaces: Levels;
@@ -42,7 +42,7 @@ export const GUESTS: Guest[] = [
     kernel: "6.1.",
     arguments: [],
     levels: byRole("enforced", "partial", "partial", "enforced"),
-    suite: ["root", "user"],
+    suite: ["user"],
     withoutNamespaces: levels("partial", "partial", "partial", "partial"),
   },
   {
@@ -50,7 +50,7 @@ export const GUESTS: Guest[] = [
     kernel: "6.12.",
     arguments: [],
     levels: byRole("enforced", "enforced", "enforced", "enforced"),
-    suite: ["user"],
+    suite: [],
     withoutNamespaces: levels("enforced", "enforced", "enforced", "partial"),
   },
   {
@@ -66,7 +66,7 @@ export const GUESTS: Guest[] = [
     kernel: "6.1.",
     arguments: ["systemd.unified_cgroup_hierarchy=0", "systemd.legacy_systemd_cgroup_controller=0"],
     levels: byRole("enforced", "partial", "partial", "partial"),
-    suite: ["user"],
+    suite: [],
     withoutNamespaces: levels("partial", "partial", "partial", "partial"),
   },
 ];

@@ -28,11 +28,12 @@ mke2fs -q -t ext4 -O ^has_journal -m 0 -d "$share" "$work/share.img"
 arguments="root=/dev/nvme0n1 rw rootfstype=ext4 console=ttyS0 panic=-1 quiet loglevel=4 mitigations=off tsc=reliable"
 arguments+=" no_timer_check systemd.show_status=0 $*"
 code=0
+# The share is another kind of disk: which of two NVMe disks is the first is not certain.
 timeout -k 5 "$seconds" qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none -monitor none \
   -M q35,hpet=off -accel tcg,thread=multi,tb-size=512 -cpu max -m 2048 -smp 2 \
   -kernel "${kernels[-1]}" -append "$arguments" \
   -drive "file=$image/root.img,format=raw,if=none,id=root,snapshot=on" -device nvme,drive=root,serial=root \
-  -drive "file=$work/share.img,format=raw,if=none,id=share,cache=unsafe" -device nvme,drive=share,serial=share \
+  -drive "file=$work/share.img,format=raw,if=none,id=share,cache=unsafe" -device virtio-blk-pci,drive=share,serial=share \
   -serial "file:$work/console" -serial stdio </dev/null 2>"$work/errors" &
 machine=$!
 wait "$machine" || code=$?

@@ -2,7 +2,7 @@
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Role } from "../guests.ts";
-import { freshFolder, giveTo, holdfast, type Running, start } from "./agents.ts";
+import { freshFolder, giveTo, holdfast, type Running, start, until } from "./agents.ts";
 
 const ID = "guest-01";
 
@@ -84,4 +84,19 @@ export async function startAgent(options: GuestAgentOptions): Promise<GuestAgent
       return existsSync(file) ? readFileSync(file, "utf8").slice(-4_000) : "";
     },
   };
+}
+
+/** The data of the first event of this type; where none comes, everything that is known about why. */
+export async function firstEvent(
+  agent: GuestAgent,
+  type: string,
+  plugin: string,
+): Promise<Record<string, any>> {
+  try {
+    await until(`an event ${type}`, () => agent.events(type).length > 0, 180_000);
+  } catch (error) {
+    const said = `${agent.process.said()}\n${agent.pluginLog(plugin)}\n${JSON.stringify(agent.status())}`;
+    throw new Error(`${(error as Error).message}\n${said}`);
+  }
+  return agent.events(type)[0]!.data as Record<string, any>;
 }

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { until } from "./agents.ts";
 import { type Checks, expectTrue } from "./checks.ts";
-import { type GuestAgent, startAgent } from "./guest-agent.ts";
+import { firstEvent, type GuestAgent, startAgent } from "./guest-agent.ts";
 
 const CONFIGURATION = `agent: { id: guest-01 }
 triggers:
@@ -63,7 +63,7 @@ const count = (leaf: string, file: string, key: string) =>
   Number(new RegExp(`^${key} (\\d+)$`, "m").exec(readFileSync(join(leaf, file), "utf8"))?.[1] ?? 0);
 
 async function throttles(agent: GuestAgent): Promise<void> {
-  await until("the spinning plugin to begin", () => agent.events("spin.began").length > 0, 180_000);
+  await firstEvent(agent, "spin.began", "cpu-hog");
   const quota = (leaf: string) => readFileSync(join(leaf, "cpu.max"), "utf8").trim().split(" ").map(Number);
   const leaf = leaves(agent).find((each) => {
     const [most, period] = quota(each);
@@ -81,9 +81,13 @@ async function throttles(agent: GuestAgent): Promise<void> {
 }
 
 async function stopsForks(agent: GuestAgent): Promise<void> {
-  await until("the forking plugin to count", () => agent.events("forks.counted").length > 0, 180_000);
-  const { started } = agent.events("forks.counted")[0]!.data as { started: number };
-  expectTrue(`it started ${started} programs, of 300 that it wanted`, started > 0 && started <= MOST_FORKS);
+  const { started } = await firstEvent(agent, "forks.counted", "fork-hog");
+  expectTrue(`it started ${started} processes, of 300 that it wanted`, started > 0 && started <= MOST_FORKS);
+  const leaf = leaves(agent).find(
+    (each) => readFileSync(join(each, "pids.max"), "utf8") === `${MOST_FORKS}\n`,
+  );
+  if (leaf === undefined) throw new Error(`no leaf allows ${MOST_FORKS} processes`);
+  expectTrue("it was the kernel that said no", count(leaf, "pids.events", "max") > 0);
 }
 
 async function endsOnlyTheHog(agent: GuestAgent): Promise<void> {

@@ -1,9 +1,9 @@
 /** A plugin's `fetch`, and a script's curl, to a host that was granted and to one that was not. */
 import { appendFileSync } from "node:fs";
 import type { Role } from "../guests.ts";
-import { run, until } from "./agents.ts";
+import { run } from "./agents.ts";
 import { expectSame, expectTrue } from "./checks.ts";
-import { type GuestAgent, startAgent } from "./guest-agent.ts";
+import { firstEvent, startAgent } from "./guest-agent.ts";
 
 /** Addresses of the public internet, on this guest's loopback device: private ones are another rule's business. */
 const SERVERS = { "granted.test": "44.0.0.1", "other.test": "44.0.0.2" } as const;
@@ -71,14 +71,4 @@ export async function fetchIsBrokered(
   } finally {
     await agent.process.stop();
   }
-}
-
-async function firstEvent(agent: GuestAgent, type: string, plugin: string): Promise<Record<string, any>> {
-  try {
-    await until(`an event ${type}`, () => agent.events(type).length > 0, 180_000);
-  } catch (error) {
-    const said = `${agent.process.said()}\n${agent.pluginLog(plugin)}\n${JSON.stringify(agent.status())}`;
-    throw new Error(`${(error as Error).message}\n${said}`);
-  }
-  return agent.events(type)[0]!.data as Record<string, any>;
 }
