@@ -15,8 +15,16 @@ import { DEFAULT_RESOURCES, type Resources } from "../../src/model/permissions.t
 import type { Self, Starter } from "./starter.ts";
 
 const MB = 1024 ** 2;
-/** Smaller than what plugins get by default, so that the attacks on them stay small. */
-export const SUITE_RESOURCES: Resources = { ...DEFAULT_RESOURCES, fileSize: 16 * MB, disk: 48 * MB };
+/**
+ * Smaller than what plugins get by default, so that the attacks on them stay small. The processor time is far more than a worker
+ * of the suite needs: should one be left behind, the kernel ends it.
+ */
+export const SUITE_RESOURCES: Resources = {
+  ...DEFAULT_RESOURCES,
+  fileSize: 16 * MB,
+  disk: 48 * MB,
+  cpuTime: 60_000,
+};
 
 export interface Confinement {
   start: Starter;
@@ -65,6 +73,8 @@ export async function confinement(
       env: {},
       stdin: "ignore",
     });
+    // A script's is a pipe in any case; whoever has it closes it.
+    void worker.stdin?.end();
     const adopt = worker.awaitsSockets ? worker.adoptSockets : undefined;
     return {
       pid: worker.pid,

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 interface Stat {
   pid: number;
@@ -25,6 +25,28 @@ function stats(): Stat[] {
 /** Everything that a worker has started and that is still there, itself included. */
 export function familyOf(pid: number): number[] {
   return members(pid).map((stat) => stat.pid);
+}
+
+/** Ends what still works in a folder of the suite: all that it starts does. */
+export function killStrays(folder: string): void {
+  const strays = () => stats().filter(({ pid }) => pid !== process.pid && worksIn(pid, folder));
+  for (let found = strays(); found.length > 0; found = strays()) {
+    for (const { pid } of found) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // It has just ended.
+      }
+    }
+  }
+}
+
+function worksIn(pid: number, folder: string): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`).startsWith(`${folder}/`);
+  } catch {
+    return false;
+  }
 }
 
 export interface CpuUse {

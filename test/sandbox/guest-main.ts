@@ -3,11 +3,12 @@
  * the executable runs them: `BUN_BE_BUN=1 holdfast run suite.js suite --json --holdfast /path/of/holdfast`).
  *
  *   suite      the attacks, held against what `doctor` says of this host
+ *   degraded   the same for parts of this kernel: each `--without` is a host
  *   granted    attacks by a worker that may connect to one other port, and whether it can
  *   everyday   the everyday commands of scripts
  *
  *   --holdfast PATH   the executable; without it the product in this checkout
- *   --without LIST    leaves parts of the kernel out: landlock,seccomp,mountNamespace,netNamespace,cgroup,abi=2
+ *   --without LIST    leaves parts of the kernel out (each one is a host for `degraded`, `granted` and `everyday`): landlock,seccomp,mountNamespace,netNamespace,cgroup,abi=2
  *   --only REGEX      attacks whose id matches
  *   --json            one JSON object
  */
@@ -18,14 +19,16 @@ import type { KernelFacts } from "../../src/agent/workers/sandbox/kernel-facts.t
 import { probeKernel } from "../../src/agent/workers/sandbox/probe.ts";
 import { protectionsOf } from "../../src/agent/workers/sandbox/protections.ts";
 import type { Protections } from "../../src/model/protection.ts";
+import type { Grant } from "../../src/model/grant.ts";
+import type { Attack } from "./attack.ts";
 import { disagreements, stoppedAllTheSame, table } from "./agreement.ts";
 import { bundlePlugin } from "./bundle.ts";
-import { confinement } from "./confined.ts";
+import { type Confinement, confinement } from "./confined.ts";
 import { degrade, type Lack, LACKS } from "./degrade.ts";
 import { output } from "./run-script.ts";
 import { type EverydayResult, runEveryday } from "./run-everyday.ts";
 import { type Self, selfOf, unconfined } from "./starter.ts";
-import { runSuite, type SuiteRow } from "./suite.ts";
+import { Suite, type SuiteRow } from "./suite.ts";
 import { World } from "./world.ts";
 
 export interface SuiteReport {
@@ -39,7 +42,6 @@ export interface SuiteReport {
 }
 
 export interface GrantedReport {
-  facts: KernelFacts;
   rows: SuiteRow[];
   /** What the script that uses its grant has got. */
   got: string;
@@ -53,11 +55,10 @@ export interface EverydayReport {
 
 interface Options {
   holdfast?: string;
+  /** One for each host. */
   without: string[];
   only?: string;
 }
-
-if (import.meta.main) await main(process.argv.slice(2));
 
 async function main(argv: string[]): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -65,116 +66,134 @@ async function main(argv: string[]): Promise<void> {
     allowPositionals: true,
     options: {
       holdfast: { type: "string" },
-      without: { type: "string" },
+      without: { type: "string", multiple: true },
       only: { type: "string" },
       json: { type: "boolean" },
     },
   });
-  const options: Options = { ...values, without: values.without?.split(",") ?? [] };
-  if (positionals[0] === "everyday") {
-    const report = await everyday(options);
-    console.log(
-      values.json
-        ? JSON.stringify(report)
-        : JSON.stringify(
-            report.on.filter((item) => !item.ok),
-            null,
-            2,
-          ),
-    );
-    process.exit(0);
-  }
-  if (positionals[0] === "granted") {
-    console.log(JSON.stringify(await granted(options)));
-    process.exit(0);
-  }
-  const report = await suite(options);
-  if (values.json) console.log(JSON.stringify(report));
-  else console.log([table(report.rows), ...report.problems].join("\n"));
-  process.exit(report.problems.length === 0 ? 0 : 1);
+  const options: Options = { ...values, without: values.without ?? [""] };
+  const name = positionals[0] as keyof typeof WORKS;
+  const reports = await within<unknown[]>(options, WORKS[name]);
+  if (values.json) console.log(JSON.stringify(name === "suite" ? reports[0] : reports));
+  else for (const report of reports) console.log(readable(report as SuiteReport | EverydayReport));
+  const failed = name === "suite" && (reports as SuiteReport[]).some(({ problems }) => problems.length > 0);
+  process.exit(failed ? 1 : 0);
 }
 
-async function suite(options: Options): Promise<SuiteReport> {
-  return await within(options, async (self, world, facts) => {
-    const confined = await confinement(self, facts, world.folder);
-    const plugin = await pluginText();
-    const pattern = new RegExp(options.only ?? "");
-    try {
-      const rows = await runSuite({
-        self,
-        world,
-        plugin,
-        off: unconfined(self, world.folder),
-        on: confined.start,
-        only: (attack) => pattern.test(attack.id),
-      });
-      const protections = protectionsOf(facts, "on", { uid: facts.root });
-      const problems = disagreements(rows, protections);
-      return { facts, protections, rows, problems, tooCareful: stoppedAllTheSame(rows, protections) };
-    } finally {
-      await confined.close();
-    }
+function readable(report: SuiteReport | EverydayReport | GrantedReport): string {
+  if ("problems" in report) return [table(report.rows), ...report.problems].join("\n");
+  return JSON.stringify("on" in report ? report.on.filter((item) => !item.ok) : report, null, 2);
+}
+
+/** Where the work is done: attacks that succeed unconfined do so whatever parts of the kernel the launcher leaves out. */
+interface Place {
+  self: Self;
+  world: World;
+  hosts: KernelFacts[];
+  only?: string;
+}
+
+async function suite({ self, world, hosts, only }: Place): Promise<SuiteReport[]> {
+  const pattern = new RegExp(only ?? "");
+  const attacks = await prove({ self, world }, (attack) => pattern.test(attack.id));
+  return await inTurn(hosts, async (facts) => {
+    const rows = await confinedIn(self, facts, world, (confined) => attacks.confined(confined.start));
+    const protections = protectionsOf(facts, "on", { uid: facts.root });
+    const problems = disagreements(rows, protections);
+    return { facts, protections, rows, problems, tooCareful: stoppedAllTheSame(rows, protections) };
   });
 }
 
-async function granted(options: Options): Promise<GrantedReport> {
+async function granted({ self, world, hosts }: Place): Promise<GrantedReport[]> {
   const server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response("granted") });
   const endpoint = { host: "127.0.0.1", port: server.port! };
-  const report = await within(options, async (self, world, facts) => {
-    const confined = await confinement(self, facts, world.folder, (grant) => ({
-      ...grant,
-      connect: [endpoint],
-    }));
-    try {
-      const rows = await runSuite({
-        self,
-        world,
-        plugin: await pluginText(),
-        off: unconfined(self, world.folder),
-        on: confined.start,
-        only: (attack) => attack.level === "network" && attack.proof === "hello",
-      });
-      const got = await output(
-        confined.start,
-        world,
-        `curl -sS --max-time 5 http://127.0.0.1:${endpoint.port}/`,
-      );
-      return { facts, rows, got };
-    } finally {
-      await confined.close();
-    }
-  });
+  const curl = `curl -sS --max-time 5 http://127.0.0.1:${endpoint.port}/`;
+  const attacks = await prove(
+    { self, world },
+    (attack) => attack.level === "network" && attack.proof === "hello",
+  );
+  const change = (grant: Grant): Grant => ({ ...grant, connect: [endpoint] });
+  const reports = await inTurn(hosts, (facts) =>
+    confinedIn(
+      self,
+      facts,
+      world,
+      async ({ start }) => ({
+        rows: await attacks.confined(start),
+        got: await output(start, world, curl),
+      }),
+      change,
+    ),
+  );
   await server.stop(true);
-  return report;
+  return reports;
 }
 
-async function everyday(options: Options): Promise<EverydayReport> {
-  return await within(options, async (self, world, facts) => {
-    const confined = await confinement(self, facts, world.folder);
-    try {
-      const off = await runEveryday(unconfined(self, world.folder), world);
-      return { facts, off, on: await runEveryday(confined.start, world) };
-    } finally {
-      await confined.close();
-    }
+async function everyday({ self, world, hosts }: Place): Promise<EverydayReport[]> {
+  const off = await runEveryday(unconfined(self, world.folder), world);
+  // What counts is whether they work: held to a share of a processor, they would only take longer.
+  const change = (grant: Grant): Grant => ({ ...grant, resources: { ...grant.resources, cpu: 4 } });
+  return await inTurn(hosts, async (facts) => {
+    const on = await confinedIn(self, facts, world, ({ start }) => runEveryday(start, world), change);
+    return { facts, off, on };
   });
 }
 
-async function within<T>(
-  options: Options,
-  work: (self: Self, world: World, facts: KernelFacts) => Promise<T>,
+const WORKS = { suite, degraded: suite, granted, everyday };
+
+async function prove({ self, world }: Pick<Place, "self" | "world">, only: (attack: Attack) => boolean) {
+  return await Suite.prove({
+    self,
+    world,
+    plugin: await pluginText(),
+    off: unconfined(self, world.folder),
+    only,
+  });
+}
+
+async function inTurn<T, R>(items: T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (const item of items) results.push(await work(item));
+  return results;
+}
+
+async function confinedIn<T>(
+  self: Self,
+  facts: KernelFacts,
+  world: World,
+  work: (confined: Confinement) => Promise<T>,
+  change?: (grant: Grant) => Grant,
 ): Promise<T> {
+  const confined = await confinement(self, facts, world.folder, change);
+  try {
+    return await work(confined);
+  } finally {
+    await confined.close();
+  }
+}
+
+async function within<T>(options: Options, work: (place: Place) => Promise<T>): Promise<T> {
   const world = await World.open();
   try {
     const self = selfOf(options.holdfast === undefined ? undefined : ownCopy(options.holdfast, world.folder));
     world.program = self.command[0]!;
     const facts = await probeKernel(self.command);
-    const abi = options.without.find((item) => item.startsWith("abi="))?.slice(4);
-    const lacks = options.without.filter((item): item is Lack => LACKS.includes(item as Lack));
-    return await work(self, world, degrade(facts, lacks, abi === undefined ? undefined : Number(abi)));
+    return await work({
+      self,
+      world,
+      hosts: options.without.map((list) => degraded(facts, list)),
+      only: options.only,
+    });
   } finally {
     world.close();
   }
+}
+
+function degraded(facts: KernelFacts, list: string): KernelFacts {
+  const items = list.split(",");
+  const abi = items.find((item) => item.startsWith("abi="))?.slice(4);
+  const lacks = items.filter((item): item is Lack => LACKS.includes(item as Lack));
+  return degrade(facts, lacks, abi === undefined ? undefined : Number(abi));
 }
 
 /** Attacks try to replace the executable. */
@@ -191,3 +210,5 @@ async function pluginText(): Promise<string> {
   const beside = join(import.meta.dir, "attack-plugin.js");
   return existsSync(beside) ? await Bun.file(beside).text() : await bundlePlugin();
 }
+
+if (import.meta.main) await main(process.argv.slice(2));

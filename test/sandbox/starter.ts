@@ -47,11 +47,15 @@ export function plainEnvironment(folder: string): Record<string, string> {
   };
 }
 
+/** Seconds of processor time after which the kernel ends an unconfined worker that was left behind. */
+const MOST_SECONDS = 60;
+
 /** A worker that nothing confines. */
 export function unconfined(self: Self, workdir: string): Starter {
   return async ({ kind, command }) => {
     const folder = mkdtempSync(join(workdir, "off-"));
-    const child = Bun.spawn(kind === "host" ? [...self.command, "__host"] : command, {
+    const program = kind === "host" ? [...self.command, "__host"] : command;
+    const child = Bun.spawn(["/bin/sh", "-c", `ulimit -t ${MOST_SECONDS}; exec "$@"`, "sh", ...program], {
       cwd: folder,
       env: plainEnvironment(folder),
       stdio: ["ignore", "pipe", "pipe", "socket-fd"],

@@ -1,6 +1,9 @@
 /** Runs the suite as a process of its own, so that it can be another user's. */
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildExecutable } from "../e2e/harness.ts";
+import { killStrays } from "./family.ts";
 import type { EverydayReport, GrantedReport, SuiteReport } from "./guest-main.ts";
 
 export type User = "root" | "uid 65534";
@@ -11,36 +14,60 @@ if (USERS.length === 1) console.error("NOT ROOT: the sandbox of an agent that is
 export interface SuiteRun {
   user: User;
   compiled: boolean;
-  without?: string;
   only?: string;
 }
+
+/** Parts of the kernel that a host lacks, as `guest-main.ts` takes them. */
+export interface HostsRun extends SuiteRun {
+  without: string[];
+}
+
+/** Shorter than the timeouts of the tests, which would leave the process behind. */
+const LONGEST_MS = 200_000;
 
 export function runSuiteAs(run: SuiteRun): Promise<SuiteReport> {
   return report<SuiteReport>(run, "suite");
 }
 
-export function runEverydayAs(run: SuiteRun): Promise<EverydayReport> {
-  return report<EverydayReport>(run, "everyday");
+/** One report for each host, in this order. */
+export function runDegradedAs(run: HostsRun): Promise<SuiteReport[]> {
+  return report<SuiteReport[]>(run, "degraded");
 }
 
-export function runGrantedAs(run: SuiteRun): Promise<GrantedReport> {
-  return report<GrantedReport>(run, "granted");
+export function runEverydayAs(run: HostsRun): Promise<EverydayReport[]> {
+  return report<EverydayReport[]>(run, "everyday");
 }
 
-async function report<T>(run: SuiteRun, what: string): Promise<T> {
+export function runGrantedAs(run: HostsRun): Promise<GrantedReport[]> {
+  return report<GrantedReport[]>(run, "granted");
+}
+
+async function report<T>(run: SuiteRun & { without?: string[] }, what: string): Promise<T> {
   const args = [what, "--json"];
   if (run.compiled) args.push("--holdfast", await buildExecutable());
-  if (run.without) args.push("--without", run.without);
+  for (const list of run.without ?? []) args.push("--without", list);
   if (run.only) args.push("--only", run.only);
+  const folder = mkdtempSync(join(tmpdir(), "holdfast-suite-"));
+  chmodSync(folder, 0o777);
+  try {
+    return await reportOf<T>(run.user, args, folder);
+  } finally {
+    killStrays(folder);
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function reportOf<T>(user: User, args: string[], folder: string): Promise<T> {
   const become =
-    run.user === "root" || process.getuid!() !== 0
-      ? []
-      : ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-  const child = Bun.spawn([...become, process.execPath, join(import.meta.dir, "guest-main.ts"), ...args], {
+    user === "root" || process.getuid!() !== 0 ? [] : ["--reuid=65534", "--regid=65534", "--clear-groups"];
+  const program = [process.execPath, join(import.meta.dir, "guest-main.ts"), ...args];
+  const child = Bun.spawn(["setpriv", ...become, "--pdeathsig=KILL", ...program], {
     // A folder that every user may enter, and no home: Bun must not look for its files there.
     cwd: "/",
-    env: { PATH: process.env.PATH!, HOME: "/nonexistent", LANG: "C.UTF-8" },
+    env: { PATH: process.env.PATH!, HOME: "/nonexistent", LANG: "C.UTF-8", TMPDIR: folder },
     stdio: ["ignore", "pipe", "pipe"],
+    timeout: LONGEST_MS,
+    killSignal: "SIGKILL",
   });
   const [stdout, stderr] = await Promise.all([
     new Response(child.stdout).text(),
@@ -51,7 +78,7 @@ async function report<T>(run: SuiteRun, what: string): Promise<T> {
     return JSON.parse(stdout.trim().split("\n").at(-1)!) as T;
   } catch {
     throw new Error(
-      `the suite as ${run.user} broke off (exit code ${child.exitCode}):\n${stderr}\n${stdout.slice(-2000)}`,
+      `the suite as ${user} broke off (exit code ${child.exitCode}):\n${stderr}\n${stdout.slice(-2000)}`,
     );
   }
 }

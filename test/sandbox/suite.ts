@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import type { Attack, AttackHost, Language } from "./attack.ts";
 import { languagesOf } from "./attack.ts";
 import { ATTACKS } from "./attacks/all.ts";
-import { type Kind, kindOf, type Outcome, runAttacks, type RunPorts } from "./run-attack.ts";
+import { kindOf, type Outcome, runAttacks, type RunPorts } from "./run-attack.ts";
 import type { Self, Starter } from "./starter.ts";
 import type { World } from "./world.ts";
 
@@ -25,38 +25,87 @@ export interface SuiteOptions {
   world: World;
   plugin: string;
   off: Starter;
-  /** Absent: only the proof that attacks succeed unconfined. */
-  on?: Starter;
   only?: (attack: Attack) => boolean;
 }
 
-export async function runSuite(options: SuiteOptions): Promise<SuiteRow[]> {
-  const host = attackHost(options.self);
-  const chosen = ATTACKS.filter((attack) => options.only?.(attack) ?? true).flatMap((attack) =>
-    languagesOf(attack).map((language) => ({ attack, language, untried: untried(attack, language, host) })),
+interface Task {
+  attack: Attack;
+  language: Language;
+}
+
+/** Workers at a time: most of them only wait for their limit. */
+const LANES = 3;
+
+/** The attacks of this host, tried without a sandbox once, and then with as many as are to be compared. */
+export class Suite {
+  readonly #options: SuiteOptions;
+  readonly #chosen: (Task & { untried: string | null })[];
+  readonly #host: AttackHost;
+  #off = new Map<string, Outcome>();
+
+  private constructor(options: SuiteOptions) {
+    const host = attackHost(options.self);
+    this.#options = options;
+    this.#host = host;
+    this.#chosen = ATTACKS.filter((attack) => options.only?.(attack) ?? true).flatMap((attack) =>
+      languagesOf(attack).map((language) => ({
+        attack,
+        language,
+        untried: untried(attack, language, host),
+      })),
+    );
+  }
+
+  static async prove(options: SuiteOptions): Promise<Suite> {
+    const suite = new Suite(options);
+    suite.#off = await suite.#run(options.off, "wanted");
+    return suite;
+  }
+
+  async confined(start: Starter): Promise<SuiteRow[]> {
+    const on = await this.#run(start, "used");
+    return this.#chosen.map(({ attack, language, untried }) => {
+      const id = `${attack.id}-${language}`;
+      if (untried === null) return rowOf(attack, language, this.#off.get(id)!, on.get(id), this.#host);
+      const { level } = attack;
+      return {
+        attack: attack.id,
+        language,
+        level,
+        off: "not run",
+        on: "not run",
+        seen: null,
+        detail: untried,
+      };
+    });
+  }
+
+  async #run(start: Starter, share: RunPorts["share"]): Promise<Map<string, Outcome>> {
+    const { world, plugin } = this.#options;
+    const ports: RunPorts = { world, plugin, start, share };
+    const outcomes = new Map<string, Outcome>();
+    const groups = groupsOf(this.#chosen.filter((item) => item.untried === null));
+    const lane = async () => {
+      for (let group = groups.shift(); group; group = groups.shift()) {
+        const tasks = group;
+        const results = await runAttacks(ports, kindOf(tasks[0]!.language), (code) =>
+          tasks.map(({ attack, language }) => world.aim(attack, language, code)),
+        );
+        for (const [id, outcome] of results) outcomes.set(id, outcome);
+      }
+    };
+    await Promise.all(Array.from({ length: LANES }, lane));
+    return outcomes;
+  }
+}
+
+/** What one worker tries: as much as it can, in three languages, and one by one what changes or ends it. */
+function groupsOf(tasks: Task[]): Task[][] {
+  const shared = (["host", "sh", "py"] as const).map((kind) =>
+    tasks.filter((task) => !task.attack.own && kindOf(task.language) === kind),
   );
-  const tried = chosen.filter((item) => item.untried === null);
-  const off = await runAll(options, options.off, tried);
-  const on = options.on ? await runAll(options, options.on, tried) : new Map<string, Outcome>();
-  return chosen.map(({ attack, language, untried }) =>
-    untried === null
-      ? rowOf(
-          attack,
-          language,
-          off.get(`${attack.id}-${language}`)!,
-          on.get(`${attack.id}-${language}`),
-          host,
-        )
-      : {
-          attack: attack.id,
-          language,
-          level: attack.level,
-          off: "not run",
-          on: "not run",
-          seen: null,
-          detail: untried,
-        },
-  );
+  const own = tasks.filter((task) => task.attack.own).map((task) => [task]);
+  return [...shared.filter((group) => group.length > 0), ...own];
 }
 
 function rowOf(
@@ -81,36 +130,6 @@ function rowOf(
         ? off.said
         : (on?.said ?? off.said),
   };
-}
-
-/** Workers at a time: most of them only wait for their limit. */
-const LANES = 3;
-
-interface Task {
-  attack: Attack;
-  language: Language;
-}
-
-async function runAll(options: SuiteOptions, start: Starter, tasks: Task[]): Promise<Map<string, Outcome>> {
-  const { world, plugin } = options;
-  const ports: RunPorts = { world, plugin, start, share: start === options.off ? "wanted" : "used" };
-  const outcomes = new Map<string, Outcome>();
-  const run = async (kind: Kind, group: Task[]) => {
-    const results = await runAttacks(ports, kind, (code) =>
-      group.map(({ attack, language }) => world.aim(attack, language, code)),
-    );
-    for (const [id, outcome] of results) outcomes.set(id, outcome);
-  };
-  for (const kind of ["host", "sh", "py"] as const) {
-    const shared = tasks.filter((task) => !task.attack.own && kindOf(task.language) === kind);
-    if (shared.length > 0) await run(kind, shared);
-  }
-  const own = tasks.filter((task) => task.attack.own);
-  const lane = async () => {
-    for (let task = own.shift(); task; task = own.shift()) await run(kindOf(task.language), [task]);
-  };
-  await Promise.all(Array.from({ length: LANES }, lane));
-  return outcomes;
 }
 
 function untried(attack: Attack, language: Language, host: AttackHost): string | null {

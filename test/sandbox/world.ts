@@ -15,6 +15,7 @@ import {
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Attack, Language, Target } from "./attack.ts";
+import { killStrays } from "./family.ts";
 import { makePrograms } from "./attacks/execution.ts";
 
 export interface Aimed {
@@ -51,6 +52,7 @@ export class World {
   close(): void {
     this.#tcp.stop(true);
     this.#udp.close();
+    killStrays(this.folder);
     rmSync(this.folder, { recursive: true, force: true });
   }
 
@@ -73,7 +75,10 @@ export class World {
     for (const path of [folder, join(folder, "empty")]) chmodSync(path, 0o777);
     chmodSync(file, 0o666);
     const needsVictim = JSON.stringify([attack.calls, attack.code?.sh, attack.code?.py]).includes("victim");
-    const victim = needsVictim || String(attack.code?.ts).includes("victim") ? startVictim() : undefined;
+    const victim =
+      needsVictim || String(attack.code?.ts).includes("victim")
+        ? startVictim(join(folder, "empty"))
+        : undefined;
     const target: Target = {
       id: `${attack.id}-${language}`,
       folder,
@@ -171,9 +176,9 @@ export class World {
 /** Workers of the suite get half a processor. */
 const MAX_SHARE = 0.65;
 
-function startVictim(): Bun.Subprocess {
+function startVictim(cwd: string): Bun.Subprocess {
   // A group of its own, so that an attack on the group reaches nobody else.
-  return Bun.spawn(["sleep", "120"], { detached: true, stdio: ["ignore", "ignore", "ignore"] });
+  return Bun.spawn(["sleep", "120"], { cwd, detached: true, stdio: ["ignore", "ignore", "ignore"] });
 }
 
 /** An address that can be read and written. */
