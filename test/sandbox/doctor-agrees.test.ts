@@ -4,7 +4,7 @@
  */
 import { expect, test } from "bun:test";
 import { PROTECTION_LEVELS } from "../../src/model/protection.ts";
-import { runDegradedAs, USERS } from "./suite-process.ts";
+import { runDegradedAs, startedOnce, USERS } from "./suite-process.ts";
 
 const MINUTES = 60_000;
 /** Without the attacks on limits, which take the longest and depend on cgroups alone. */
@@ -20,15 +20,15 @@ const HOSTS: { title: string; without: string }[] = [
   { title: "nothing at all", without: "landlock,seccomp,mountNamespace,netNamespace,cgroup" },
 ];
 
+const without = HOSTS.map((host) => host.without);
+const reports = startedOnce((user) => runDegradedAs({ user, compiled: true, without, only: QUICK }));
+
 for (const user of USERS) {
-  const run = { user, compiled: true, without: HOSTS.map(({ without }) => without), only: QUICK };
-  let reports: ReturnType<typeof runDegradedAs> | undefined;
   for (const [at, { title }] of HOSTS.entries()) {
     test(
       `${title}: ${user}`,
       async () => {
-        // One run for all hosts, which the first of these tests starts.
-        const { problems, protections, tooCareful } = (await (reports ??= runDegradedAs(run)))[at]!;
+        const { problems, protections, tooCareful } = (await reports(user))[at]!;
         const levels = PROTECTION_LEVELS.map((name) => `${name} ${protections[name].level}`).join(", ");
         console.log(`${title}, ${user}: ${levels}; stopped though listed: ${tooCareful.length}`);
         expect(problems).toEqual([]);

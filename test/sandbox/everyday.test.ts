@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { everydayGaps } from "../../src/cli/doctor/everyday.ts";
 import { possibleCommands } from "./run-everyday.ts";
-import { runEverydayAs, USERS } from "./suite-process.ts";
+import { runEverydayAs, startedOnce, USERS } from "./suite-process.ts";
 
 const MINUTES = 60_000;
 
@@ -15,16 +15,16 @@ const HOSTS: { title: string; without: string }[] = [
   { title: "no seccomp", without: "seccomp" },
 ];
 
+const without = HOSTS.map((host) => host.without);
+// A script is the same from source and compiled: only the stage that starts it is not, which the attacks try both ways.
+const reports = startedOnce((user) => runEverydayAs({ user, compiled: true, without }));
+
 for (const user of USERS) {
-  // A script is the same from source and compiled: only the stage that starts it is not, which the attacks try both ways.
-  const run = { user, compiled: true, without: HOSTS.map(({ without }) => without) };
-  let reports: ReturnType<typeof runEverydayAs> | undefined;
   for (const [at, { title }] of HOSTS.entries()) {
     test(
       `${title}: ${user}`,
       async () => {
-        // One run for all hosts, which the first of these tests starts.
-        const { facts, off, on } = (await (reports ??= runEverydayAs(run)))[at]!;
+        const { facts, off, on } = (await reports(user))[at]!;
         const failing = off.filter((item) => !item.ok);
         // A command that fails unconfined says nothing about the sandbox.
         expect(failing).toEqual([]);

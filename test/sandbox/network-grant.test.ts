@@ -1,6 +1,6 @@
 /** A worker that may connect to one port reaches that one, in every way the kernel allows, and no other. */
 import { expect, test } from "bun:test";
-import { runGrantedAs, USERS } from "./suite-process.ts";
+import { runGrantedAs, startedOnce, USERS } from "./suite-process.ts";
 
 const MINUTES = 60_000;
 
@@ -10,15 +10,15 @@ const HOSTS: { title: string; without: string; curl: string | null }[] = [
   { title: "neither", without: "netNamespace,abi=2", curl: null },
 ];
 
+const without = HOSTS.map((host) => host.without);
+const reports = startedOnce((user) => runGrantedAs({ user, compiled: false, without }));
+
 for (const user of USERS) {
-  const run = { user, compiled: false, without: HOSTS.map(({ without }) => without) };
-  let reports: ReturnType<typeof runGrantedAs> | undefined;
   for (const [at, { title, curl }] of HOSTS.entries()) {
     test(
       `${title}: ${user}`,
       async () => {
-        // One run for all hosts, which the first of these tests starts.
-        const { rows, got } = (await (reports ??= runGrantedAs(run)))[at]!;
+        const { rows, got } = (await reports(user))[at]!;
         expect(rows.filter((row) => row.off === "failed")).toEqual([]);
         // In a network of its own it may send what it likes: nobody hears it.
         expect(rows.filter((row) => row.seen !== null)).toEqual([]);

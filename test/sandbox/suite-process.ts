@@ -42,6 +42,17 @@ export function runGrantedAs(run: HostsRun): Promise<GrantedReport[]> {
   return report<GrantedReport[]>(run, "granted");
 }
 
+/** One run for all tests of a file, started by the first: each user's, side by side, since both mostly wait. */
+export function startedOnce<T>(run: (user: User) => Promise<T>): (user: User) => Promise<T> {
+  let runs: Map<User, Promise<T>> | undefined;
+  return async (user) => {
+    runs ??= new Map(USERS.map((each) => [each, run(each)]));
+    // One that fails while another is waited for is told by its own tests.
+    for (const each of runs.values()) each.catch(() => {});
+    return await runs.get(user)!;
+  };
+}
+
 async function report<T>(run: SuiteRun & { without?: string[] }, what: string): Promise<T> {
   const args = [what, "--json"];
   if (run.compiled) args.push("--holdfast", await buildExecutable());
