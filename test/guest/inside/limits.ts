@@ -1,7 +1,7 @@
 /** Limits where the kernel's own controllers hold them: an agent in a unit with delegated cgroups, and three greedy plugins. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { until } from "./agents.ts";
+import { run, until } from "./agents.ts";
 import { type Checks, expectTrue } from "./checks.ts";
 import { firstEvent, type GuestAgent, startAgent } from "./guest-agent.ts";
 
@@ -33,10 +33,11 @@ export async function limitsHold(executable: string, checks: Checks): Promise<vo
   const running = agent;
   try {
     await checks.check("unit: cpu.max throttles the one that computes", () => throttles(running));
-    await checks.check("unit: pids.max stops the one that forks", () => stopsForks(running));
+    await checks.check("unit: the one that forks is stopped", () => stopsForks(running));
     await checks.check("unit: memory.max ends only the worker that takes memory", () =>
       endsOnlyTheHog(running),
     );
+    await checks.check("unit: pids.max holds whoever forks", () => pidsHoldRoot(running));
     await checks.check("unit: after kill -9 of the agent no leaf of before is left", () =>
       removesLeaves(running),
     );
@@ -83,11 +84,36 @@ async function throttles(agent: GuestAgent): Promise<void> {
 async function stopsForks(agent: GuestAgent): Promise<void> {
   const { started } = await firstEvent(agent, "forks.counted", "fork-hog");
   expectTrue(`it started ${started} processes, of 300 that it wanted`, started > 0 && started <= MOST_FORKS);
+}
+
+/** Goes into the group that is its argument, and starts processes there until the kernel says no. */
+const FORKS_AS_ROOT = `
+import os, signal, sys
+open(sys.argv[1] + "/cgroup.procs", "w").write("0")
+started = []
+try:
+    while len(started) < 300:
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+        started.append(pid)
+except OSError:
+    pass
+for pid in started:
+    os.kill(pid, signal.SIGKILL)
+print(len(started))
+`;
+
+/** The worker is stopped by its user's limit of the same number, which root has not. */
+function pidsHoldRoot(agent: GuestAgent): void {
   const leaf = leaves(agent).find(
     (each) => readFileSync(join(each, "pids.max"), "utf8") === `${MOST_FORKS}\n`,
   );
   if (leaf === undefined) throw new Error(`no leaf allows ${MOST_FORKS} processes`);
-  expectTrue("it was the kernel that said no", count(leaf, "pids.events", "max") > 0);
+  const { out, err } = run(["python3", "-c", FORKS_AS_ROOT, leaf]);
+  const started = Number(out);
+  expectTrue(`${started} processes could be started ${err}`, started > 0 && started < MOST_FORKS);
+  expectTrue("the controller has counted it", count(leaf, "pids.events", "max") > 0);
 }
 
 async function endsOnlyTheHog(agent: GuestAgent): Promise<void> {

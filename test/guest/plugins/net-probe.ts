@@ -3,7 +3,9 @@ import { defineTrigger, v } from "holdfast";
 async function answerOf(url: string): Promise<string> {
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(20_000) });
-    return await response.text();
+    const text = await response.text();
+    // What a proxy refuses is an answer of the proxy.
+    return response.ok ? text : `failed: ${response.status} ${text}`;
   } catch (error) {
     return `failed: ${error instanceof Error ? error.message : String(error)}`;
   }
