@@ -40,7 +40,7 @@ function config(stamp: string, starts: string): string {
 rules:
   - { name: stamp, on: lines, when: 'event.data.line.contains("ERROR")', run: stamp }
 pipelines:
-  stamp: { steps: [{ id: stamp, action: exec, with: { command: [${stamp}, ${starts}] } }] }
+  stamp: { steps: [{ id: stamp, action: exec, with: { command: [${stamp}, ${starts}], write: [${starts}] } }] }
 `;
 }
 

@@ -137,7 +137,10 @@ test("another user is turned away and written down", async () => {
   start();
   await listening(socket);
   expect((await failure(ask("reboot"))).message).toContain(`uid ${me} is not in the allow list`);
-  await until("it is in the audit", () => existsSync(place.audit) && auditLines().length === 1);
+  await until(
+    "it is in the audit",
+    () => existsSync(place.audit) && readFileSync(place.audit, "utf8").endsWith("\n"),
+  );
   expect(auditLines()[0]).toMatchObject({ uid: me, pid: process.pid, allowed: false });
 });
 

@@ -1,4 +1,6 @@
 import { readDocument } from "../agent/config/document.ts";
+import { join } from "node:path";
+import { openHostAccess } from "../agent/host-access.ts";
 import type { AgentHome } from "../agent/config/home.ts";
 import { makeMissing } from "../agent/config/policy-places.ts";
 import type { LoadedPolicy } from "../agent/config/policy.ts";
@@ -12,6 +14,7 @@ import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Ids } from "../core/ids.ts";
 import type { Logger, LogSink } from "../core/logger.ts";
+import { DEFAULT_POLICY } from "../model/policy.ts";
 import { type HostGrants, openGrants } from "./plugin-grants.ts";
 import { PROTECTION_LEVELS, type Protections } from "../model/protection.ts";
 
@@ -51,6 +54,13 @@ export async function openPlugins(options: OpenPluginsOptions): Promise<OpenPlug
     log,
     ...(ownListeners ? { ownListeners } : {}),
   });
+  const host = openHostAccess({
+    auditFile: join(home.auditLogs, "host-operations.jsonl"),
+    policy: () => policy.policy ?? DEFAULT_POLICY,
+    clock,
+    ids,
+    log,
+  });
   const workers = createWorkers({
     clock,
     ids,
@@ -59,6 +69,8 @@ export async function openPlugins(options: OpenPluginsOptions): Promise<OpenPlug
     pluginLog: options.pluginLog,
     agent: { id: home.id, labels: options.labels, home: home.root },
     launcher,
+    hostOperation: host.hostOperation,
+    calls: host.calls,
     grantFor: grantsOf(grants, protections),
   });
   const catalog = await openCatalog({
@@ -67,7 +79,16 @@ export async function openPlugins(options: OpenPluginsOptions): Promise<OpenPlug
     describe: workers.describe,
     readDocument,
   });
-  return { catalog, workers, policy, protections, close };
+  return {
+    catalog,
+    workers,
+    policy,
+    protections,
+    close: async () => {
+      await close();
+      await host.close();
+    },
+  };
 }
 
 /** What a plugin gets when it is started now; files that it is to write are made. */

@@ -118,7 +118,7 @@ describe("a damaged store", () => {
 test("a step with effect ask waits after kill -9 for a person, who may let it run again", async () => {
   const place = home(
     `${TAIL}rules:\n  - { name: all, on: app, run: react }\npipelines:\n  react:\n    steps:\n` +
-      "      - { id: note, action: exec, with: { command: note.sh }, effect: ask }\n",
+      "      - { id: note, action: exec, with: { command: note.sh, write: [journal] }, effect: ask }\n",
   );
   const journal = join(place.root, "journal");
   writeFileSync(journal, "");

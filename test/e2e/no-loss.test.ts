@@ -124,15 +124,15 @@ async function makeAgent(id: string, url: string, pin: string, tokenFile: string
   const log = join(root, "app.log");
   writeFileSync(log, "");
   mkdirSync(join(root, "config", "conf.d"), { recursive: true });
-  writeFileSync(join(root, "config", "conf.d", "test.yaml"), config(script));
+  writeFileSync(join(root, "config", "conf.d", "test.yaml"), config(script, journal));
   const agent: Agent = { id, home, log, journal, written: 0, process: undefined as unknown as Holdfast };
   agent.process = await startAgent(agent);
   return agent;
 }
 
-function config(script: string): string {
+function config(script: string, journal: string): string {
   const step = (id: string, effect: string) =>
-    `      - { id: ${id}, action: exec, with: { command: [${script}, ${effect}] }, effect: ${effect}, retry: { attempts: 3, initial: 10ms } }`;
+    `      - { id: ${id}, action: exec, with: { command: [${script}, ${effect}], write: [${journal}] }, effect: ${effect}, retry: { attempts: 3, initial: 10ms } }`;
   return [
     "triggers:",
     "  - { name: app, plugin: file-tail, with: { path: app.log, from: start } }",

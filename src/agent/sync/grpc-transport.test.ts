@@ -197,6 +197,6 @@ test("windows of 1 MB: with a delay, a stream is not held to 64 KB a round trip"
   session.close();
   await server.drain();
   await proxy.stop();
-  // 2.5 MB at 80 ms a round trip: 40 round trips (3.2 s) with 64 KB windows, 3 to 6 with 1 MB.
-  expect(ms).toBeLessThan(1300);
+  // 2.5 MB at 80 ms a round trip: 40 round trips (3.2 s) with 64 KB windows, 3 to 6 with 1 MB and the time of a busy machine.
+  expect(ms).toBeLessThan(2900);
 });

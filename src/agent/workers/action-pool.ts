@@ -7,12 +7,20 @@ import { type ActionPorts, ActionWorker, type WorkerCall } from "./action-worker
 import { notStarted } from "./call-outcome.ts";
 import type { ScriptPorts } from "./scripts/ports.ts";
 import { ScriptAction } from "./scripts/script-action.ts";
-import type { ActionPool } from "./workers.ts";
 
 /** Workers of one action plugin that may rest side by side; calls with ever new grants push the oldest out. */
 const MAX_RESTING = 16;
 /** Workers of one action plugin at once, resting or not. */
 const MAX_WORKERS = 64;
+
+export interface ActionPool {
+  /** `unknown` when the call was sent and no result came back; an error with `started: false` when it was not sent. */
+  call(plugin: CatalogPlugin, call: WorkerCall, signal: AbortSignal): Promise<AttemptOutcome>;
+  statuses(): PartStatus[];
+  /** Takes an action out of quarantine; false when it has none. */
+  reset(name: string): boolean;
+  stop(): Promise<void>;
+}
 
 export interface PoolPorts extends ActionPorts {
   scripts: ScriptPorts;

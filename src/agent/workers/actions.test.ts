@@ -6,7 +6,7 @@ import type { AttemptOutcome } from "../../model/run-transitions.ts";
 import type { CatalogPlugin } from "../../model/plugin.ts";
 import { type TestBench, testBench } from "../../testing/worker-bench.ts";
 import { until } from "../../testing/until.ts";
-import type { ActionPool } from "./workers.ts";
+import type { ActionPool } from "./action-pool.ts";
 
 let bench: TestBench;
 let pool: ActionPool;
@@ -179,6 +179,8 @@ describe("the process", () => {
 describe("a call that is cut off", () => {
   test("may clean up, and is unknown", async () => {
     start();
+    // With a worker that is there, so that the time is the action's.
+    await call({ do: "nothing" });
     const file = join(bench.dir, "cleaned");
     expect(await call({ do: "polite", arg: file }, 200)).toEqual(
       unknown("timed_out", "it did not end within 200 ms: gave up"),
@@ -189,11 +191,15 @@ describe("a call that is cut off", () => {
 
   test("is an error when the action vouches that nothing was done", async () => {
     start();
+    // With a worker that is there, so that the time is the action's.
+    await call({ do: "nothing" });
     expect(await call({ do: "vouch" }, 200)).toEqual(error("later", true, false, "not begun"));
   });
 
   test.each(["rude", "hang"])("is unknown and costs the worker when it does not end: %s", async (what) => {
     start();
+    // With a worker that is there, so that the time is the action's.
+    await call({ do: "nothing" });
     const other = call({ do: "wait", arg: 60_000 }, 60_000);
     expect(await call({ do: what }, 300)).toEqual(unknown("timed_out", "it did not end within 300 ms"));
     expect(await other).toEqual(unknown("time", expect.stringContaining("the worker died: ")));
@@ -202,6 +208,8 @@ describe("a call that is cut off", () => {
 
   test("by its caller is unknown too", async () => {
     start();
+    // With a worker that is there, so that the time is the action's.
+    await call({ do: "nothing" });
     const controller = new AbortController();
     const file = join(bench.dir, "cancelled");
     const outcome = call({ do: "polite", arg: file }, 10_000, controller.signal);

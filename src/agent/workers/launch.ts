@@ -1,4 +1,5 @@
 import { existsSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
 import type { Clock } from "../../core/clock.ts";
 import { HoldfastError, messageOf } from "../../core/errors.ts";
 import type { Ids } from "../../core/ids.ts";
@@ -15,7 +16,7 @@ import type { Broker } from "./network/broker.ts";
 import { makeOwnFolder } from "./own-folder.ts";
 import { type OwnUser, ownUser } from "./own-user.ts";
 import type { KernelFacts } from "./sandbox/kernel-facts.ts";
-import { launchPrefix, planLaunch } from "./sandbox/plan-launch.ts";
+import { launchPrefix, planLaunch, SMALL_ENGINE } from "./sandbox/plan-launch.ts";
 import type { ScriptStdin } from "./scripts/ports.ts";
 import type { ScriptPipes } from "./scripts/script-pipes.ts";
 import type { SelfCommand } from "./self-command.ts";
@@ -112,6 +113,7 @@ const CHANNEL_FD = 3;
 const CALL_FD = 4;
 
 const MAX_DENIALS = 20;
+const BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** Starts workers, each confined to its grant before the first line of its code is loaded. */
 export function createLauncher(options: LauncherOptions): Launcher {
@@ -187,16 +189,22 @@ class Launch {
     const { grant, kind, code, cwd, stdin, calls = false } = this.#spec;
     const argv = this.#command();
     const policy = planLaunch({
-      grant,
+      grant: calls && grant.exec.length > 0 ? { ...grant, exec: [...grant.exec, self.command[0]!] } : grant,
       kernel,
       worker: {
         kind,
         program: argv[0]!,
         argv,
-        env: { ...baseEnvironment(folder), ...granted(env, grant.env), ...network.env, ...this.#spec.env },
+        env: {
+          ...baseEnvironment(folder),
+          ...(calls ? callEnvironment(self) : {}),
+          ...granted(env, grant.env),
+          ...network.env,
+          ...this.#spec.env,
+        },
         cwd: cwd ?? folder,
         folder,
-        code: kind === "host" ? [...code, ...self.code] : code,
+        code: kind === "host" || calls ? [...code, ...self.code] : code,
         ...(user ?? {}),
       },
       network: network.launch,
@@ -328,10 +336,15 @@ function usedCpu(child: Bun.Subprocess): number | null {
   return usage === undefined ? null : Number(usage.cpuTime.total) / 1000;
 }
 
+/** For `holdfast call` in a script: where it is, and an engine that starts under the limits of a script. */
+function callEnvironment({ command }: SelfCommand): Record<string, string> {
+  return { PATH: `${BASE_PATH}:${dirname(command[0]!)}`, ...SMALL_ENGINE };
+}
+
 /** Built from nothing: what the agent was started with (tokens, BUN_* options) is not the plugin's business. */
 function baseEnvironment(folder: string): Record<string, string> {
   return {
-    PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    PATH: BASE_PATH,
     HOME: folder,
     TMPDIR: folder,
     LANG: "C.UTF-8",

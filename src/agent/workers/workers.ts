@@ -4,11 +4,9 @@ import type { Ids } from "../../core/ids.ts";
 import type { Logger, LogSink } from "../../core/logger.ts";
 import type { PartStatus } from "../../model/agent-status.ts";
 import type { CloudEvent } from "../../model/event.ts";
-import type { AgentFacts, CatalogPlugin, Manifest, PluginEntry } from "../../model/plugin.ts";
-import type { AttemptOutcome } from "../../model/run-transitions.ts";
+import type { AgentFacts, Manifest, PluginEntry } from "../../model/plugin.ts";
 import type { EndCause, Verdict } from "../../model/worker-end.ts";
-import type { WorkerCall } from "./action-worker.ts";
-import { ActionPoolOf } from "./action-pool.ts";
+import { type ActionPool, ActionPoolOf } from "./action-pool.ts";
 import type { Launcher } from "./launch.ts";
 import { type OutputOptions, startOutput } from "./output-part.ts";
 import { removeLeftovers } from "./own-folder.ts";
@@ -48,15 +46,6 @@ export interface SupervisedPart {
 export interface SupervisedOutput extends SupervisedPart {
   /** Resolves when the plugin has taken all events. Rejects at once while the output does not run. */
   write(events: CloudEvent[]): Promise<void>;
-}
-
-export interface ActionPool {
-  /** `unknown` when the call was sent and no result came back; an error with `started: false` when it was not sent. */
-  call(plugin: CatalogPlugin, call: WorkerCall, signal: AbortSignal): Promise<AttemptOutcome>;
-  statuses(): PartStatus[];
-  /** Takes an action out of quarantine; false when it has none. */
-  reset(name: string): boolean;
-  stop(): Promise<void>;
 }
 
 export interface WorkerEnds {

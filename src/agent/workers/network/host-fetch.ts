@@ -59,7 +59,8 @@ async function send(exchange: Exchange, connect: Connect) {
   signal.throwIfAborted();
   const secure = url.protocol === "https:";
   const host = url.hostname.replace(/^\[|\]$/g, "");
-  const plain = await connect(host, url.port === "" ? (secure ? 443 : 80) : Number(url.port));
+  const port = url.port === "" ? (secure ? 443 : 80) : Number(url.port);
+  const plain = await unlessAborted(connect(host, port), signal);
   let stream = plain;
   const onAbort = () => stream.destroy(signal.reason instanceof Error ? signal.reason : undefined);
   signal.addEventListener("abort", onAbort, { once: true });
@@ -74,6 +75,24 @@ async function send(exchange: Exchange, connect: Connect) {
     stream.destroy();
     plain.destroy();
     throw signal.aborted ? signal.reason : error;
+  }
+}
+
+/** An abort does not wait for a connection; one that comes all the same is closed. */
+async function unlessAborted(connecting: Promise<Duplex>, signal: AbortSignal): Promise<Duplex> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = () => aborted.reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([connecting, aborted.promise]);
+  } catch (error) {
+    void connecting.then(
+      (late) => late.destroy(),
+      () => {},
+    );
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", onAbort);
   }
 }
 

@@ -43,6 +43,13 @@ export interface WorkerPlan {
 /** In front of stage 1 for an agent that is not root: a user namespace cannot be made by a process with threads. */
 export const USER_NAMESPACE = ["/usr/bin/unshare", "-U", "--map-current-user", "--keep-caps", "--"];
 
+/** The engine reserves 10 GB, all of which count as data; so it starts from 229 MB. */
+export const SMALL_ENGINE = {
+  BUN_JSC_structureHeapSizeInKB: "65536",
+  BUN_JSC_jitMemoryReservationSize: "33554432",
+  MIMALLOC_ARENA_RESERVE: "65536",
+} as const;
+
 /** From Landlock ABI 3 on truncating is a right, from 4 on ports are. */
 export const LANDLOCK_TRUNCATE = 3;
 export const LANDLOCK_PORTS = 4;
@@ -93,14 +100,7 @@ function environment(
   return {
     ...worker.env,
     ...(grant.exec.length === 0 ? { [NO_EXEC_VARIABLE]: "1" } : {}),
-    // The engine reserves 10 GB, all of which count as data; so it starts from 229 MB.
-    ...(rlimits.DATA === undefined
-      ? {}
-      : {
-          BUN_JSC_structureHeapSizeInKB: "65536",
-          BUN_JSC_jitMemoryReservationSize: "33554432",
-          MIMALLOC_ARENA_RESERVE: "65536",
-        }),
+    ...(rlimits.DATA === undefined ? {} : SMALL_ENGINE),
   };
 }
 

@@ -17,7 +17,7 @@ function shouting() {
     open(who) {
       seen.who.push({ plugin: who.plugin, part: who.part });
       return {
-        env: { HOLDFAST_CALL_FD: "3", HOLDFAST_CALL_TOKEN: "t0ken" },
+        env: { HOLDFAST_CALL_FD: "4", HOLDFAST_CALL_TOKEN: "t0ken" },
         attach(fd) {
           seen.adopted++;
           const socket = {
@@ -44,7 +44,7 @@ function call(text: string, ports: Partial<ScriptPorts>) {
 test("a script can talk to the agent on the descriptor that its environment names", async () => {
   const { seen, calls } = shouting();
   const outcome = await call(
-    'echo "$HOLDFAST_CALL_TOKEN" >&"$HOLDFAST_CALL_FD"; read -r answer <&3; echo "$answer"',
+    'echo "$HOLDFAST_CALL_TOKEN" >&"$HOLDFAST_CALL_FD"; read -r answer <&4; echo "$answer"',
     { calls },
   );
   expect(outcome).toEqual({ kind: "ok", output: { raw_output: "T0KEN\n" } });
@@ -62,7 +62,7 @@ test("a session of a script that could not be started is closed", async () => {
 });
 
 test("without the port the channel is closed, and the environment does not name it", async () => {
-  const outcome = await call('echo "fd=$HOLDFAST_CALL_FD"; read -r x <&3 || echo closed', {});
+  const outcome = await call('echo "fd=$HOLDFAST_CALL_FD"; [ -e /proc/self/fd/4 ] || echo closed', {});
   expect(outcome).toEqual({ kind: "ok", output: { raw_output: "fd=\nclosed\n" } });
 });
 
