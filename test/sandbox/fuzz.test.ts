@@ -6,7 +6,7 @@ import { MAX_FRAME_BYTES } from "../../src/agent/workers/frames.ts";
 import { parseUpFrame } from "../../src/agent/workers/up-frame.ts";
 import { fuzzedFrame, randomOf } from "./fuzz.ts";
 import { until } from "../../src/testing/until.ts";
-import { selfOf, unconfined } from "./starter.ts";
+import { selfOf, type Started, unconfined } from "./starter.ts";
 import { World } from "./world.ts";
 
 const FRAMES = 10_000;
@@ -49,6 +49,7 @@ test("frames to a worker: it goes on or it ends, and this side never waits for i
   const random = randomOf(SEED);
   const world = await World.open();
   const start = unconfined(selfOf(undefined), world.folder);
+  let running: Started | undefined;
   let sent = 0;
   let lives = 0;
   let survived = 0;
@@ -56,6 +57,7 @@ test("frames to a worker: it goes on or it ends, and this side never waits for i
     while (sent < FRAMES) {
       lives++;
       const worker = await start({ kind: "host", command: [], code: world.folder });
+      running = worker;
       void new Response(worker.stdout).text();
       void new Response(worker.stderr).text();
       let closed = false;
@@ -86,9 +88,11 @@ test("frames to a worker: it goes on or it ends, and this side never waits for i
       if (answered) survived++;
       worker.kill();
       await worker.exited;
+      running = undefined;
       channel.close();
     }
   } finally {
+    running?.kill();
     world.close();
   }
   expect(lives).toBeGreaterThanOrEqual(20);

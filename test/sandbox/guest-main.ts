@@ -143,10 +143,11 @@ async function granted({ self, world, hosts }: Place): Promise<GrantedReport[]> 
 
 async function everyday({ self, world, hosts }: Place): Promise<EverydayReport[]> {
   const off = await runEveryday(unconfined(self, world.folder), world);
-  return await inTurn(hosts, async (facts) => {
+  const reports = hosts.map(async (facts) => {
     const on = await confinedIn(self, facts, world, ({ start }) => runEveryday(start, world), unhurried);
     return { facts, off, on };
   });
+  return await Promise.all(reports);
 }
 
 /** Held to a share of a processor it would do the same, later. */
