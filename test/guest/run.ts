@@ -15,7 +15,7 @@ import type { CheckResult } from "./inside/checks.ts";
 import { bootGuest, ensureImage, whyNoGuests } from "./machine.ts";
 
 /** Emulated on an idle machine, a guest needs about three minutes. This is for one that hangs, not for one that is slow. */
-const GUEST_LIMIT_SECONDS = 900;
+const GUEST_LIMIT_SECONDS = 600;
 /** What the job does: the executable is also the Bun that runs the checks. */
 const JOB = "BUN_BE_BUN=1 exec ./holdfast run ./checks.js\n";
 
