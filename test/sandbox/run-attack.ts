@@ -123,7 +123,11 @@ async function runOnce(
     const [word, id] = line.split(" ", 2) as [string, string];
     if (word === "BEGIN") {
       current = id;
-      if (left.length === 1 && left[0]!.attack.proof === "cpu") share = cpuShareOf(started.pid);
+      if (left.length === 1 && left[0]!.attack.proof === "cpu") {
+        share = cpuShareOf(started.pid);
+        // It would go on for long, so that a slow harness sees it too.
+        void share.then(() => started.kill());
+      }
     } else if (word === "ESCAPED" || word === "STOPPED") {
       said.set(id, line);
       current = undefined;
