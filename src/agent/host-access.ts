@@ -66,6 +66,7 @@ export function openHostAccess(options: {
     hostOperation: (request) => operations.perform(request),
     calls: {
       open({ plugin, part, grant, log: sink }) {
+        if (grant.host.length === 0) return undefined;
         const token = ids.hex(16);
         const pluginLog = createLogger(
           { sinks: [sink], level: () => "debug", wall: () => clock.wall() },

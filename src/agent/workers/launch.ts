@@ -189,7 +189,7 @@ class Launch {
     const { grant, kind, code, cwd, stdin, calls = false } = this.#spec;
     const argv = this.#command();
     const policy = planLaunch({
-      grant: calls && grant.exec.length > 0 ? { ...grant, exec: [...grant.exec, self.command[0]!] } : grant,
+      grant: calls ? withCalls(grant, self) : grant,
       kernel,
       worker: {
         kind,
@@ -334,6 +334,14 @@ function writeFrame(fd: number, value: unknown): void {
 function usedCpu(child: Bun.Subprocess): number | null {
   const usage = child.resourceUsage();
   return usage === undefined ? null : Number(usage.cpuTime.total) / 1000;
+}
+
+/**
+ * `holdfast call` is this program as a child of the script. The engine reads the map of its own process, whose number nobody
+ * knows before; of other processes Landlock and the kernel's own rules let it see no more than their command lines.
+ */
+function withCalls(grant: Grant, { command }: SelfCommand): Grant {
+  return { ...grant, exec: [...grant.exec, command[0]!], read: [...grant.read, "/proc"] };
 }
 
 /** For `holdfast call` in a script: where it is, and an engine that starts under the limits of a script. */

@@ -34,7 +34,9 @@ function stringVector(kernel: Kernel, texts: string[]): bigint {
   return kernel.address(new BigUint64Array([...texts.map((text) => kernel.address(text)), 0n]));
 }
 
+/** What is kept may have been marked by whoever started us, or by the runtime. */
 function closeOthers(kernel: Kernel, from: number): void {
+  for (let fd = 0; fd < from; fd++) kernel.call("fcntl", fd, F_SETFD, 0);
   if (kernel.call("close_range", from, MAX_FD, CLOSE_RANGE_CLOEXEC) === 0) return;
   for (let fd = from; fd < MANY_FDS; fd++) kernel.call("fcntl", fd, F_SETFD, FD_CLOEXEC);
 }

@@ -49,8 +49,8 @@ export interface ScriptLauncher {
 
 /** A script's way to talk back (`holdfast call`) on its descriptor 4. */
 export interface ScriptCalls {
-  /** Before the start: what the environment must say (HOLDFAST_CALL_FD and a token). `log` is the plugin's log. */
-  open(who: { plugin: string; part: string; grant: Grant; log: LogSink }): ScriptCallSession;
+  /** Before the start; undefined for one that has nothing to ask for. What the environment must say (HOLDFAST_CALL_FD and a token). `log` is the plugin's log. */
+  open(who: { plugin: string; part: string; grant: Grant; log: LogSink }): ScriptCallSession | undefined;
 }
 
 export interface ScriptCallSession {
