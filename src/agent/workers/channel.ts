@@ -1,3 +1,4 @@
+import { fstatSync } from "node:fs";
 import { HoldfastError, messageOf } from "../../core/errors.ts";
 import { MAX_FRAME_BYTES } from "./frames.ts";
 
@@ -67,6 +68,8 @@ export class FrameChannel {
 
   /** Adopts a connected socket; the channel closes the descriptor. */
   static async open(fd: number, handlers: ChannelHandlers): Promise<FrameChannel> {
+    // Bun waits for anything else by asking again and again, and so uses a whole processor.
+    if (!fstatSync(fd).isSocket()) throw new HoldfastError("invalid", `descriptor ${fd} is no socket`);
     const channel = new FrameChannel(handlers);
     channel.#socket = await Bun.connect({
       fd,

@@ -44,7 +44,7 @@ class PluginHost {
   readonly #stop = new AbortController();
   /** Aborts the calls of an action too, which a drain lets end. */
   readonly #gone = new AbortController();
-  #channel!: FrameChannel;
+  #channel: FrameChannel | undefined;
   readonly #host = new HostAsker((frame) => this.#send(frame));
   #work: HostWork | undefined;
   /** Where this worker's connections go over the channel. */
@@ -58,7 +58,7 @@ class PluginHost {
   async start(): Promise<void> {
     if (process.env[CHANNEL_NETWORK_VARIABLE] !== undefined) {
       const { installChannelNetwork } = await import("./network/install-network.ts");
-      this.#network = installChannelNetwork((frame) => this.#channel.send(JSON.stringify(frame)));
+      this.#network = installChannelNetwork((frame) => this.#channel?.send(JSON.stringify(frame)));
     }
     this.#channel = await FrameChannel.open(CHANNEL_FD, {
       frame: (frame) => this.#onFrame(frame as DownFrame),
@@ -101,7 +101,7 @@ class PluginHost {
   #workOf(definition: PluginDefinition): HostWork {
     const ports: HostPorts = {
       send: (frame) => this.#send(frame),
-      sendJson: (json) => this.#channel.send(json),
+      sendJson: (json) => this.#channel?.send(json),
       log: this.#log(),
       host: (operation, args) => this.#host.ask(operation, args ?? {}),
       clock: pluginClock(this.#clock),
@@ -126,7 +126,7 @@ class PluginHost {
     if (this.#ending) return;
     this.#ending = true;
     this.#send({ kind: "drained" });
-    await this.#channel.flush();
+    await this.#channel?.flush();
     process.exit(0);
   }
 
@@ -134,6 +134,8 @@ class PluginHost {
   async fail(error: unknown): Promise<void> {
     if (this.#ending) return;
     console.error(error instanceof Error ? (error.stack ?? error.message) : error);
+    // Nobody to tell: it was not started by an agent.
+    if (this.#channel === undefined) process.exit(1);
     this.#send({ kind: "failed", message: messageOf(error).slice(0, 4096) });
     await this.#leave(1);
   }
@@ -145,12 +147,12 @@ class PluginHost {
     this.#stop.abort(reason);
     this.#gone.abort(reason);
     await Promise.race([this.#work?.finish().catch(() => {}), this.#clock.sleep(CLEAN_UP_MS)]);
-    await Promise.race([this.#channel.flush(), this.#clock.sleep(CLEAN_UP_MS)]);
+    await Promise.race([this.#channel?.flush(), this.#clock.sleep(CLEAN_UP_MS)]);
     process.exit(code);
   }
 
   #send(frame: UpFrame): void {
-    this.#channel.send(JSON.stringify(frame));
+    this.#channel?.send(JSON.stringify(frame));
   }
 
   #log(): PluginLog {

@@ -230,6 +230,7 @@ class Launch {
         calls ? { ...policy, keepFds: CALL_FD + 1 } : policy,
       );
       pipes?.closeChild();
+      if (pipes && stdin === "ignore") void pipes.stdin.end();
       return { child, pipes };
     } catch (error) {
       pipes?.closeAll();
