@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { until } from "../testing/until.ts";
 import { acquireLock } from "./lock-file.ts";
 
 let folder: string;
@@ -34,9 +35,18 @@ test("a second process is refused and told the pid; kill -9 frees the lock thoug
     child.kill("SIGKILL");
     await child.exited;
     expect(readFileSync(path, "utf8")).toBe(`${child.pid}\n`);
-    const lock = acquireLock(path, "agent web-01");
+    // A process that another test starts at this moment holds a copy until its exec.
+    let lock: ReturnType<typeof acquireLock> | undefined;
+    await until("the lock is free", () => {
+      try {
+        lock = acquireLock(path, "agent web-01");
+      } catch {
+        // Not yet.
+      }
+      return lock !== undefined;
+    });
     expect(readFileSync(path, "utf8")).toBe(`${process.pid}\n`);
-    lock.release();
+    lock!.release();
   } finally {
     process.kill(grandchild, "SIGKILL");
   }

@@ -126,7 +126,10 @@ export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
       name: "holdfast_agent_worker_ends_total",
       help: "Ends of workers, by what ended them",
       type: "counter",
-      values: source.workerEnds.map(({ plugin, cause, count }) => ({ labels: { plugin, cause }, value: count })),
+      values: source.workerEnds.map(({ plugin, cause, count }) => ({
+        labels: { plugin, cause },
+        value: count,
+      })),
     },
     {
       name: "holdfast_agent_protection",

@@ -3,6 +3,8 @@ import { HoldfastError, messageOf } from "../../core/errors.ts";
 import { MAX_FRAME_BYTES } from "./frames.ts";
 
 const HEADER_BYTES = 4;
+/** Why a channel closed when a write found nobody: no more than a consequence of the other side's end. */
+export const OTHER_SIDE_GONE = "the other side is gone";
 /** Unsent bytes at which the other side counts as not reading: it is given up, so that a queue never grows without end. */
 export const MAX_UNSENT_BYTES = 64 * 1024 * 1024;
 
@@ -131,7 +133,7 @@ export class FrameChannel {
     while (this.#unsent.length > 0 && !this.#closed) {
       const next = this.#unsent[0]!;
       const written = this.#socket!.write(next);
-      if (written < 0) return this.#end("the other side is gone");
+      if (written < 0) return this.#end(OTHER_SIDE_GONE);
       this.#unsentBytes -= written;
       if (written < next.length) {
         // The kernel took a part only; `drain` goes on with the rest.

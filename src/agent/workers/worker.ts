@@ -3,7 +3,7 @@ import { asHoldfastError, HoldfastError, messageOf } from "../../core/errors.ts"
 import type { Json, JsonObject } from "../../model/json.ts";
 import type { Manifest, PluginEntry } from "../../model/plugin.ts";
 import type { EndCause, Verdict } from "../../model/worker-end.ts";
-import { FrameChannel } from "./channel.ts";
+import { FrameChannel, OTHER_SIDE_GONE } from "./channel.ts";
 import type { DownFrame, UpFrame } from "./frames.ts";
 import type { Launched } from "./launch.ts";
 import type { PluginOutput } from "./plugin-output.ts";
@@ -187,7 +187,7 @@ export class Worker {
 
   #onClosed(reason: string | null): void {
     this.#channelClosed.resolve();
-    if (reason !== null) return this.kill(`broke the channel: ${reason}`);
+    if (reason !== null && reason !== OTHER_SIDE_GONE) return this.kill(`broke the channel: ${reason}`);
     this.#killSoon("closed its channel");
   }
 
