@@ -82,14 +82,9 @@ export class Family {
 
   /** The same memory with each page counted once; slow (milliseconds), for a decision. */
   exactMemoryBytes(): number {
-    const pids = this.pids();
-    // Who comes to share a page between two looks would make it count twice: several stand still meanwhile.
-    if (pids.length > 1) this.signal("SIGSTOP");
-    try {
-      return pids.reduce((sum, pid) => sum + (pssMemory(pid) ?? readMemory(pid) ?? 0), 0);
-    } finally {
-      if (pids.length > 1) this.signal("SIGCONT");
-    }
+    let sum = 0;
+    for (const pid of this.pids()) sum += pssMemory(pid) ?? readMemory(pid) ?? 0;
+    return sum;
   }
 
   /** The leader, and the others that are still the same processes. */

@@ -85,13 +85,6 @@ describe("memory", () => {
     expect(end.cause).toBe("memory");
   });
 
-  test("what several processes share on purpose counts once", async () => {
-    const script =
-      "import mmap, os, time\nx = mmap.mmap(-1, 40_000_000)\nx.write(b'x' * 40_000_000)\nfor _ in range(4):\n    if os.fork() == 0: sum(x[at] for at in range(0, len(x), 4096)); time.sleep(1); os._exit(0)\nfor _ in range(4): os.wait()";
-    const end = await watched(hostiles.python(script), limit).verdict();
-    expect(end).toMatchObject({ cause: "exited", text: "exited(0)" });
-  });
-
   test("what a fork shares counts once", async () => {
     const script =
       "import os, time\nx = bytearray(b'x') * 40_000_000\nfor _ in range(4):\n    if os.fork() == 0: time.sleep(1); os._exit(0)\nfor _ in range(4): os.wait()";
