@@ -1,7 +1,9 @@
 import * as v from "valibot";
 import { isDuration } from "../core/duration.ts";
 import { LOG_LEVELS } from "../core/logger.ts";
-import { EFFECTS } from "./pipeline.ts";
+import { SEVERITIES } from "./event.ts";
+import { EFFECTS, PARAMETER_TYPES } from "./pipeline.ts";
+import { WINDOW_FUNCTIONS } from "./rule.ts";
 
 /** Agent ids: file names, certificate names and topics are made of them. */
 export const AGENT_ID = /^[a-zA-Z0-9][a-zA-Z0-9_-]{2,63}$/;
@@ -34,51 +36,230 @@ export const triggerSchema = v.strictObject({
   with: described(v.optional(settings, {}), "Settings of the plugin"),
 });
 
+const cel = (description: string) => v.pipe(v.string(), v.minLength(1), v.description(description));
+const severity = v.picklist(SEVERITIES);
+const count = (max: number) => v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(max));
+const priority = v.pipe(v.number(), v.integer(), v.minValue(-1000), v.maxValue(1000));
+
 export const ruleSchema = v.strictObject({
   name: v.pipe(v.string(), v.minLength(1), v.maxLength(200)),
-  on: described(oneOrMany(v.string()), "Name of the trigger, a list of names, or * for every trigger"),
+  enabled: v.optional(v.boolean(), true),
+  priority: described(v.optional(priority, 0), "Rules with a higher one come first"),
+  on: described(
+    oneOrMany(v.string()),
+    "Name of the trigger, a list of names, `rule:NAME` for what a rule emits, or * for everything",
+  ),
   type: described(v.optional(oneOrMany(v.string())), "Event type or types; every type when absent"),
   when: described(v.optional(v.string()), "CEL condition over event and agent"),
-  run: described(name, "Pipeline to run"),
+  by: v.optional(
+    cel("CEL key, such as event.subject: windows, sequences, cooldowns … are separate for each key"),
+  ),
+  window: described(
+    v.optional(
+      v.strictObject({
+        over: described(duration, "How far back it looks"),
+        compute: described(
+          v.optional(v.picklist(WINDOW_FUNCTIONS), "count"),
+          "What is computed over its events",
+        ),
+        of: v.optional(cel("CEL value of one event; needed by everything but count")),
+        is: cel("CEL condition over window.value, window.count and window.key"),
+      }),
+    ),
+    "Fires when a computation over recent events meets a condition",
+  ),
+  sequence: described(
+    v.optional(
+      v.strictObject({
+        within: duration,
+        steps: v.pipe(
+          v.array(
+            v.strictObject({
+              type: v.optional(oneOrMany(v.string())),
+              when: v.optional(cel("CEL condition")),
+            }),
+          ),
+          v.minLength(2),
+          v.maxLength(8),
+        ),
+      }),
+    ),
+    "Fires when these events come one after the other",
+  ),
+  absence: described(
+    v.optional(v.strictObject({ for: duration })),
+    "Fires when no event of the rule came for this time",
+  ),
+  debounce: described(v.optional(duration, "0s"), "Fires only after so long without another match"),
+  throttle: described(
+    v.optional(v.strictObject({ count: count(10_000), per: duration })),
+    "Fires at most so often in this time",
+  ),
+  cooldown: described(v.optional(duration, "0s"), "Least time between two firings"),
+  run: described(v.optional(name), "Pipeline to run"),
   params: described(
     v.optional(settings, {}),
     "Values that the pipeline sees as params; may hold ${{ }} templates",
   ),
-  cooldown: described(v.optional(duration, "0s"), "Least time between two runs that this rule starts"),
-  enabled: v.optional(v.boolean(), true),
+  emit: described(
+    v.optional(
+      v.strictObject({
+        type: v.pipe(v.string(), v.regex(/^[\w.:/-]{1,256}$/, "an event type")),
+        subject: v.optional(v.string()),
+        severity: v.optional(severity),
+        data: v.optional(settings, {}),
+      }),
+    ),
+    "Event to emit; rules listen to it with on: rule:NAME",
+  ),
+  finding: described(
+    v.optional(
+      v.strictObject({
+        severity: v.optional(severity, "warning"),
+        title: v.pipe(v.string(), v.minLength(1), v.maxLength(500)),
+        key: described(
+          v.optional(v.string()),
+          "Findings with the same key are one, counted; may hold ${{ }}",
+        ),
+        data: v.optional(settings, {}),
+        resolved_when: v.optional(cel("CEL condition over an event with the same key that ends the finding")),
+      }),
+    ),
+    "Finding to open for people to look at",
+  ),
 });
 
 export const retrySchema = v.strictObject({
-  attempts: described(
-    v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(100)), 1),
-    "Tries in all",
-  ),
+  attempts: described(v.optional(count(100), 1), "Tries in all"),
   backoff: v.optional(v.picklist(["fixed", "linear", "exponential"]), "exponential"),
   initial: v.optional(duration, "1s"),
   max: v.optional(duration, "1m"),
 });
 
-export const stepSchema = v.strictObject({
-  id: v.pipe(v.string(), v.regex(/^[a-zA-Z_]\w{0,63}$/, "an id: a letter, then letters, digits and _")),
-  action: described(name, "Action plugin to invoke"),
-  needs: described(v.optional(v.array(v.string()), []), "Steps that must succeed first"),
-  with: described(v.optional(settings, {}), "Input of the action; may hold ${{ }} templates"),
+const effect = described(
+  v.optional(v.picklist(EFFECTS)),
+  "What an unknown outcome means; default: what the action declares",
+);
+const exclusive = described(
+  v.optional(
+    v.strictObject({
+      lock: described(
+        v.pipe(v.string(), v.minLength(1), v.maxLength(256)),
+        "Name of the lock in the pipeline's namespace",
+      ),
+      busy: described(
+        v.optional(v.picklist(["queue", "abort"]), "queue"),
+        "Wait in line, or end the run, while another run holds it",
+      ),
+    }),
+  ),
+  "Lock that the run holds from here until it ends",
+);
+
+const undoSchema = v.strictObject({
+  action: name,
+  with: v.optional(settings, {}),
   timeout: v.optional(duration, "30s"),
   retry: v.optional(retrySchema, {}),
-  effect: described(
-    v.optional(v.picklist(EFFECTS)),
-    "What an unknown outcome means; default: what the action declares",
+  effect,
+});
+
+export const stepSchema = v.strictObject({
+  id: v.pipe(v.string(), v.regex(/^[a-zA-Z_]\w{0,63}$/, "an id: a letter, then letters, digits and _")),
+  action: described(v.optional(name), "Action plugin to invoke"),
+  pipeline: described(v.optional(name), "Pipeline to run as a part of this one, instead of an action"),
+  approval: described(
+    v.optional(
+      v.strictObject({
+        text: v.pipe(v.string(), v.minLength(1), v.maxLength(2000)),
+        timeout: v.optional(duration, "1h"),
+        approvers: described(
+          v.optional(v.pipe(v.array(v.pipe(v.string(), v.minLength(1))), v.minLength(1), v.maxLength(26)), [
+            "*",
+          ]),
+          "Who may answer: user:NAME, local:UID, or * for whoever reaches the control socket",
+        ),
+        strict: described(v.optional(v.boolean(), true), "Who started the run may not approve it"),
+      }),
+    ),
+    "A person says yes or no, instead of an action",
   ),
+  needs: described(v.optional(v.array(v.string()), []), "Steps that must succeed first"),
+  when: v.optional(cel("CEL condition; when false the step is left out and the others go on")),
+  foreach: described(
+    v.optional(
+      v.union([v.string(), v.strictObject({ in: v.string(), concurrency: v.optional(count(1000), 10) })]),
+    ),
+    "CEL list; the step runs once for each element, which it sees as item.value and item.index",
+  ),
+  with: described(v.optional(settings, {}), "Input of the action; may hold ${{ }} templates"),
+  timeout: described(v.optional(duration, "30s"), "Time for one attempt"),
+  deadline: described(v.optional(duration), "Time for all attempts and the waits between them"),
+  retry: v.optional(retrySchema, {}),
+  effect,
+  undo: described(v.optional(undoSchema), "What takes the step back when a later one fails"),
+  exclusive,
+  breaker: described(
+    v.optional(
+      v.strictObject({
+        destination: v.pipe(v.string(), v.minLength(1)),
+        failures: v.optional(count(1000), 5),
+        delay: v.optional(duration, "30s"),
+      }),
+    ),
+    "Refuses calls for a while when the destination keeps failing; default: the origin of with.url",
+  ),
+});
+
+export const parameterSchema = v.strictObject({
+  type: v.optional(v.picklist(PARAMETER_TYPES), "string"),
+  description: v.optional(v.pipe(v.string(), v.maxLength(500)), ""),
+  required: described(v.optional(v.boolean()), "Default: true when there is no default"),
+  default: v.optional(v.any()),
+  pattern: described(v.optional(v.string()), "RE2 expression that the whole text must match"),
+  choices: v.optional(v.pipe(v.array(v.string()), v.minLength(1), v.maxLength(100))),
 });
 
 export const pipelineSchema = v.strictObject({
   namespace: v.optional(name, "default"),
+  description: v.optional(v.pipe(v.string(), v.maxLength(500)), ""),
+  params: described(
+    v.optional(
+      v.record(v.pipe(v.string(), v.regex(/^[a-zA-Z_]\w{0,63}$/, "a parameter's name")), parameterSchema),
+    ),
+    "Parameters that it takes; without this section it takes any",
+  ),
   concurrency: described(
-    v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(1000)), 16),
+    v.optional(count(1000), 16),
     "Runs of this pipeline that may be under way at once; more wait in order",
   ),
+  concurrency_by_key: described(
+    v.optional(
+      v.strictObject({ key: v.pipe(v.string(), v.minLength(1)), limit: v.optional(count(1000), 1) }),
+    ),
+    "Runs with the same key (a template over event and params) that may be under way at once",
+  ),
+  priority: described(v.optional(priority, 0), "Runs with a higher one get free places first"),
+  deadline: described(
+    v.optional(duration),
+    "Longest time of a run; its finally and on_failure steps still run",
+  ),
+  warn_after: described(v.optional(duration), "A run that takes longer is warned about"),
+  exclusive,
+  side_effects_per_hour: described(
+    v.optional(count(1_000_000)),
+    "Attempts of actions in an hour by runs that rules start; limits.side_effects binds as well",
+  ),
+  output: described(v.optional(settings), "Output of the run; may hold ${{ }} templates"),
   steps: v.pipe(v.array(stepSchema), v.minLength(1), v.maxLength(500)),
-  on_failure: v.optional(v.pipe(v.array(stepSchema), v.maxLength(100)), []),
+  on_failure: described(
+    v.optional(v.pipe(v.array(stepSchema), v.maxLength(100)), []),
+    "Steps that run, in order, when the run did not succeed",
+  ),
+  finally: described(
+    v.optional(v.pipe(v.array(stepSchema), v.maxLength(100)), []),
+    "Steps that always run at the end, the last one first",
+  ),
 });
 
 export const outputSchema = v.strictObject({
@@ -155,6 +336,14 @@ export const configSchema = v.strictObject({
       steps: described(
         v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(1000)), 64),
         "Steps that may run at once on this agent",
+      ),
+      runs: described(
+        v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(100_000)), 10_000),
+        "Open runs from which on triggers are held back",
+      ),
+      side_effects: described(
+        v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(1_000_000_000)), 100_000),
+        "Attempts of actions in an hour by runs that rules start",
       ),
       worker_idle: described(
         v.optional(duration, "60s"),

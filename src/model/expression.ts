@@ -7,7 +7,16 @@ import type { Json } from "./json.ts";
  * CEL (https://cel.dev), the language of `when`, `match` and `${{ }}`: the same names everywhere, a bound on size and
  * nesting, regular expressions in linear time, and mixed arithmetic on plain JSON numbers.
  */
-export const EXPRESSION_NAMES = ["event", "agent", "steps", "params", "failure"] as const;
+export const EXPRESSION_NAMES = [
+  "event",
+  "agent",
+  "steps",
+  "params",
+  "failure",
+  "item",
+  "window",
+  "run",
+] as const;
 export type ExpressionName = (typeof EXPRESSION_NAMES)[number];
 
 /** Values by name, as `celValue` makes them. */

@@ -1,6 +1,6 @@
 import type { CloudEvent } from "./event.ts";
 import type { Json } from "./json.ts";
-import type { PipelineDefinition } from "./pipeline.ts";
+import type { PipelineDefinition, StepDefinition } from "./pipeline.ts";
 
 /** States of runs and steps (DESIGN section 4). */
 export const RUN_STATES = [
@@ -43,38 +43,99 @@ export interface StepError {
   started: boolean;
 }
 
-/** Times are Unix milliseconds by the host's wall clock, for display. */
+/** Who or what started a run. `by`: rule name, `local:<uid>`, or id of the other run. */
+export interface Starter {
+  kind: "rule" | "manual" | "parent" | "spawn" | "retry" | "schedule" | "dispatch";
+  by: string;
+}
+
+/** The step of another run that a run belongs to. `key` is unique: the same spawn asked for twice is one run. */
+export interface ParentStep {
+  run: string;
+  step: string;
+  key: string;
+}
+
+/** Why and by whom a run is being ended early: a person, its deadline, or a lock that was taken. */
+export interface RunStop {
+  state: "cancelled" | "timed_out" | "failed";
+  by: string;
+  reason: string;
+}
+
+/** Times are Unix milliseconds by the host's wall clock, for display, but for `deadlineMs`. */
 export interface RunRow {
   id: string;
   pipeline: string;
   /** Content hash of the pipeline version that this run executes. */
   definition: string;
   rule: string | null;
+  starter: Starter;
   eventSource: string | null;
   eventId: string | null;
   params: Json;
+  priority: number;
+  /** Resolved `concurrencyByKey`. */
+  concurrencyKey: string | null;
+  parent: ParentStep | null;
+  /** Run that this one repeats. */
+  retryOf: string | null;
   state: RunState;
   reason: string | null;
+  /** Set when the run is to end early: no step of `steps` begins any more. */
+  stop: RunStop | null;
+  /** Trusted milliseconds; set when the run begins. */
+  deadlineMs: number | null;
+  output: Json;
   createdMs: number;
   startedMs: number | null;
   endedMs: number | null;
 }
 
+/** In the order in which they run: `undo` and `finally` and `on_failure` begin when all of the one before have ended. */
+export const STEP_PARTS = ["steps", "undo", "finally", "on_failure"] as const;
+export type StepPart = (typeof STEP_PARTS)[number];
+
+/** What a step in the state `waiting` waits for. `decision`: its outcome is unknown, and a person must say what it was. */
+export type StepWait = "needs" | "approval" | "decision" | "lock";
+
+/** What only some steps have; null for a plain one. */
+export interface StepExtra {
+  /** Of an item: the step whose `foreach` made it. */
+  foreach?: { step: string; index: number; value: Json };
+  /** Step that added this one while it ran, and in which attempt. */
+  addedBy?: { step: string; attempt: number };
+  /** Of an `undo` step: the step that it takes back. */
+  undoes?: string;
+  /** Definition of a step that the pipeline's does not have. */
+  definition?: StepDefinition;
+  /** Run that a `pipeline` step began. */
+  child?: string;
+  /** Trusted milliseconds by which the step must have ended. */
+  deadlineMs?: number;
+  /** Why it was skipped: only by its own `when` do others that need it go on. */
+  skip?: "when" | "need" | "stop";
+  /** Text of an approval, who answered it and what was said. */
+  approval?: { text: string; approvers: string[]; strict: boolean; by?: string; note?: string };
+}
+
 export interface StepRow {
   runId: string;
+  /** Id in the definition; of an item `id[3]`, of an added one `id+1` (after the step that added it), of an undo `id~undo`. */
   stepId: string;
-  /** `steps` or `on_failure`. */
-  part: "steps" | "on_failure";
-  /** Place in the definition. */
+  part: StepPart;
+  /** Order within the part. */
   position: number;
   state: RunState;
+  /** Set while the state is `waiting`. */
+  waits: StepWait | null;
   /** Attempts begun so far. */
   attempts: number;
   /** Attempts among them whose outcome is unknown. */
   unknowns: number;
   /** Fencing token: raised by each lease; a result with an older one is refused. */
   fence: number;
-  /** Wall time before which a retry must not start; 0 is at once. */
+  /** Trusted time before which a retry must not start; 0 is at once. */
   notBeforeMs: number;
   startedMs: number | null;
   endedMs: number | null;
@@ -82,6 +143,7 @@ export interface StepRow {
   error: StepError | null;
   /** Why the step waits or was skipped. */
   reason: string | null;
+  extra: StepExtra | null;
 }
 
 export interface AttemptRow {
@@ -106,4 +168,26 @@ export interface OpenRun {
 /** The idempotency key of a step: stable over attempts, handed to the action. */
 export function stepKey(runId: string, stepId: string): string {
   return `${runId}/${stepId}`;
+}
+
+/** A place in the queue of a lock: the run with the lowest `n` holds it. One place a run and lock. */
+export interface LockPlace {
+  n: number;
+  namespace: string;
+  lock: string;
+  runId: string;
+}
+
+/** A run that ended badly, set aside: it can be looked at, edited, run again or dropped. */
+export interface DeadLetter {
+  runId: string;
+  pipeline: string;
+  rule: string | null;
+  /** Parameters of the next try; `edit` changes them. */
+  params: Json;
+  state: RunState;
+  reason: string;
+  /** Every error of every attempt, oldest first; at most 100. */
+  errors: { step: string; attempt: number; atMs: number; error: StepError }[];
+  createdMs: number;
 }

@@ -1,23 +1,82 @@
 import { parseDuration } from "../../core/duration.ts";
-import type { Config, RuleConfig, StepConfig } from "../../model/config.ts";
+import type { Config, PipelineConfig, RuleConfig, StepConfig } from "../../model/config.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
-import type { Effect, PipelineDefinition, RuleDefinition, StepDefinition } from "../../model/pipeline.ts";
+import type {
+  BreakerDefinition,
+  Effect,
+  ExclusiveDefinition,
+  ParameterDefinition,
+  PipelineDefinition,
+  RetryPolicy,
+  StepDefinition,
+  UndoDefinition,
+} from "../../model/pipeline.ts";
+import type { RuleDefinition, RuleOutcome } from "../../model/rule.ts";
 
-/** Rules that are enabled, as the engine reads them. */
+type EffectOf = (action: string) => Effect;
+
+/** Every rule, as the engine reads it; those that are not enabled never fire. */
 export function ruleDefinitions(config: Config): RuleDefinition[] {
-  return config.rules.filter((rule) => rule.enabled).map(ruleDefinition);
+  return config.rules.map(ruleDefinition);
 }
 
 function ruleDefinition(rule: RuleConfig): RuleDefinition {
+  const { window, sequence, absence, throttle } = rule;
   return {
     name: rule.name,
+    enabled: rule.enabled,
+    priority: rule.priority,
     on: listOf(rule.on),
-    types: rule.type === undefined ? [] : listOf(rule.type),
-    when: rule.when,
-    run: rule.run,
+    types: listOf(rule.type ?? []),
+    when: rule.when ?? null,
+    by: rule.by ?? null,
+    window: window
+      ? {
+          overMs: parseDuration(window.over),
+          compute: window.compute,
+          of: window.of ?? null,
+          is: window.is,
+        }
+      : null,
+    sequence: sequence
+      ? {
+          withinMs: parseDuration(sequence.within),
+          steps: sequence.steps.map(({ type, when }) => ({ types: listOf(type ?? []), when: when ?? null })),
+        }
+      : null,
+    absence: absence ? { forMs: parseDuration(absence.for) } : null,
+    debounceMs: parseDuration(rule.debounce),
+    throttle: throttle ? { count: throttle.count, perMs: parseDuration(throttle.per) } : null,
     cooldownMs: parseDuration(rule.cooldown),
-    params: rule.params as Json,
+    outcomes: outcomes(rule),
   };
+}
+
+function outcomes({ run, params, emit, finding }: RuleConfig): RuleOutcome[] {
+  const all: RuleOutcome[] = [];
+  if (run !== undefined) all.push({ kind: "run", pipeline: run, params: params as Json });
+  if (emit) {
+    const { type, subject, severity, data } = emit;
+    all.push({
+      kind: "emit",
+      type,
+      subject: subject ?? null,
+      severity: severity ?? null,
+      data: data as Json,
+    });
+  }
+  if (finding) {
+    const { severity, title, key, data, resolved_when } = finding;
+    all.push({
+      kind: "finding",
+      severity,
+      title,
+      key: key ?? null,
+      data: data as Json,
+      resolvedWhen: resolved_when ?? null,
+    });
+  }
+  return all;
 }
 
 function listOf(value: string | string[]): string[] {
@@ -27,46 +86,116 @@ function listOf(value: string | string[]): string[] {
 /**
  * Pipelines by name, every default filled in. `effectOf` says what an action declares; the step's own word goes first.
  */
-export function pipelineDefinitions(
-  config: Config,
-  effectOf: (action: string) => Effect,
-): Map<string, PipelineDefinition> {
-  const step = (each: StepConfig) => stepDefinition(each, effectOf);
+export function pipelineDefinitions(config: Config, effectOf: EffectOf): Map<string, PipelineDefinition> {
   return new Map(
     Object.entries(config.pipelines).map(([name, pipeline]) => [
       name,
-      {
-        name,
-        namespace: pipeline.namespace,
-        concurrency: pipeline.concurrency,
-        steps: pipeline.steps.map(step),
-        onFailure: inOrder(pipeline.on_failure.map(step)),
-      },
+      pipelineDefinition(name, pipeline, effectOf),
     ]),
   );
 }
 
-function stepDefinition(step: StepConfig, effectOf: (action: string) => Effect): StepDefinition {
+function pipelineDefinition(name: string, pipeline: PipelineConfig, effectOf: EffectOf): PipelineDefinition {
+  const step = (each: StepConfig) => stepDefinition(each, effectOf);
+  const { params, concurrency_by_key: byKey } = pipeline;
   return {
-    id: step.id,
-    action: step.action,
-    needs: [...new Set(step.needs)],
-    with: step.with as JsonObject,
-    timeoutMs: parseDuration(step.timeout),
-    retry: {
-      attempts: step.retry.attempts,
-      kind: step.retry.backoff,
-      initialMs: parseDuration(step.retry.initial),
-      maxMs: parseDuration(step.retry.max),
-    },
-    effect: step.effect ?? effectOf(step.action),
+    name,
+    namespace: pipeline.namespace,
+    description: pipeline.description,
+    params: Object.entries(params ?? {}).map(([key, parameter]) => parameterDefinition(key, parameter)),
+    concurrency: pipeline.concurrency,
+    concurrencyByKey: byKey ? { key: byKey.key, limit: byKey.limit } : null,
+    priority: pipeline.priority,
+    deadlineMs: durationOr(pipeline.deadline, null),
+    warnAfterMs: durationOr(pipeline.warn_after, null),
+    exclusive: exclusiveOf(pipeline.exclusive),
+    sideEffectsPerHour: pipeline.side_effects_per_hour ?? null,
+    output: (pipeline.output as JsonObject | undefined) ?? null,
+    steps: pipeline.steps.map(step),
+    onFailure: pipeline.on_failure.map(step),
+    finally: pipeline.finally.map(step),
   };
 }
 
-/** Steps of `on_failure` run one after the other: each needs the one before it to have ended. */
-function inOrder(steps: StepDefinition[]): StepDefinition[] {
-  return steps.map((step, index) => {
-    const before = steps[index - 1];
-    return before === undefined ? step : { ...step, needs: [...new Set([before.id, ...step.needs])] };
-  });
+type ParameterConfig = NonNullable<PipelineConfig["params"]>[string];
+
+function parameterDefinition(name: string, parameter: ParameterConfig): ParameterDefinition {
+  const { type, description, required, default: fallback, pattern, choices } = parameter;
+  return {
+    name,
+    type,
+    description,
+    required: required ?? fallback === undefined,
+    default: fallback ?? null,
+    pattern: pattern ?? null,
+    choices: choices ?? null,
+  };
+}
+
+function stepDefinition(step: StepConfig, effectOf: EffectOf): StepDefinition {
+  const { approval, foreach, undo } = step;
+  const work = step.pipeline !== undefined ? "pipeline" : approval ? "approval" : "action";
+  const action = step.pipeline ?? step.action ?? "approval";
+  return {
+    id: step.id,
+    work,
+    action,
+    needs: [...new Set(step.needs)],
+    when: step.when ?? null,
+    foreach:
+      foreach === undefined ? null : typeof foreach === "string" ? { in: foreach, concurrency: 10 } : foreach,
+    with: step.with as JsonObject,
+    timeoutMs: parseDuration(step.timeout),
+    deadlineMs: durationOr(step.deadline, null),
+    retry: retryPolicy(step.retry),
+    effect: work === "action" ? (step.effect ?? effectOf(action)) : "idempotent",
+    undo: undo ? undoDefinition(undo, effectOf) : null,
+    exclusive: exclusiveOf(step.exclusive),
+    breaker: breakerOf(step),
+    approval: approval
+      ? {
+          text: approval.text,
+          timeoutMs: parseDuration(approval.timeout),
+          approvers: approval.approvers,
+          strict: approval.strict,
+        }
+      : null,
+  };
+}
+
+function undoDefinition(undo: NonNullable<StepConfig["undo"]>, effectOf: EffectOf): UndoDefinition {
+  return {
+    action: undo.action,
+    with: undo.with as JsonObject,
+    timeoutMs: parseDuration(undo.timeout),
+    retry: retryPolicy(undo.retry),
+    effect: undo.effect ?? effectOf(undo.action),
+  };
+}
+
+function retryPolicy(retry: StepConfig["retry"]): RetryPolicy {
+  return {
+    attempts: retry.attempts,
+    kind: retry.backoff,
+    initialMs: parseDuration(retry.initial),
+    maxMs: parseDuration(retry.max),
+  };
+}
+
+function exclusiveOf(exclusive: StepConfig["exclusive"]): ExclusiveDefinition | null {
+  return exclusive ? { lock: exclusive.lock, busy: exclusive.busy } : null;
+}
+
+/** A step that calls an address has a breaker for where it goes, also when the configuration does not name one. */
+function breakerOf({ breaker, with: input }: StepConfig): BreakerDefinition | null {
+  if (breaker) {
+    const { destination, failures, delay } = breaker;
+    return { destination, failures, delayMs: parseDuration(delay) };
+  }
+  const { url } = input as { url?: unknown };
+  return typeof url === "string" ? { destination: url, failures: 5, delayMs: 30_000 } : null;
+}
+
+function durationOr<T>(text: string | undefined, fallback: T): number | T {
+  return text === undefined ? fallback : parseDuration(text);
 }

@@ -1,24 +1,40 @@
 import type { CloudEvent } from "../../model/event.ts";
 import type { JsonObject } from "../../model/json.ts";
+import type { Addition, PipelineDefinition } from "../../model/pipeline.ts";
 import type { NewRecord } from "../../model/record.ts";
-import type { AttemptRow, OpenRun, RunRow, StepRow } from "../../model/run.ts";
+import type { NewRun } from "../../model/run-build.ts";
+import type { AttemptRow, DeadLetter, LockPlace, OpenRun, RunRow, StepRow } from "../../model/run.ts";
 import type { AttemptOutcome } from "../../model/run-transitions.ts";
 
 type StepPatch = Pick<StepRow, "stepId" | "state"> & Partial<Omit<StepRow, "stepId" | "state">>;
 
+/** One durable change of one run (see src/agent/store/port.ts for the contract). */
 export interface RunChange {
   runId: string;
   guards: { stepId: string; fence: number; state: StepRow["state"] }[];
   steps: StepPatch[];
   newSteps?: StepRow[];
+  removedSteps?: string[];
+  newRuns?: NewRun[];
+  lock?: { namespace: string; lock: string };
+  unlock?: boolean;
+  dead?: DeadLetter;
   attempt?: AttemptRow;
-  run?: Partial<Pick<RunRow, "state" | "reason" | "startedMs" | "endedMs">>;
+  run?: Partial<
+    Pick<RunRow, "state" | "reason" | "startedMs" | "endedMs" | "stop" | "deadlineMs" | "output">
+  >;
   records: NewRecord[];
 }
 
 export interface RunStorePort {
+  startRuns(runs: NewRun[]): Promise<void>;
   changeRun(change: RunChange): Promise<boolean>;
   openRuns(): Promise<OpenRun[]>;
+  run(id: string): Promise<{ run: RunRow; steps: StepRow[]; attempts: AttemptRow[] } | null>;
+  lockPlaces(): Promise<LockPlace[]>;
+  sideEffects(sinceMs: number): Promise<Record<string, number>>;
+  deadLetter(runId: string): Promise<DeadLetter | null>;
+  dropDeadLetter(runId: string, retry?: NewRun): Promise<boolean>;
 }
 
 export interface ActionCall {
@@ -30,9 +46,12 @@ export interface ActionCall {
   step: string;
   attempt: number;
   timeoutMs: number;
+  /** Steps that the action asks for while it runs: resolves when they are durable, throws `invalid` or `conflict`. */
+  add(additions: Addition[]): Promise<void>;
 }
 
 export interface ActionPort {
+  /** Aborting the signal stops the work for real; the promise settles when nothing of it runs any more. */
   invoke(call: ActionCall, signal: AbortSignal): Promise<AttemptOutcome>;
 }
 
@@ -40,7 +59,7 @@ export interface ActionPort {
 export interface LiveRun {
   run: RunRow;
   steps: Map<string, StepRow>;
-  definition: OpenRun["definition"];
+  definition: PipelineDefinition;
   event: CloudEvent | null;
   /** The last change; the next waits for it. */
   tail: Promise<void>;

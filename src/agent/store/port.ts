@@ -2,15 +2,17 @@ import type { CloudEvent } from "../../model/event.ts";
 import type { Json } from "../../model/json.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
 import type { NewRecord, RecordBatch, StreamCursor } from "../../model/record.ts";
-import type { AttemptRow, OpenRun, RunRow, StepRow } from "../../model/run.ts";
-
-/** A run that an event starts, together with its first rows. */
-export interface NewRun {
-  run: RunRow;
-  steps: StepRow[];
-  definition: PipelineDefinition;
-  records: NewRecord[];
-}
+import type { FindingRow, RuleChanges, RuleMemory } from "../../model/rule.ts";
+import type { NewRun } from "../../model/run-build.ts";
+import type {
+  AttemptRow,
+  DeadLetter,
+  LockPlace,
+  OpenRun,
+  RunRow,
+  RunState,
+  StepRow,
+} from "../../model/run.ts";
 
 /**
  * One trigger's emit: kept or refused as a whole, in one transaction with everything that follows from it
@@ -21,7 +23,9 @@ export interface EventCommit {
   /** `body` is the JSON of the CloudEvent; the other fields are what queries need of it. */
   events: { source: string; id: string; type: string; timeMs: number; body: string }[];
   /** Runs by the index of the event that starts them; not created when that event is a duplicate. */
-  runs: { event: number; rule: string; firedAtMs: number; start: NewRun }[];
+  runs: { event: number; start: NewRun }[];
+  /** What the rules remember of these events. */
+  rules?: RuleChanges;
   /** New checkpoint of the trigger; undefined leaves the old one. */
   checkpoint: Json | undefined;
   recordedMs: number;
@@ -46,6 +50,8 @@ export type StepPatch = Pick<StepRow, "stepId" | "state"> &
       | "output"
       | "error"
       | "reason"
+      | "waits"
+      | "extra"
     >
   >;
 
@@ -57,12 +63,49 @@ export interface RunChange {
   runId: string;
   guards: { stepId: string; fence: number; state: StepRow["state"] }[];
   steps: StepPatch[];
-  /** Steps that come into being with this change (`on_failure`). */
+  /** Steps that come into being with this change: of a later part, of a `foreach`, added by an action. */
   newSteps?: StepRow[];
+  /** Steps that are taken out again: an attempt's additions, when the step runs once more. */
+  removedSteps?: string[];
+  /** Runs that this step starts. One whose parent key the store already has is left out. */
+  newRuns?: NewRun[];
+  /** Puts the run at the end of a lock's queue, unless it has a place there. */
+  lock?: { namespace: string; lock: string };
+  /** Gives up every place of the run; set when it ends. */
+  unlock?: boolean;
+  /** Set when the run ends badly. */
+  dead?: DeadLetter;
   /** Inserted, or replaced by (runId, stepId, number). */
   attempt?: AttemptRow;
-  run?: Partial<Pick<RunRow, "state" | "reason" | "startedMs" | "endedMs">>;
+  run?: Partial<
+    Pick<RunRow, "state" | "reason" | "startedMs" | "endedMs" | "stop" | "deadlineMs" | "output">
+  >;
   records: NewRecord[];
+}
+
+export interface RunFilter {
+  pipeline?: string;
+  state?: RunState;
+  /** Runs that have not ended. */
+  open?: boolean;
+  /** Run number to go on before; the newest first. */
+  before?: number;
+  limit: number;
+}
+
+export interface EventFilter {
+  source?: string;
+  type?: string;
+  /** Row number to go on after (oldest first) or before (newest first). */
+  after?: number;
+  before?: number;
+  limit: number;
+}
+
+/** A run with its number on this agent, which goes up by one each run and survives restarts. */
+export interface NumberedRun {
+  number: number;
+  run: RunRow;
 }
 
 export interface StoreFacts {
@@ -75,6 +118,8 @@ export interface StoreFacts {
 export interface StoreStats {
   events: number;
   openRuns: number;
+  deadLetters: number;
+  openFindings: number;
   /** Rows by lane that the hub has not acknowledged. */
   unacknowledged: Record<string, number>;
   /** Commits of the store since start, and operations in them. */
@@ -102,18 +147,42 @@ export interface AgentStore {
 
   commitEvents(commit: EventCommit): Promise<EventCommitResult>;
   checkpoint(trigger: string): Promise<Json | undefined>;
-  /** Wall-independent (trusted) time each rule last started a run. */
-  ruleTimes(): Promise<Record<string, number>>;
+  /** Which of these events of one source the store has, by id. */
+  knownEvents(source: string, ids: string[]): Promise<string[]>;
+  /** What rules remember. What belongs to rules that are not in `keep` is forgotten first. */
+  ruleMemory(keep: string[]): Promise<RuleMemory>;
+  findings(state: FindingRow["state"] | null, limit: number): Promise<FindingRow[]>;
   event(source: string, id: string): Promise<CloudEvent | null>;
   /** Events after `n` in commit order, oldest first. */
   eventsAfter(n: number, limit: number): Promise<{ n: number; body: string }[]>;
   lastEvent(): Promise<number>;
 
+  /** Runs that no event starts: by a person, a retry. One whose parent key the store already has is left out. */
+  startRuns(runs: NewRun[]): Promise<void>;
   /** False when a guard did not hold: somebody else has moved on, and nothing was changed. */
   changeRun(change: RunChange): Promise<boolean>;
   openRuns(): Promise<OpenRun[]>;
-  run(id: string): Promise<{ run: RunRow; steps: StepRow[]; attempts: AttemptRow[] } | null>;
-  runs(limit: number): Promise<RunRow[]>;
+  /** By id, or by an unambiguous end or beginning of one (at least 4 characters). Throws `conflict` when several fit. */
+  run(
+    id: string,
+  ): Promise<
+    (NumberedRun & { steps: StepRow[]; attempts: AttemptRow[]; definition: PipelineDefinition }) | null
+  >;
+  runs(filter: RunFilter): Promise<NumberedRun[]>;
+  /** Child and spawned runs of a run. */
+  childRuns(runId: string): Promise<RunRow[]>;
+  lockPlaces(): Promise<LockPlace[]>;
+  /** Attempts of actions begun since a wall time by runs that rules started, by pipeline. */
+  sideEffects(sinceMs: number): Promise<Record<string, number>>;
+  /** The newest first. */
+  events(filter: EventFilter): Promise<{ n: number; body: string }[]>;
+
+  deadLetters(limit: number, before?: number): Promise<(DeadLetter & { number: number })[]>;
+  deadLetter(runId: string): Promise<DeadLetter | null>;
+  /** Replaces the parameters of the next try. */
+  editDeadLetter(runId: string, params: Json): Promise<boolean>;
+  /** Drops it; with `retry`, in the same transaction as the run that takes its place begins. */
+  dropDeadLetter(runId: string, retry?: NewRun): Promise<boolean>;
 
   outputCursor(output: string): Promise<number | undefined>;
   setOutputCursor(output: string, n: number): Promise<void>;
