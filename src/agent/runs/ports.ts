@@ -33,6 +33,9 @@ export interface RunStorePort {
   run(id: string): Promise<{ run: RunRow; steps: StepRow[]; attempts: AttemptRow[] } | null>;
   lockPlaces(): Promise<LockPlace[]>;
   sideEffects(sinceMs: number): Promise<Record<string, number>>;
+  /** Child and spawned runs of a run. */
+  childRuns(runId: string): Promise<RunRow[]>;
+  event(source: string, id: string): Promise<CloudEvent | null>;
   deadLetter(runId: string): Promise<DeadLetter | null>;
   dropDeadLetter(runId: string, retry?: NewRun): Promise<boolean>;
 }
@@ -55,12 +58,10 @@ export interface ActionPort {
   invoke(call: ActionCall, signal: AbortSignal): Promise<AttemptOutcome>;
 }
 
-/** A run under way, as the engine holds it. Its changes go one after the other. */
+/** A run under way, as plans see it (`HeldRun` is what the engine holds of it). */
 export interface LiveRun {
   run: RunRow;
   steps: Map<string, StepRow>;
   definition: PipelineDefinition;
   event: CloudEvent | null;
-  /** The last change; the next waits for it. */
-  tail: Promise<void>;
 }
