@@ -103,6 +103,12 @@ export interface FindingRow {
 
 /** What rules change with one commit of events. */
 export interface RuleChanges {
+  /**
+   * Set when something here was computed from what rules remember: how many such commits the store must have seen. The
+   * store counts them (from 0, durably, in the same transaction) and refuses the whole commit with `conflict`, before it
+   * writes anything, when its count differs. So commits may overlap, and none builds on one that failed.
+   */
+  version?: number;
   states: RuleStateRow[];
   entries: WindowEntryRow[];
   /** Entries older than this are forgotten. */
@@ -116,4 +122,6 @@ export interface RuleMemory {
   states: RuleStateRow[];
   entries: WindowEntryRow[];
   openFindings: FindingRow[];
+  /** Commits with `RuleChanges.version` so far. */
+  version: number;
 }
