@@ -1,0 +1,161 @@
+import { Heap } from "../../core/heap.ts";
+
+export interface PlaceRequest {
+  run: string;
+  pipeline: string;
+  /** Runs with the same one share `limits.byKey` places. */
+  key: string | null;
+  /** Higher ones first; among equals the older. */
+  priority: number;
+}
+
+export interface PlaceLimits {
+  pipeline: number;
+  byKey: number;
+}
+
+interface Entry extends PlaceRequest {
+  seq: number;
+  /** `held`: every place of its key is taken or promised; `eligible`: waits for a place of the pipeline only. */
+  place: "held" | "eligible" | "begun" | "gone";
+}
+
+interface KeyPlaces {
+  begun: number;
+  eligible: Set<Entry>;
+  held: Heap<Entry>;
+}
+
+interface PipelinePlaces {
+  limits: PlaceLimits;
+  begun: number;
+  /** May hold entries that are no longer eligible: they are passed over. */
+  eligible: Heap<Entry>;
+  keys: Map<string, KeyPlaces>;
+}
+
+const byRank = (a: Entry, b: Entry) => b.priority - a.priority || a.seq - b.seq;
+
+/**
+ * Which runs may be under way: places of a pipeline and of a key, by priority, then first come, first served. Each
+ * operation costs at most the logarithm of the runs that wait.
+ */
+export class RunPlaces {
+  readonly #begin: (run: string) => void;
+  readonly #entries = new Map<string, Entry>();
+  readonly #pipelines = new Map<string, PipelinePlaces>();
+  #seq = 0;
+  #waiting = 0;
+  #stopped = false;
+
+  /** `begin`: a run has got its place. */
+  constructor(begin: (run: string) => void) {
+    this.#begin = begin;
+  }
+
+  /** Runs that wait for a place. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  hasBegun(run: string): boolean {
+    return this.#entries.get(run)?.place === "begun";
+  }
+
+  /** `begun`: the run had its place before a restart and keeps it, whatever the limits say now. */
+  add(request: PlaceRequest, limits: PlaceLimits, begun: boolean): void {
+    const places = this.#placesOf(request.pipeline, limits);
+    const entry: Entry = { ...request, seq: this.#seq++, place: "held" };
+    this.#entries.set(request.run, entry);
+    this.#waiting++;
+    if (begun) return this.#take(places, entry);
+    if (entry.key === null && places.eligible.size === 0 && places.begun < limits.pipeline && !this.#stopped) {
+      return this.#take(places, entry);
+    }
+    this.#offer(places, entry);
+    this.#beginNext(places);
+  }
+
+  remove(run: string): void {
+    const entry = this.#entries.get(run);
+    if (!entry) return;
+    this.#entries.delete(run);
+    const places = this.#pipelines.get(entry.pipeline)!;
+    const key = entry.key === null ? null : places.keys.get(entry.key)!;
+    if (entry.place === "begun") {
+      places.begun--;
+      if (key) key.begun--;
+    } else this.#waiting--;
+    key?.eligible.delete(entry);
+    entry.place = "gone";
+    if (key) this.#promote(places, entry.key!, key);
+    this.#beginNext(places);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  #placesOf(pipeline: string, limits: PlaceLimits): PipelinePlaces {
+    let places = this.#pipelines.get(pipeline);
+    if (places) places.limits = limits;
+    else {
+      places = { limits, begun: 0, eligible: new Heap(byRank), keys: new Map() };
+      this.#pipelines.set(pipeline, places);
+    }
+    return places;
+  }
+
+  #keyOf(places: PipelinePlaces, name: string): KeyPlaces {
+    let key = places.keys.get(name);
+    if (!key) places.keys.set(name, (key = { begun: 0, eligible: new Set(), held: new Heap(byRank) }));
+    return key;
+  }
+
+  /** Makes it eligible, or holds it back: of one key never more are eligible than may begin. */
+  #offer(places: PipelinePlaces, entry: Entry): void {
+    if (entry.key !== null) {
+      const key = this.#keyOf(places, entry.key);
+      if (key.begun + key.eligible.size >= places.limits.byKey) {
+        const last = [...key.eligible].sort(byRank).at(-1);
+        if (last === undefined || byRank(last, entry) < 0) return void key.held.push(entry);
+        key.eligible.delete(last);
+        last.place = "held";
+        key.held.push(last);
+      }
+      key.eligible.add(entry);
+    }
+    entry.place = "eligible";
+    places.eligible.push(entry);
+  }
+
+  #promote(places: PipelinePlaces, name: string, key: KeyPlaces): void {
+    while (key.held.size > 0 && key.begun + key.eligible.size < places.limits.byKey) {
+      const entry = key.held.pop()!;
+      if (entry.place !== "held") continue;
+      entry.place = "eligible";
+      key.eligible.add(entry);
+      places.eligible.push(entry);
+    }
+    if (key.begun + key.eligible.size + key.held.size === 0) places.keys.delete(name);
+  }
+
+  #take(places: PipelinePlaces, entry: Entry): void {
+    entry.place = "begun";
+    this.#waiting--;
+    places.begun++;
+    if (entry.key !== null) {
+      const key = this.#keyOf(places, entry.key);
+      key.eligible.delete(entry);
+      key.begun++;
+    }
+    this.#begin(entry.run);
+  }
+
+  #beginNext(places: PipelinePlaces): void {
+    while (!this.#stopped && places.eligible.size > 0 && places.begun < places.limits.pipeline) {
+      const entry = places.eligible.pop()!;
+      if (entry.place === "eligible") this.#take(places, entry);
+    }
+  }
+}

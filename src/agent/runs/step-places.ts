@@ -1,0 +1,84 @@
+type Work = () => Promise<void>;
+
+/** First in, first out, in constant time. */
+class Fifo<T> {
+  #items: (T | undefined)[] = [];
+  #head = 0;
+
+  get size(): number {
+    return this.#items.length - this.#head;
+  }
+
+  push(item: T): void {
+    this.#items.push(item);
+  }
+
+  shift(): T | undefined {
+    const item = this.#items[this.#head];
+    this.#items[this.#head++] = undefined;
+    if (this.#head > 1000 && this.#head * 2 > this.#items.length) {
+      this.#items = this.#items.slice(this.#head);
+      this.#head = 0;
+    }
+    return item;
+  }
+}
+
+/** Places for steps on the agent (`limits.steps`): by the priority of their runs, then first come, first served. */
+export class StepPlaces {
+  readonly #max: number;
+  readonly #queues = new Map<number, Fifo<Work>>();
+  /** Priorities that have a queue, the highest first. */
+  #priorities: number[] = [];
+  #waiting = 0;
+  #inFlight = 0;
+  #stopped = false;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** `work` begins when there is a place, and has it until it settles; it must not reject. */
+  add(priority: number, work: Work): void {
+    if (this.#stopped) return;
+    if (this.#waiting === 0 && this.#inFlight < this.#max) return this.#run(work);
+    let queue = this.#queues.get(priority);
+    if (!queue) {
+      this.#queues.set(priority, (queue = new Fifo()));
+      this.#priorities = [...this.#queues.keys()].sort((a, b) => b - a);
+    }
+    queue.push(work);
+    this.#waiting++;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#queues.clear();
+    this.#priorities = [];
+    this.#waiting = 0;
+  }
+
+  #run(work: Work): void {
+    this.#inFlight++;
+    void work().then(() => {
+      this.#inFlight--;
+      this.#next();
+    });
+  }
+
+  #next(): void {
+    while (this.#waiting > 0 && this.#inFlight < this.#max) {
+      const queue = this.#queues.get(this.#priorities.find((priority) => this.#queues.get(priority)!.size > 0)!)!;
+      this.#waiting--;
+      this.#run(queue.shift()!);
+    }
+  }
+}
