@@ -154,9 +154,16 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     });
     cleanUp.push(() => healthPort.stop());
     const control = startControlSocket(home.controlSocket, {
+      agent: id,
       status,
-      decide: (run, step, again, by) => requireAutomation(automation).runs.decide(run, step, again, by),
       resetTrigger: (name) => automation?.triggers.reset(name) ?? false,
+      store,
+      engine: () => requireAutomation(automation).runs,
+      pipelines: () => automation?.pipelines ?? [],
+      rules: () => automation?.rules.list() ?? [],
+      emit: (event) => requireAutomation(automation).emit(event),
+      clock,
+      ids,
       log: log.child("control"),
     });
     cleanUp.push(() => control.stop());
@@ -325,6 +332,10 @@ function listenerOf(url: string): { host: string; port: number } {
 }
 
 function requireAutomation(automation: Automation | null): Automation {
-  if (automation === null) throw new HoldfastError("not_found", "this agent has no runs");
+  if (automation === null)
+    throw new HoldfastError(
+      "not_found",
+      "this agent has nothing to run: its configuration names no triggers, rules, pipelines or outputs",
+    );
   return automation;
 }

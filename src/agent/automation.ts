@@ -4,6 +4,7 @@ import { Histogram } from "../core/histogram.ts";
 import type { Ids } from "../core/ids.ts";
 import type { Logger } from "../core/logger.ts";
 import type { PartStatus } from "../model/agent-status.ts";
+import type { ProposedEvent } from "../model/event.ts";
 import { parseSize } from "../core/size.ts";
 import type { Config } from "../model/config.ts";
 import { parseDuration } from "../core/duration.ts";
@@ -95,6 +96,14 @@ export async function startAutomation(options: AutomationOptions) {
   });
   const triggers = new Triggers();
 
+  // Events of people come one after the other, as a trigger's do.
+  let lastEmit = Promise.resolve();
+  const emit = (event: ProposedEvent): Promise<void> => {
+    const emitted = events.record("manual", [event], undefined, lastEmit);
+    lastEmit = emitted.catch(() => {});
+    return emitted;
+  };
+
   const recovered = await runs.recover();
   if (recovered.runs > 0) log.info("open runs taken up again", recovered);
   outputs.start(config.outputs);
@@ -116,6 +125,8 @@ export async function startAutomation(options: AutomationOptions) {
     rules,
     runs,
     triggers,
+    pipelines: [...options.pipelines.values()],
+    emit,
     workerEnds: () => workers.ends(),
     parts: (): PartStatus[] => [...triggers.statuses(), ...outputs.statuses(), ...pool.statuses()],
     /** In the order of the walk: intake first, then what is under way. */

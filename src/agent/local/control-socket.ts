@@ -1,25 +1,19 @@
 import { chmodSync, existsSync, unlinkSync } from "node:fs";
-import * as v from "valibot";
-import { ERROR_CODES, HoldfastError, messageOf } from "../../core/errors.ts";
-import type { Logger } from "../../core/logger.ts";
-import type { JsonObject } from "../../model/json.ts";
-
-export interface ControlPorts {
-  status(): JsonObject;
-  /** A person's word on a step whose outcome is unknown. */
-  decide(run: string, step: string, again: boolean, by: string): Promise<void>;
-  resetTrigger(name: string): boolean;
-  log: Logger;
-}
-
-const decisionSchema = v.strictObject({ decision: v.picklist(["approve", "deny"]) });
+import { HoldfastError } from "../../core/errors.ts";
+import { deadRoutes } from "./control-dead.ts";
+import { eventRoutes } from "./control-events.ts";
+import type { ControlPorts } from "./control-ports.ts";
+import { answer, type ControlRoutes, problem } from "./control-request.ts";
+import { runRoutes } from "./control-runs.ts";
+import { ControlStreams } from "./control-stream.ts";
 
 /** sun_path of unix(7) holds 108 bytes with its final zero. */
 const MAX_SOCKET_PATH = 107;
+const MAX_BODY_BYTES = 1024 * 1024;
 
 /**
  * The local way in, for the command line: HTTP on `control.sock`, mode 0600, so that only the agent's user and root
- * reach it. Callers are recorded as `local:<uid>`.
+ * reach it. Callers are recorded as `local:<uid>` (see `CALLER_HEADER`).
  */
 export function startControlSocket(path: string, ports: ControlPorts): { stop(): Promise<void> } {
   if (Buffer.byteLength(path) > MAX_SOCKET_PATH) {
@@ -29,16 +23,31 @@ export function startControlSocket(path: string, ports: ControlPorts): { stop():
     );
   }
   if (existsSync(path)) unlinkSync(path);
+  const streams = new ControlStreams(ports.clock, (listener) => ports.store.onOutbox(listener));
+  const routes = {
+    ...partRoutes(ports),
+    ...runRoutes(ports, streams),
+    ...eventRoutes(ports, streams),
+    ...deadRoutes(ports),
+  };
   const before = process.umask(0o177);
   try {
     const server = Bun.serve({
       unix: path,
-      maxRequestBodySize: 64 * 1024,
-      fetch: (request) => route(request, ports),
+      maxRequestBodySize: MAX_BODY_BYTES,
+      routes: served(routes),
+      fetch: (request) =>
+        problem(
+          new HoldfastError(
+            "not_found",
+            `no such request: ${request.method} ${new URL(request.url).pathname}`,
+          ),
+        ),
     });
     chmodSync(path, 0o600);
     return {
       async stop() {
+        streams.close();
         await server.stop(true);
         if (existsSync(path)) unlinkSync(path);
       },
@@ -48,40 +57,35 @@ export function startControlSocket(path: string, ports: ControlPorts): { stop():
   }
 }
 
-async function route(request: Request, ports: ControlPorts): Promise<Response> {
-  const { pathname } = new URL(request.url);
-  const by = `local:${process.getuid?.() ?? 0}`;
-  try {
-    if (request.method === "GET" && pathname === "/v1/status") return Response.json(ports.status());
-    const step = /^\/v1\/runs\/([^/]+)\/steps\/([^/]+)\/decision$/.exec(pathname);
-    if (request.method === "POST" && step) {
-      const { decision } = await body(request);
-      const [, run, id] = step as unknown as [string, string, string];
-      await ports.decide(decodeURIComponent(run), decodeURIComponent(id), decision === "approve", by);
-      ports.log.info("decision on a step", { run, step: id, decision, by });
-      return Response.json({ ok: true });
-    }
-    const trigger = /^\/v1\/triggers\/([^/]+)\/reset$/.exec(pathname);
-    if (request.method === "POST" && trigger) {
-      const name = decodeURIComponent(trigger[1]!);
-      if (!ports.resetTrigger(name))
-        throw new HoldfastError("not_found", `there is no running trigger ${name}`);
-      ports.log.info("trigger reset", { trigger: name, by });
-      return Response.json({ ok: true });
-    }
-    throw new HoldfastError("not_found", `no such request: ${request.method} ${pathname}`);
-  } catch (error) {
-    const known = error instanceof HoldfastError ? error : new HoldfastError("failed", messageOf(error));
-    return Response.json(
-      { code: known.code, message: known.message },
-      { status: ERROR_CODES[known.code].http },
-    );
-  }
+function partRoutes({ status, resetTrigger, log }: ControlPorts): ControlRoutes {
+  return {
+    "/v1/status": { GET: () => status() },
+    "/v1/triggers/:trigger/reset": {
+      POST(request) {
+        const { by } = request.caller();
+        const trigger = request.part("trigger");
+        if (!resetTrigger(trigger)) {
+          throw new HoldfastError("not_found", `there is no running trigger ${trigger}`);
+        }
+        log.info("trigger reset", { trigger, by });
+        return { ok: true };
+      },
+    },
+  };
 }
 
-async function body(request: Request): Promise<v.InferOutput<typeof decisionSchema>> {
-  const parsed = v.safeParse(decisionSchema, await request.json().catch(() => null));
-  if (!parsed.success)
-    throw new HoldfastError("invalid", 'the body must be {"decision": "approve"} or {"decision": "deny"}');
-  return parsed.output;
+type Served = Record<string, Record<string, (request: Bun.BunRequest) => Promise<Response>>>;
+
+function served(routes: ControlRoutes): Served {
+  return Object.fromEntries(
+    Object.entries(routes).map(([path, methods]) => [
+      path,
+      Object.fromEntries(
+        Object.entries(methods).map(([method, handler]) => [
+          method,
+          (request: Bun.BunRequest) => answer(handler, request),
+        ]),
+      ),
+    ]),
+  );
 }

@@ -1,0 +1,74 @@
+import type { Clock } from "../../core/clock.ts";
+import type { Ids } from "../../core/ids.ts";
+import type { Logger } from "../../core/logger.ts";
+import type { CloudEvent, ProposedEvent } from "../../model/event.ts";
+import type { Json, JsonObject } from "../../model/json.ts";
+import type { PipelineDefinition } from "../../model/pipeline.ts";
+import type { FindingRow } from "../../model/rule.ts";
+import type { AttemptRow, DeadLetter, RunRow, RunState, StepRow } from "../../model/run.ts";
+
+export interface FoundRun {
+  number: number;
+  run: RunRow;
+  steps: StepRow[];
+  attempts: AttemptRow[];
+  definition: PipelineDefinition;
+}
+
+/** What the routes read and change in the store (see src/agent/store/port.ts for the contract). */
+export interface ControlStore {
+  run(id: string): Promise<FoundRun | null>;
+  runs(filter: {
+    pipeline?: string;
+    state?: RunState;
+    open?: boolean;
+    before?: number;
+    limit: number;
+  }): Promise<{ number: number; run: RunRow }[]>;
+  childRuns(runId: string): Promise<RunRow[]>;
+  event(source: string, id: string): Promise<CloudEvent | null>;
+  events(filter: {
+    source?: string;
+    type?: string;
+    before?: number;
+    limit: number;
+  }): Promise<{ n: number; body: string }[]>;
+  eventsAfter(n: number, limit: number): Promise<{ n: number; body: string }[]>;
+  lastEvent(): Promise<number>;
+  deadLetters(limit: number, before?: number): Promise<(DeadLetter & { number: number })[]>;
+  deadLetter(runId: string): Promise<DeadLetter | null>;
+  editDeadLetter(runId: string, params: Json): Promise<boolean>;
+  dropDeadLetter(runId: string): Promise<boolean>;
+  findings(state: FindingRow["state"] | null, limit: number): Promise<FindingRow[]>;
+  onOutbox(listener: () => void): void;
+}
+
+/** The engine's commands; `by` is recorded, like `local:1000`. Each resolves when it is durable. */
+export interface ControlEngine {
+  start(asked: { pipeline: string; params: JsonObject; by: string }): Promise<string>;
+  cancel(runId: string, by: string, reason: string): Promise<void>;
+  decide(
+    runId: string,
+    stepId: string,
+    decision: { approve: boolean; by: string; uid: number; note: string },
+  ): Promise<void>;
+  retry(runId: string, by: string): Promise<string>;
+  retryDead(runId: string, by: string): Promise<string>;
+}
+
+/** What the control socket can do. `engine` and `emit` throw where the agent has nothing configured to run. */
+export interface ControlPorts {
+  agent: string;
+  status(): JsonObject;
+  resetTrigger(name: string): boolean;
+  store: ControlStore;
+  engine(): ControlEngine;
+  pipelines(): PipelineDefinition[];
+  /** One object a rule: its name, settings and counters. */
+  rules(): JsonObject[];
+  /** Records an event of the trigger `manual`; resolves with its source when it is durable. */
+  emit(event: ProposedEvent & { id: string }): Promise<void>;
+  clock: Clock;
+  ids: Pick<Ids, "next">;
+  log: Logger;
+}

@@ -1,0 +1,159 @@
+import * as v from "valibot";
+import { HoldfastError } from "../../core/errors.ts";
+import { nearest } from "../../core/nearest.ts";
+import type { JsonObject } from "../../model/json.ts";
+import { hasEnded, RUN_STATES } from "../../model/run.ts";
+import type { ControlPorts, FoundRun } from "./control-ports.ts";
+import { type ControlRequest, type ControlRoutes, page, PAGE_QUERY } from "./control-request.ts";
+import { type ControlStreams, type NextFrames, sseFrame } from "./control-stream.ts";
+import { pipelineView, runDetailView, runRevision, runView } from "./control-views.ts";
+
+const text = (max: number) => v.pipe(v.string(), v.maxLength(max));
+export const paramsSchema = v.record(v.string(), v.any());
+const startSchema = v.strictObject({ pipeline: text(256), params: v.optional(paramsSchema, {}) });
+const cancelSchema = v.strictObject({ reason: v.optional(text(1000), "") });
+const decisionSchema = v.strictObject({
+  decision: v.picklist(["approve", "deny"]),
+  note: v.optional(text(1000), ""),
+});
+const listSchema = v.strictObject({
+  ...PAGE_QUERY,
+  pipeline: v.optional(text(256)),
+  state: v.optional(v.picklist(RUN_STATES)),
+  open: v.optional(
+    v.pipe(
+      v.picklist(["true", "false"]),
+      v.transform((word) => word === "true"),
+    ),
+  ),
+});
+
+/** Pipelines and runs: what there is, starting, watching, ending, and a person's word. */
+export function runRoutes(ports: ControlPorts, streams: ControlStreams): ControlRoutes {
+  const { store, log, agent } = ports;
+  const find = async (request: ControlRequest): Promise<FoundRun> => {
+    const id = request.part("run");
+    const found = await store.run(id);
+    if (found) return found;
+    throw new HoldfastError(
+      "not_found",
+      `agent ${agent} has no run ${id}: holdfast runs list shows what it has`,
+    );
+  };
+  const detail = async (found: FoundRun) =>
+    runDetailView(agent, found, await store.childRuns(found.run.id), times(ports));
+
+  return {
+    "/v1/pipelines": { GET: () => ({ items: ports.pipelines().map(pipelineView) }) },
+    "/v1/runs": {
+      async GET(request) {
+        const { limit, ...filter } = request.query(listSchema);
+        const rows = await store.runs({ ...filter, limit: limit + 1 });
+        return page(
+          rows.map((row) => runView(agent, row)),
+          limit,
+        );
+      },
+      async POST(request) {
+        const { by } = request.caller();
+        const asked = await request.body(startSchema);
+        checkPipeline(ports, asked.pipeline);
+        const run = await ports.engine().start({ ...asked, params: asked.params as JsonObject, by });
+        log.info("run asked for", { run, pipeline: asked.pipeline, by });
+        return { run };
+      },
+    },
+    "/v1/runs/:run": { GET: async (request) => await detail(await find(request)) },
+    "/v1/runs/:run/stream": {
+      async GET(request) {
+        const found = await find(request);
+        return streams.respond(request.raw, changesOf(found.run.id, ports, detail));
+      },
+    },
+    "/v1/runs/:run/cancel": {
+      async POST(request) {
+        const { by } = request.caller();
+        const { reason } = await request.body(cancelSchema);
+        const { run } = await find(request);
+        if (hasEnded(run.state)) {
+          throw new HoldfastError("conflict", `run ${run.id} has already ended: it is ${run.state}`);
+        }
+        await ports.engine().cancel(run.id, by, reason || `cancelled by ${by}`);
+        log.info("run cancelled", { run: run.id, reason, by });
+        return { run: run.id };
+      },
+    },
+    "/v1/runs/:run/retry": {
+      async POST(request) {
+        const { by } = request.caller();
+        const { run } = await find(request);
+        if (!hasEnded(run.state)) {
+          throw new HoldfastError(
+            "conflict",
+            `run ${run.id} has not ended: it is ${run.state}; cancel it first`,
+          );
+        }
+        const made = await ports.engine().retry(run.id, by);
+        log.info("run asked for again", { run: made, retryOf: run.id, by });
+        return { run: made, retryOf: run.id };
+      },
+    },
+    "/v1/runs/:run/steps/:step/decision": {
+      async POST(request) {
+        const { by, uid } = request.caller();
+        const { decision, note } = await request.body(decisionSchema);
+        const { run, steps } = await find(request);
+        const step = request.part("step");
+        if (!steps.some((row) => row.stepId === step)) throw noStep(run.id, step, steps);
+        await ports.engine().decide(run.id, step, { approve: decision === "approve", by, uid, note });
+        log.info("decision on a step", { run: run.id, step, decision, by });
+        return { run: run.id, step, decision };
+      },
+    },
+  };
+}
+
+/** The run each time it has changed, until it has ended. */
+function changesOf(
+  id: string,
+  ports: ControlPorts,
+  detail: (found: FoundRun) => Promise<{ n: number; state: string }>,
+): NextFrames {
+  let shown: string | undefined;
+  let ended = false;
+  return async () => {
+    if (ended) return null;
+    const found = await ports.store.run(id);
+    if (!found) return null;
+    ended = hasEnded(found.run.state);
+    const revision = runRevision(found);
+    if (revision === shown) return "";
+    shown = revision;
+    return sseFrame("run", found.number, await detail(found));
+  };
+}
+
+function checkPipeline(ports: ControlPorts, name: string): void {
+  const names = ports.pipelines().map((pipeline) => pipeline.name);
+  if (names.includes(name)) return;
+  const meant = nearest(name, names);
+  const hint =
+    meant !== undefined
+      ? `did you mean ${meant}?`
+      : names.length === 0
+        ? "none is configured"
+        : `there is ${names.slice(0, 10).join(", ")}`;
+  throw new HoldfastError("not_found", `agent ${ports.agent} has no pipeline ${name}: ${hint}`);
+}
+
+function noStep(run: string, step: string, steps: { stepId: string }[]): HoldfastError {
+  const known = steps.map((row) => row.stepId);
+  const meant = nearest(step, known);
+  const hint =
+    meant === undefined ? `its steps are ${known.slice(0, 20).join(", ")}` : `did you mean ${meant}?`;
+  return new HoldfastError("not_found", `run ${run} has no step ${step}: ${hint}`);
+}
+
+function times({ clock }: ControlPorts) {
+  return { wallMs: clock.wall(), trustedMs: clock.trusted() };
+}
