@@ -56,9 +56,12 @@ export interface ParentStep {
   key: string;
 }
 
-/** Why and by whom a run is being ended early: a person, its deadline, or a lock that was taken. */
+/**
+ * Why and by whom a run is being ended early: a person, its deadline, or a lock that was taken. `skipped` is only for a
+ * run that has not begun: nothing of it ran.
+ */
 export interface RunStop {
-  state: "cancelled" | "timed_out" | "failed";
+  state: "cancelled" | "timed_out" | "failed" | "skipped";
   by: string;
   reason: string;
 }
@@ -115,6 +118,12 @@ export interface StepExtra {
   deadlineMs?: number;
   /** Why it was skipped: only by its own `when` do others that need it go on. */
   skip?: "when" | "need" | "stop";
+  /** What the current attempt has asked for so far, spawned runs included. */
+  added?: number;
+  /** Of a step that can be undone: how many of those had ended before it. Clocks may jump; this does not. */
+  order?: number;
+  /** Errors of attempts that were followed by another one, oldest first. */
+  errors?: { attempt: number; atMs: number; error: StepError }[];
   /** Text of an approval, who answered it and what was said. */
   approval?: { text: string; approvers: string[]; strict: boolean; by?: string; note?: string };
 }
