@@ -1,3 +1,5 @@
+import type { StepPart } from "./run.ts";
+
 /**
  * What goes up to the hub: rows of a stream (agent, epoch, lane, segment), numbered without gaps and chained by hash
  * (DESIGN promise 3). Numbers are wire values: never reuse one.
@@ -60,7 +62,20 @@ export interface RunRecordBody {
   createdMs: number;
   startedMs: number | null;
   endedMs: number | null;
-  steps: { id: string; action: string; needs: string[]; part: "steps" | "on_failure"; effect: string }[];
+  /** Absent in records of the first versions, like the three below. */
+  starter?: { kind: string; by: string };
+  parent?: { run: string; step: string } | null;
+  retryOf?: string | null;
+  output?: unknown;
+  /** Declared steps of all parts. */
+  steps: { id: string; action: string; needs: string[]; part: StepPart; effect: string; work?: string }[];
+}
+
+/** Where a step comes from that the pipeline does not declare: one element of a `foreach`, another step, an undo. */
+export interface StepOrigin {
+  foreach?: { step: string; index: number };
+  addedBy?: string;
+  undoes?: string;
 }
 
 /** Body of a `step` record: the step as it stands after the change that wrote it. */
@@ -76,4 +91,12 @@ export interface StepRecordBody {
   output: unknown;
   error: { message: string; code: string; retryable: boolean; started: boolean } | null;
   reason: string | null;
+  /** Absent in records of the first versions. */
+  part?: StepPart;
+  /** While it is `waiting`: what for. */
+  waits?: string;
+  /** Run that a `pipeline` step began. */
+  child?: string;
+  /** With what the run record does not say of such a step. */
+  origin?: StepOrigin & { needs: string[]; effect: string };
 }

@@ -1,32 +1,9 @@
 import type { Json } from "./json.ts";
-import type { PipelineDefinition, StepDefinition } from "./pipeline.ts";
-import { LANES, type NewRecord, RECORD_CLASSES, type RunRecordBody, type StepRecordBody } from "./record.ts";
-import { type RunRow, type StepRow, stepKey } from "./run.ts";
-
-/** First rows of the steps of one part of a pipeline. */
-export function newStepRows(
-  runId: string,
-  part: StepRow["part"],
-  definitions: StepDefinition[],
-  from = 0,
-): StepRow[] {
-  return definitions.map((definition, index) => ({
-    runId,
-    stepId: definition.id,
-    part,
-    position: from + index,
-    state: definition.needs.length === 0 ? "queued" : "waiting",
-    attempts: 0,
-    unknowns: 0,
-    fence: 0,
-    notBeforeMs: 0,
-    startedMs: null,
-    endedMs: null,
-    output: null,
-    error: null,
-    reason: null,
-  }));
-}
+import type { PipelineDefinition } from "./pipeline.ts";
+import type { NewRecord } from "./record.ts";
+import type { ParentStep, RunRow, Starter, StepRow } from "./run.ts";
+import { runRecord } from "./run-records.ts";
+import { firstRows } from "./run-rows.ts";
 
 /** A run as it comes into being: its rows, its pipeline version and what the hub is told of it. */
 export interface NewRun {
@@ -42,69 +19,39 @@ export function newRun(options: {
   definition: PipelineDefinition;
   definitionHash: string;
   rule: string | null;
+  starter: Starter;
   event: { source: string; id: string } | null;
   params: Json;
+  /** Default: the pipeline's. */
+  priority?: number;
+  concurrencyKey?: string | null;
+  parent?: ParentStep | null;
+  retryOf?: string | null;
   createdMs: number;
 }): NewRun {
+  const { definition, event } = options;
   const run: RunRow = {
     id: options.id,
-    pipeline: options.definition.name,
+    pipeline: definition.name,
     definition: options.definitionHash,
     rule: options.rule,
-    eventSource: options.event?.source ?? null,
-    eventId: options.event?.id ?? null,
+    starter: options.starter,
+    eventSource: event?.source ?? null,
+    eventId: event?.id ?? null,
     params: options.params,
+    priority: options.priority ?? definition.priority,
+    concurrencyKey: options.concurrencyKey ?? null,
+    parent: options.parent ?? null,
+    retryOf: options.retryOf ?? null,
     state: "queued",
     reason: null,
+    stop: null,
+    deadlineMs: null,
+    output: null,
     createdMs: options.createdMs,
     startedMs: null,
     endedMs: null,
   };
-  return {
-    run,
-    steps: newStepRows(run.id, "steps", options.definition.steps),
-    definition: options.definition,
-    records: [runRecord(run, options.definition)],
-  };
-}
-
-export function runRecord(run: RunRow, definition: PipelineDefinition): NewRecord {
-  const describe = (part: StepRow["part"]) => (step: StepDefinition) => ({
-    id: step.id,
-    action: step.action,
-    needs: step.needs,
-    part,
-    effect: step.effect,
-  });
-  const body: RunRecordBody = {
-    id: run.id,
-    pipeline: run.pipeline,
-    rule: run.rule,
-    event:
-      run.eventSource !== null && run.eventId !== null ? { source: run.eventSource, id: run.eventId } : null,
-    state: run.state,
-    reason: run.reason,
-    createdMs: run.createdMs,
-    startedMs: run.startedMs,
-    endedMs: run.endedMs,
-    steps: [...definition.steps.map(describe("steps")), ...definition.onFailure.map(describe("on_failure"))],
-  };
-  return { lane: LANES.results, class: RECORD_CLASSES.run, body: JSON.stringify(body) };
-}
-
-export function stepRecord(step: StepRow, action: string): NewRecord {
-  const body: StepRecordBody = {
-    run: step.runId,
-    step: step.stepId,
-    action,
-    state: step.state,
-    attempts: step.attempts,
-    key: stepKey(step.runId, step.stepId),
-    startedMs: step.startedMs,
-    endedMs: step.endedMs,
-    output: step.output,
-    error: step.error,
-    reason: step.reason,
-  };
-  return { lane: LANES.results, class: RECORD_CLASSES.step, body: JSON.stringify(body) };
+  const steps = firstRows(run.id, definition.steps);
+  return { run, steps, definition, records: [runRecord(run, definition)] };
 }

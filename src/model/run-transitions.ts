@@ -1,13 +1,55 @@
 import { backoffDelay } from "../core/backoff.ts";
 import type { Json } from "./json.ts";
-import type { PipelineDefinition, StepDefinition } from "./pipeline.ts";
-import { type AttemptState, hasEnded, type RunState, type StepError, type StepRow } from "./run.ts";
+import type { StepDefinition } from "./pipeline.ts";
+import type { AttemptState, RunState, StepError, StepRow, StepWait } from "./run.ts";
 
-/** Every change of state that a step may make; anything else is a bug. */
-const STEP_TRANSITIONS: Record<RunState, readonly RunState[]> = {
-  queued: ["running", "failed", "skipped", "cancelled"],
-  waiting: ["queued", "skipped", "cancelled", "uncertain"],
-  running: ["succeeded", "failed", "timed_out", "uncertain", "queued", "waiting", "cancelled"],
+/** Where a step stands: its state, and while it waits what for. */
+export type StepPlace = Exclude<RunState, "waiting"> | `waiting:${StepWait}`;
+
+/** Every change of place that a step may make; anything else is a bug. */
+const STEP_TRANSITIONS: Record<StepPlace, readonly StepPlace[]> = {
+  // To itself: a refused call (an open circuit) counts as an attempt. Succeeded: a `foreach` over nothing.
+  queued: [
+    "queued",
+    "running",
+    "waiting:approval",
+    "waiting:lock",
+    "succeeded",
+    "failed",
+    "dead",
+    "timed_out",
+    "skipped",
+    "cancelled",
+  ],
+  "waiting:needs": ["queued", "skipped"],
+  "waiting:approval": ["succeeded", "failed", "timed_out", "cancelled"],
+  "waiting:decision": ["queued", "uncertain"],
+  "waiting:lock": ["queued", "skipped", "timed_out", "cancelled"],
+  running: [
+    "succeeded",
+    "failed",
+    "dead",
+    "timed_out",
+    "uncertain",
+    "cancelled",
+    "queued",
+    "waiting:decision",
+  ],
+  succeeded: [],
+  failed: [],
+  dead: [],
+  timed_out: [],
+  uncertain: [],
+  cancelled: [],
+  skipped: [],
+};
+
+/** Every change of state that a run may make. `waiting`: for the lock of its pipeline. */
+const RUN_TRANSITIONS: Record<RunState, readonly RunState[]> = {
+  // Succeeded and failed: the first thing that happened to its steps was also the last.
+  queued: ["waiting", "running", "succeeded", "failed", "timed_out", "cancelled", "skipped"],
+  waiting: ["queued", "failed", "timed_out", "cancelled", "skipped"],
+  running: ["succeeded", "failed", "timed_out", "cancelled"],
   succeeded: [],
   failed: [],
   timed_out: [],
@@ -17,20 +59,18 @@ const STEP_TRANSITIONS: Record<RunState, readonly RunState[]> = {
   dead: [],
 };
 
-/** Every change of state that a run may make. */
-const RUN_TRANSITIONS: Record<RunState, readonly RunState[]> = {
-  ...STEP_TRANSITIONS,
-  queued: ["running", "succeeded", "failed", "cancelled"],
-  running: ["succeeded", "failed", "cancelled"],
-  waiting: ["running", "failed", "cancelled"],
-};
+export const STEP_PLACES = Object.keys(STEP_TRANSITIONS) as StepPlace[];
 
-export function mayMoveStep(from: RunState, to: RunState): boolean {
+export function mayMoveStep(from: StepPlace, to: StepPlace): boolean {
   return STEP_TRANSITIONS[from].includes(to);
 }
 
 export function mayMoveRun(from: RunState, to: RunState): boolean {
   return RUN_TRANSITIONS[from].includes(to);
+}
+
+export function stepPlace({ state, waits }: Pick<StepRow, "state" | "waits">): StepPlace {
+  return state === "waiting" ? `waiting:${waits ?? "needs"}` : state;
 }
 
 /** How an attempt ended, as the action or its worker told. `unknown`: no result came back. */
@@ -77,8 +117,9 @@ export function decideStep(
     case "error": {
       const told = step.attempts - step.unknowns;
       const again = definition.effect === "idempotent" || !outcome.error.started;
-      if (again && outcome.error.retryable && told < definition.retry.attempts) return retry("failed", told);
-      return end("failed", "failed");
+      if (!again || !outcome.error.retryable) return end("failed", "failed");
+      if (told < definition.retry.attempts) return retry("failed", told);
+      return end(definition.retry.attempts > 1 ? "dead" : "failed", "failed");
     }
     case "unknown": {
       const unknowns = step.unknowns + 1;
@@ -101,64 +142,4 @@ export function decideStep(
       return retry("unknown", unknowns);
     }
   }
-}
-
-export interface RunAdvance {
-  /** Steps whose needs are met: they become `queued`. */
-  ready: string[];
-  /** Steps that can no longer run: they become `skipped`, with the reason. */
-  skipped: { stepId: string; reason: string }[];
-  /** Steps of `on_failure` that come into being now. */
-  onFailure: boolean;
-  /** Set when the run is over. */
-  end: { state: "succeeded" | "failed"; reason: string | null } | null;
-}
-
-/** What follows for a run from the states of its steps. Steps that become skipped may skip others: that is included. */
-export function advanceRun(definition: PipelineDefinition, steps: readonly StepRow[]): RunAdvance {
-  const states = new Map(steps.map((step) => [step.stepId, step.state]));
-  const ready: string[] = [];
-  const skipped: RunAdvance["skipped"] = [];
-  const waitingFor = new Set(
-    steps.filter((step) => step.state === "waiting" && step.attempts === 0).map((s) => s.stepId),
-  );
-  for (let changed = true; changed;) {
-    changed = false;
-    for (const step of definition.steps) {
-      if (!waitingFor.has(step.id)) continue;
-      const broken = step.needs.find(
-        (need) => hasEnded(states.get(need)!) && states.get(need) !== "succeeded",
-      );
-      if (broken !== undefined) {
-        skipped.push({ stepId: step.id, reason: `step ${broken} is ${states.get(broken)}` });
-        states.set(step.id, "skipped");
-      } else if (step.needs.every((need) => states.get(need) === "succeeded")) {
-        ready.push(step.id);
-        states.set(step.id, "queued");
-      } else continue;
-      waitingFor.delete(step.id);
-      changed = true;
-    }
-  }
-  for (const step of definition.onFailure) {
-    if (waitingFor.has(step.id) && step.needs.every((need) => hasEnded(states.get(need) ?? "queued")))
-      ready.push(step.id);
-  }
-  return { ready, skipped, ...finish(definition, steps, states, ready) };
-}
-
-function finish(
-  definition: PipelineDefinition,
-  steps: readonly StepRow[],
-  states: Map<string, RunState>,
-  ready: string[],
-): Pick<RunAdvance, "onFailure" | "end"> {
-  if (ready.length > 0 || [...states.values()].some((state) => !hasEnded(state)))
-    return { onFailure: false, end: null };
-  const bad = definition.steps.find((step) => !["succeeded", "skipped"].includes(states.get(step.id)!));
-  if (bad === undefined) return { onFailure: false, end: { state: "succeeded", reason: null } };
-  if (definition.onFailure.length > 0 && !steps.some((step) => step.part === "on_failure")) {
-    return { onFailure: true, end: null };
-  }
-  return { onFailure: false, end: { state: "failed", reason: `step ${bad.id} is ${states.get(bad.id)}` } };
 }

@@ -116,7 +116,7 @@ export interface StepExtra {
   child?: string;
   /** Trusted milliseconds by which the step must have ended. */
   deadlineMs?: number;
-  /** Why it was skipped: only by its own `when` do others that need it go on. */
+  /** Why it was skipped: only by its own `when` do others that need it go on. `stop`: also what a stop cut short. */
   skip?: "when" | "need" | "stop";
   /** What the current attempt has asked for so far, spawned runs included. */
   added?: number;

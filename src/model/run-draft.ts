@@ -1,0 +1,158 @@
+import type { PipelineDefinition } from "./pipeline.ts";
+import { hasEnded, type RunRow, type RunState, type StepRow, type StepWait } from "./run.ts";
+import { definitionOf } from "./run-step-definition.ts";
+import { mayMoveRun, mayMoveStep, stepPlace } from "./run-transitions.ts";
+
+/** One moment on the clocks that plans need. */
+export interface Times {
+  /** For display. */
+  wallMs: number;
+  /** For deadlines, waits and windows. */
+  trustedMs: number;
+}
+
+/** Fields of a step that go with a change of place; `extra` is merged over the old one. */
+export type StepFields = Partial<
+  Pick<
+    StepRow,
+    | "attempts"
+    | "unknowns"
+    | "fence"
+    | "notBeforeMs"
+    | "startedMs"
+    | "endedMs"
+    | "output"
+    | "error"
+    | "reason"
+    | "extra"
+  >
+>;
+
+/**
+ * A run while one change of it is worked out: the rows it has, with those that change laid over them. Every change of
+ * place goes through the tables here.
+ */
+export class RunDraft {
+  run: RunRow;
+  readonly definition: PipelineDefinition;
+  readonly before: RunRow;
+  readonly changed = new Map<string, StepRow>();
+  readonly created = new Map<string, StepRow>();
+  readonly removed = new Set<string>();
+  readonly #steps: Map<string, StepRow>;
+  #family: Map<string, string[]> | null = null;
+
+  constructor(of: { run: RunRow; steps: Map<string, StepRow>; definition: PipelineDefinition }) {
+    this.before = of.run;
+    this.run = of.run;
+    this.definition = of.definition;
+    this.#steps = of.steps;
+  }
+
+  step(id: string): StepRow | undefined {
+    return this.changed.get(id) ?? this.#steps.get(id) ?? this.created.get(id);
+  }
+
+  stepBefore(id: string): StepRow | undefined {
+    return this.#steps.get(id);
+  }
+
+  *rows(): Generator<StepRow> {
+    const none = this.removed.size === 0;
+    for (const [id, row] of this.#steps) {
+      if (none || !this.removed.has(id)) yield this.changed.get(id) ?? row;
+    }
+    yield* this.created.values();
+  }
+
+  /** Takes a row as what it was before this change, in place of the one that the run has. */
+  takeFor(row: StepRow): void {
+    this.changed.set(row.stepId, row);
+  }
+
+  move(row: StepRow, state: Exclude<RunState, "waiting">, fields: StepFields = {}): StepRow {
+    return this.#place(row, state, null, fields);
+  }
+
+  wait(row: StepRow, waits: StepWait, fields: StepFields = {}): StepRow {
+    return this.#place(row, "waiting", waits, fields);
+  }
+
+  /** Changes what a row says, not where it stands. */
+  note(row: StepRow, extra: NonNullable<StepRow["extra"]>): StepRow {
+    return this.#keep({ ...row, extra: { ...row.extra, ...extra } });
+  }
+
+  create(row: StepRow): void {
+    this.created.set(row.stepId, row);
+    this.#family = null;
+  }
+
+  remove(id: string): void {
+    this.removed.add(id);
+    this.#family = null;
+  }
+
+  moveRun(
+    state: RunState,
+    fields: Partial<Pick<RunRow, "reason" | "startedMs" | "endedMs" | "deadlineMs" | "output">> = {},
+  ): void {
+    const { id, state: from } = this.run;
+    if (!mayMoveRun(from, state)) throw new Error(`run ${id}: ${from} → ${state} is no transition`);
+    this.run = { ...this.run, state, ...fields };
+  }
+
+  /** The first thing that happens to a step begins the run: its clock runs from here. */
+  begin(now: Times): void {
+    if (this.run.startedMs !== null) return;
+    const { deadlineMs } = this.definition;
+    if (this.run.state === "waiting") this.moveRun("queued");
+    this.moveRun("running", {
+      startedMs: now.wallMs,
+      reason: null,
+      deadlineMs: deadlineMs === null ? null : now.trustedMs + deadlineMs,
+    });
+  }
+
+  /** Items and added steps of `steps` that belong to a step: what needs the step needs them as well. */
+  family(id: string): readonly string[] {
+    this.#family ??= this.#families();
+    return this.#family.get(id) ?? [];
+  }
+
+  hasEnded(): boolean {
+    return hasEnded(this.run.state);
+  }
+
+  definitionOf(row: StepRow): ReturnType<typeof definitionOf> {
+    return definitionOf(this.definition, row);
+  }
+
+  #place(row: StepRow, state: RunState, waits: StepWait | null, fields: StepFields): StepRow {
+    const to = stepPlace({ state, waits });
+    const from = stepPlace(row);
+    if (!mayMoveStep(from, to)) {
+      throw new Error(`step ${row.runId}/${row.stepId}: ${from} → ${to} is no transition`);
+    }
+    const extra = fields.extra ? { ...row.extra, ...fields.extra } : row.extra;
+    return this.#keep({ ...row, ...fields, state, waits, extra });
+  }
+
+  #keep(row: StepRow): StepRow {
+    const into = this.created.has(row.stepId) ? this.created : this.changed;
+    into.set(row.stepId, row);
+    return row;
+  }
+
+  #families(): Map<string, string[]> {
+    const families = new Map<string, string[]>();
+    for (const { stepId, part, extra } of this.rows()) {
+      const of = part === "steps" ? (extra?.addedBy?.step ?? extra?.foreach?.step) : undefined;
+      if (of === undefined) continue;
+      const members = families.get(of);
+      if (members) members.push(stepId);
+      else families.set(of, [stepId]);
+    }
+    return families;
+  }
+}
