@@ -13,12 +13,23 @@ export interface Fault {
 /** Strikes at labelled writes as ordered. Production code is given none. */
 export class Faults {
   #plan: Required<Fault>[];
+  readonly #crash: () => never;
+  #crashed = false;
 
-  constructor(plan: Fault[]) {
+  /** `crash` ends whatever stands for the process; by default the process itself. */
+  constructor(plan: Fault[], crash: () => never = killThisProcess) {
     this.#plan = plan.map((fault) => ({ skip: 0, times: 1, ...fault }));
+    this.#crash = crash;
+  }
+
+  /** Adds to what was ordered. */
+  order(fault: Fault): void {
+    this.#plan.push({ skip: 0, times: 1, ...fault });
   }
 
   hit(label: string, at: Fault["at"]): void {
+    // Where a crash is an error that is thrown, nothing may be written after it, whoever catches the error.
+    if (this.#crashed) this.#crash();
     for (const fault of this.#plan) {
       if (fault.label !== label || fault.at !== at || fault.times <= 0) continue;
       if (fault.skip > 0) {
@@ -26,8 +37,16 @@ export class Faults {
         continue;
       }
       fault.times--;
-      if (fault.with === "crash") process.kill(process.pid, "SIGKILL");
+      if (fault.with === "crash") {
+        this.#crashed = true;
+        this.#crash();
+      }
       throw Object.assign(new Error(`fault ordered at ${label} (${at})`), { code: fault.with });
     }
   }
+}
+
+function killThisProcess(): never {
+  process.kill(process.pid, "SIGKILL");
+  throw new Error("the process survived its own SIGKILL");
 }

@@ -8,9 +8,10 @@ import {
   type Result,
   type ToThread,
 } from "./storage-frames.ts";
+import type { StorageLink } from "./storage-link.ts";
 
 export interface StorageClientOptions {
-  worker: Worker;
+  link: StorageLink;
   /** For messages. */
   name: string;
   /** Handed to the program that the thread opens. */
@@ -61,15 +62,15 @@ export class StorageClient {
     try {
       return { client, facts: (await client.#opened.promise) as Facts };
     } catch (error) {
-      options.worker.terminate();
+      options.link.terminate();
       throw error;
     }
   }
 
   private constructor(options: StorageClientOptions) {
     this.#options = options;
-    options.worker.onmessage = (event: MessageEvent<FromThread>) => this.#receive(event.data);
-    options.worker.onerror = (event) => {
+    options.link.onmessage = (event) => this.#receive(event.data);
+    options.link.onerror = (event) => {
       event.preventDefault();
       this.#end(new HoldfastError("failed", `${options.name}: the storage thread died: ${event.message}`));
     };
@@ -162,7 +163,7 @@ export class StorageClient {
         return this.#setProblem(message.problem);
       }
       case "closed":
-        this.#options.worker.terminate();
+        this.#options.link.terminate();
         if (message.error) return this.#closed.reject(fromErrorFrame(message.error));
         return this.#closed.resolve();
     }
@@ -200,11 +201,11 @@ export class StorageClient {
     for (const item of waiting) item.reject(error);
     this.#setProblem(error.message);
     if (this.#closing) this.#closed.resolve();
-    this.#options.worker.terminate();
+    this.#options.link.terminate();
   }
 
   #post(message: ToThread): void {
-    this.#options.worker.postMessage(message);
+    this.#options.link.postMessage(message);
   }
 }
 

@@ -24,6 +24,8 @@ export interface StorageProgram {
   writes: Record<string, (args: never, text: string) => unknown>;
   /** Run between transactions: they see only what is committed. */
   reads: Record<string, (args: never) => unknown>;
+  /** Labels of its writes, for tests that strike at each. */
+  labels(): string[];
   /** Writes what the program holds in memory, as the last thing in the transaction. */
   flush(): void;
   /** Reads that again from the database, after a roll-back. */
@@ -44,6 +46,7 @@ export interface ThreadPort {
 export function serveStorage(
   port: ThreadPort,
   open: (options: never, faults: Faults | undefined) => StorageProgram,
+  makeFaults = (plan: Fault[]) => (plan.length > 0 ? new Faults(plan) : undefined),
 ): void {
   let server: StorageServer | undefined;
   port.onmessage = ({ data }) => {
@@ -51,7 +54,7 @@ export function serveStorage(
     if (data.kind === "read") return server?.read(data.id, data.operation, data.args);
     if (data.kind === "close") return server?.close();
     try {
-      const faults = data.faults.length > 0 ? new Faults(data.faults as Fault[]) : undefined;
+      const faults = makeFaults(data.faults);
       const program = open(data.options as never, faults);
       server = new StorageServer(port, program, faults);
       port.postMessage({ kind: "opened", facts: program.facts });

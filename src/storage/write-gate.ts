@@ -1,6 +1,9 @@
 import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
 import type { Faults } from "./faults.ts";
 
+/** What a column takes, as it crosses to the storage thread. */
+export type Cell = string | number | null;
+
 /**
  * Every write passes here under its label, so that a test can fail it or crash at it. One gate for one open database: it
  * also knows the statements that must be finalized, because SQLite closes a file only after the last of them.
@@ -8,9 +11,15 @@ import type { Faults } from "./faults.ts";
 export class WriteGate {
   readonly #faults: Faults | undefined;
   readonly #statements: Statement[] = [];
+  readonly #labels = new Set<string>();
 
   constructor(faults: Faults | undefined) {
     this.#faults = faults;
+  }
+
+  /** Labels of the writes that were prepared here. */
+  get labels(): string[] {
+    return [...this.#labels];
   }
 
   before(label: string): void {
@@ -23,10 +32,17 @@ export class WriteGate {
 
   /** A prepared write with its label. The function returns the number of rows changed. */
   prepare(database: Database, label: string, sql: string): (...params: SQLQueryBindings[]) => number {
+    const write = this.prepareList(database, label, sql);
+    return (...params) => write(params);
+  }
+
+  /** The same for parameters that are a list already: spreading one costs more than binding it. */
+  prepareList(database: Database, label: string, sql: string): (params: SQLQueryBindings[]) => number {
     const statement = this.statement(database, sql);
-    return (...params) => {
+    this.note(label);
+    return (params) => {
       this.before(label);
-      const { changes } = statement.run(...params);
+      const { changes } = runList(statement, params);
       this.after(label);
       return changes;
     };
@@ -39,7 +55,17 @@ export class WriteGate {
     return statement;
   }
 
+  /** Takes note of a label whose writes the caller passes through `before` and `after` itself. */
+  note(label: string): void {
+    this.#labels.add(label);
+  }
+
   close(): void {
     for (const statement of this.#statements.splice(0)) statement.finalize();
   }
+}
+
+/** Bun binds an array as the list of parameters; its types know only the spread form. */
+export function runList(statement: Statement, params: SQLQueryBindings[]): { changes: number } {
+  return (statement.run as (params: SQLQueryBindings[]) => { changes: number })(params);
 }

@@ -1,8 +1,11 @@
 import { statSync } from "node:fs";
+import type { Json } from "../../model/json.ts";
 import { LANES } from "../../model/record.ts";
+import type { FindingRow } from "../../model/rule.ts";
 import type { Faults } from "../../storage/faults.ts";
 import { schemaVersion } from "../../storage/migrations.ts";
 import type { StorageProgram } from "../../storage/storage-thread.ts";
+import { TextReader } from "../../storage/text-parts.ts";
 import { WriteGate } from "../../storage/write-gate.ts";
 import { commitEvents } from "./commit-events.ts";
 import type {
@@ -11,20 +14,22 @@ import type {
   CommitEventsCommand,
   CommitSignal,
   CountedRows,
+  DropDeadLetterCommand,
   OpenCommand,
+  PackedRun,
   RenewEpochCommand,
 } from "./commands.ts";
 import { noteDamage } from "./damage.ts";
 import { History } from "./history.ts";
 import { openAgentDatabase } from "./open-agent-database.ts";
-import type { StoreFacts, StreamState } from "./port.ts";
+import type { EventFilter, RunFilter, StoreFacts, StreamState } from "./port.ts";
 import { loadParts, type StoreParts } from "./store-parts.ts";
 
 /** The agent's store as it runs on the storage thread. */
 export function agentProgram(command: OpenCommand, faults: Faults | undefined): StorageProgram {
   const gate = new WriteGate(faults);
   const { database, parts, salvage } = openAgentDatabase(command, gate);
-  const { values, heads, events, runs, outbox } = parts;
+  const { heads, rules } = parts;
   const history = new History(database, gate, parts, command.retention);
   const facts: StoreFacts = { epoch: heads.epoch, schemaVersion: schemaVersion(database), salvage };
   let told = heads.epoch;
@@ -32,32 +37,13 @@ export function agentProgram(command: OpenCommand, faults: Faults | undefined): 
     database,
     name: command.path,
     facts,
-    writes: {
-      commitEvents: (args: CommitEventsCommand, text: string) => commitEvents(parts, args, text),
-      changeRun: (change: ChangeRunCommand) => runs.change(change),
-      setOutputCursor: (args: { output: string; n: number }) => values.setOutputCursor(args.output, args.n),
-      acknowledge: (cursor: AcknowledgeCommand) => outbox.acknowledge(cursor),
-      renewEpoch: (args: RenewEpochCommand) => outbox.renew(args),
-      setSetting: (args: { key: string; value: never }) => values.setSetting(args.key, args.value),
-      trim: () => history.trim(),
-      probe: (args: { nowMs: number }) => values.setMeta("probed_ms", args.nowMs),
+    writes: writesOf(parts, history),
+    reads: readsOf(parts, command.path),
+    labels: () => gate.labels,
+    flush: () => {
+      heads.flush();
+      rules.flush();
     },
-    reads: {
-      checkpoint: (trigger: string) => values.checkpoint(trigger),
-      ruleTimes: () => values.ruleTimes(),
-      event: (args: { source: string; id: string }) => events.find(args.source, args.id)?.body ?? null,
-      eventsAfter: (args: { n: number; limit: number }) => events.after(args.n, args.limit),
-      lastEvent: () => events.last(),
-      openRuns: () => runs.open(events),
-      run: (id: string) => runs.find(id),
-      runs: (limit: number) => runs.list(limit),
-      outputCursor: (output: string) => values.outputCursor(output),
-      streams: () => streamStates(parts),
-      readBatch: (args: [number, number, number, number, number]) => outbox.read(...args),
-      setting: (key: string) => values.setting(key),
-      counts: () => countRows(command.path, parts),
-    },
-    flush: () => heads.flush(),
     reload: () => loadParts(parts),
     signal: (): CommitSignal | null => {
       if (!heads.added && heads.epoch === told) return null;
@@ -71,6 +57,65 @@ export function agentProgram(command: OpenCommand, faults: Faults | undefined): 
       gate.close();
       database.close(true);
     },
+  };
+}
+
+function writesOf(parts: StoreParts, history: History): StorageProgram["writes"] {
+  const { values, rules, runs, dead, outbox } = parts;
+  return {
+    commitEvents: (args: CommitEventsCommand, text: string) => commitEvents(parts, args, text),
+    ruleMemory: (keep: string[]) => rules.memory(keep),
+    startRuns: (starts: PackedRun[], text: string) => startRuns(parts, starts, text),
+    changeRun: (change: ChangeRunCommand, text: string) => runs.change(change, text),
+    editDeadLetter: (args: { runId: string; params: Json }) => dead.edit(args.runId, args.params),
+    dropDeadLetter: (args: DropDeadLetterCommand, text: string) => dropDeadLetter(parts, args, text),
+    setOutputCursor: (args: { output: string; n: number }) => values.setOutputCursor(args.output, args.n),
+    acknowledge: (cursor: AcknowledgeCommand) => outbox.acknowledge(cursor),
+    renewEpoch: (args: RenewEpochCommand) => outbox.renew(args),
+    setSetting: (args: { key: string; value: never }) => values.setSetting(args.key, args.value),
+    trim: () => history.trim(),
+    probe: (args: { nowMs: number }) => values.setMeta("probed_ms", args.nowMs),
+  };
+}
+
+function startRuns({ runs }: StoreParts, starts: PackedRun[], text: string): void {
+  const reader = new TextReader(text);
+  for (const start of starts) runs.insert(start, reader);
+}
+
+/** True when there was one; only then is its retry begun. */
+function dropDeadLetter({ dead, runs }: StoreParts, args: DropDeadLetterCommand, text: string): boolean {
+  if (!dead.drop(args.runId)) return false;
+  if (args.retry) runs.insert(args.retry, new TextReader(text));
+  return true;
+}
+
+function readsOf(parts: StoreParts, path: string): StorageProgram["reads"] {
+  const { values, events, locks, dead, rules, reads, outbox } = parts;
+  return {
+    checkpoint: (trigger: string) => values.checkpoint(trigger),
+    event: (args: { source: string; id: string }) => events.find(args.source, args.id)?.body ?? null,
+    knownEvents: (args: { source: string; ids: string[] }) => events.known(args.source, args.ids),
+    events: (filter: EventFilter) => events.list(filter),
+    eventsAfter: (args: { n: number; limit: number }) => events.after(args.n, args.limit),
+    lastEvent: () => events.last(),
+    findings: (args: { state: FindingRow["state"] | null; limit: number }) =>
+      rules.findings(args.state, args.limit),
+    // As text: Bun hands a string over without walking it, a page of objects it copies one by one.
+    openRuns: (args: { after: number; limit: number }) =>
+      JSON.stringify(reads.openPage(args.after, args.limit)),
+    run: (id: string) => reads.find(id),
+    runs: (filter: RunFilter) => reads.list(filter),
+    childRuns: (runId: string) => reads.children(runId),
+    lockPlaces: () => locks.all(),
+    sideEffects: (sinceMs: number) => reads.sideEffects(sinceMs),
+    deadLetters: (args: { limit: number; before: number | null }) => dead.list(args.limit, args.before),
+    deadLetter: (runId: string) => dead.get(runId),
+    outputCursor: (output: string) => values.outputCursor(output),
+    streams: () => streamStates(parts),
+    readBatch: (args: [number, number, number, number, number]) => outbox.read(...args),
+    setting: (key: string) => values.setting(key),
+    counts: () => countRows(path, parts),
   };
 }
 
@@ -93,5 +138,13 @@ function countRows(path: string, parts: StoreParts): CountedRows {
   const fileBytes = ["", "-wal"]
     .map((suffix) => statSync(path + suffix, { throwIfNoEntry: false })?.size ?? 0)
     .reduce((sum, size) => sum + size, 0);
-  return { events: parts.events.count(), openRuns: parts.runs.openCount(), unacknowledged, fileBytes };
+  return {
+    events: parts.events.count(),
+    openRuns: parts.reads.openCount(),
+    deadLetters: parts.dead.count(),
+    deadLettersDropped: parts.dead.dropped(),
+    openFindings: parts.rules.count("open"),
+    unacknowledged,
+    fileBytes,
+  };
 }

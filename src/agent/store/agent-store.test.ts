@@ -31,7 +31,7 @@ describe("opening", () => {
     const first = await place.open();
     expect(first.facts).toEqual({
       epoch: expect.stringMatching(/^[0-9a-f]{32}$/),
-      schemaVersion: 1,
+      schemaVersion: 2,
       salvage: null,
     });
     await first.close();
@@ -54,7 +54,7 @@ describe("opening", () => {
     database.run("PRAGMA user_version = 7");
     database.close();
     expect((await failure(place.open())).message).toMatch(
-      /agent\.db has schema version 7, and this executable \(.+\) knows versions up to 1: use a newer/,
+      /agent\.db has schema version 7, and this executable \(.+\) knows versions up to 2: use a newer/,
     );
     expect(new Database(place.path).query("PRAGMA user_version").get()).toEqual({ user_version: 7 });
   });
@@ -86,13 +86,12 @@ describe("events", () => {
     await store.commitEvents(commitOf(numbered("e", 40), { checkpoint: 1 }));
     const mixed = ["e-3", ...numbered("f", 70), "e-39", "f-5"];
     const runs = [
-      { event: 0, rule: "errors", firedAtMs: 9, start: startOf("run-of-duplicate", "e-3") },
-      { event: 1, rule: "others", firedAtMs: 10, start: startOf("run-of-new", "f-0") },
+      { event: 0, start: startOf("run-of-duplicate", "e-3") },
+      { event: 1, start: startOf("run-of-new", "f-0") },
     ];
     expect(await store.commitEvents(commitOf(mixed, { runs }))).toEqual({ duplicates: [0, 71, 72] });
     expect(idsOf(await readLane(store, LANES.events))).toEqual([...numbered("e", 40), ...numbered("f", 70)]);
-    expect((await store.runs(10)).map((run) => run.id)).toEqual(["run-of-new"]);
-    expect(await store.ruleTimes()).toEqual({ others: 10 });
+    expect((await store.runs({ limit: 10 })).map(({ run }) => run.id)).toEqual(["run-of-new"]);
     expect(await store.checkpoint("app")).toBe(1);
     expect((await store.stats()).events).toBe(110);
   });
@@ -131,7 +130,7 @@ describe("events", () => {
 describe("runs", () => {
   async function started() {
     const store = await place.open();
-    const runs = [{ event: 0, rule: "errors", firedAtMs: 77, start: startOf("run-1", "e-0") }];
+    const runs = [{ event: 0, start: startOf("run-1", "e-0") }];
     await store.commitEvents(commitOf(["e-0"], { runs }));
     return store;
   }
@@ -142,7 +141,6 @@ describe("runs", () => {
     const event = JSON.parse(eventOf("e-0").body);
     expect(await store.openRuns()).toEqual([{ run, steps, definition, event }]);
     expect(definition).toEqual(DEFINITION);
-    expect(await store.ruleTimes()).toEqual({ errors: 77 });
     expect(idsOf(await readLane(store, LANES.results))).toEqual(["run-1"]);
     expect((await store.stats()).openRuns).toBe(1);
   });
@@ -237,7 +235,7 @@ describe("group commit", () => {
   });
 
   function run(id: string) {
-    return { event: 0, rule: "errors", firedAtMs: 1, start: startOf(id, "e-0") };
+    return { event: 0, start: startOf(id, "e-0") };
   }
 
   test("a full disk fails the whole transaction, is told once, and is over when a write succeeds", async () => {

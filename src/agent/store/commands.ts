@@ -1,5 +1,8 @@
 import type { Json } from "../../model/json.ts";
-import type { NewRun, RunChange } from "./port.ts";
+import type { RuleChanges } from "../../model/rule.ts";
+import type { RunRow, StepRow } from "../../model/run.ts";
+import type { PackedUpdate } from "../../storage/column-updates.ts";
+import type { Cell } from "../../storage/write-gate.ts";
 
 /** How much history the store keeps, by count. */
 export interface Retention {
@@ -9,7 +12,10 @@ export interface Retention {
   events: number;
   /** From here on an output that has not read them holds events back no longer. */
   maxEvents: number;
+  /** Of those whose children have ended too; a run goes with its children. */
   endedRuns: number;
+  deadLetters: number;
+  resolvedFindings: number;
 }
 
 export const DEFAULT_RETENTION: Retention = {
@@ -17,6 +23,8 @@ export const DEFAULT_RETENTION: Retention = {
   events: 200_000,
   maxEvents: 1_000_000,
   endedRuns: 10_000,
+  deadLetters: 10_000,
+  resolvedFindings: 10_000,
 };
 
 /** Arguments of the operations, as they cross to the storage thread (JSON). */
@@ -31,19 +39,60 @@ export interface OpenCommand {
 /** Five numbers an event: index in sources, index in types, time, characters of the id, characters of the body. */
 export const EVENT_NUMBERS = 5;
 
+/** Three numbers a record: lane, class, characters of the body. Bodies follow each other in the operation's text. */
+export type PackedRecords = number[];
+
+/** A run as it crosses to the thread, its cells in the order of the columns (run-columns.ts). */
+export interface PackedRun {
+  run: Cell[];
+  steps: Cell[][];
+  records: PackedRecords;
+  /** JSON; left out when the store is known to have this version. */
+  definition?: string;
+}
+
 export interface CommitEventsCommand {
   trigger: string;
   sources: string[];
   types: string[];
-  /** EVENT_NUMBERS an event; ids and bodies follow each other in the operation's text. */
+  /** EVENT_NUMBERS an event; ids and bodies follow each other in the operation's text, the runs' records come after. */
   events: number[];
-  runs: { event: number; rule: string; firedAtMs: number; start: NewRun }[];
+  runs: { event: number; start: PackedRun }[];
+  rules?: RuleChanges;
   /** Present when the checkpoint moves. */
   checkpoint?: { value: Json };
   recordedMs: number;
 }
 
-export type ChangeRunCommand = RunChange;
+export interface ChangeRunCommand {
+  runId: string;
+  guards: { stepId: string; fence: number; state: StepRow["state"] }[];
+  steps: { id: string; update: PackedUpdate; state: StepRow["state"]; fence?: number }[];
+  newSteps?: Cell[][];
+  removedSteps?: string[];
+  newRuns?: PackedRun[];
+  /** Namespace and name. */
+  lock?: [string, string];
+  unlock?: boolean;
+  dead?: Cell[];
+  /** Cells after the run's number, in the order of the columns. */
+  attempt?: Cell[];
+  run?: { update: PackedUpdate; ended: boolean };
+  records: PackedRecords;
+}
+
+export interface DropDeadLetterCommand {
+  runId: string;
+  retry?: PackedRun;
+}
+
+/** One page of open runs; the versions of pipelines and the events by what the runs refer to. */
+export interface OpenRunsPage {
+  runs: { run: RunRow; steps: StepRow[]; event: string | null }[];
+  definitions: Record<string, string>;
+  /** Number to go on after; null when this was the last page. */
+  next: number | null;
+}
 
 export interface AcknowledgeCommand {
   epoch: string;
@@ -62,7 +111,7 @@ export interface RenewEpochCommand {
 }
 
 /** A batch as it comes from the thread: the bodies end to end in one buffer, which is handed over whole. */
-export interface PackedRecords {
+export interface PackedBatch {
   epoch: string;
   lane: number;
   segment: number;
@@ -78,6 +127,10 @@ export interface PackedRecords {
 export interface CountedRows {
   events: number;
   openRuns: number;
+  deadLetters: number;
+  /** Dead letters that were dropped because there were too many. */
+  deadLettersDropped: number;
+  openFindings: number;
   unacknowledged: Record<string, number>;
   fileBytes: number;
 }

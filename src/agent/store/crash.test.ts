@@ -31,7 +31,7 @@ const WRITER = `
   const lane = async () => {
     for (;;) {
       const name = prefix + "-" + next++;
-      const runs = [{ event: 0, rule: "r", firedAtMs: next, start: startOf("run-" + name, name + "-0") }];
+      const runs = [{ event: 0, start: startOf("run-" + name, name + "-0") }];
       await store.commitEvents(commitOf([name + "-0", name + "-1"], { runs, checkpoint: name }));
       process.stdout.write(name + "\\n");
     }
@@ -84,7 +84,7 @@ describe("kill -9", () => {
     ["events.insert", "after"],
     ["outbox.event", "after"],
     ["runs.insert", "after"],
-    ["steps.put", "after"],
+    ["steps.insert", "after"],
     ["checkpoints.put", "before"],
     ["streams.head", "after"],
   ])("at %s (%s)", async (label, at) => {
@@ -138,7 +138,7 @@ describe.if(mountable)("a small disk", () => {
     let refused: unknown;
     for (let i = 0; refused === undefined && i < 1000; i++) {
       const ids = numbered(`b${i}`, 50);
-      const runs = [{ event: 0, rule: "r", firedAtMs: i, start: startOf(`run-${i}`, ids[0]!) }];
+      const runs = [{ event: 0, start: startOf(`run-${i}`, ids[0]!) }];
       await store.commitEvents(commitOf(ids, { runs })).then(
         () => kept.push(...ids),
         (error: unknown) => (refused = error),

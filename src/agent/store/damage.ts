@@ -1,3 +1,4 @@
+import type { Database } from "bun:sqlite";
 import {
   closeSync,
   existsSync,
@@ -18,7 +19,16 @@ const HEADER_BYTES = 100;
 const ALWAYS_CHECKED_BYTES = 8 * 1024 * 1024;
 /** Above this only the small tables are checked after a crash; the rest shows itself when it is read. */
 const FULLY_CHECKED_BYTES = 24 * 1024 * 1024;
-const SMALL_TABLES = ["meta", "streams", "settings", "checkpoints", "rule_times", "runs", "steps"];
+const SMALL_TABLES = [
+  "meta",
+  "streams",
+  "settings",
+  "checkpoints",
+  "runs",
+  "steps",
+  "lock_places",
+  "dead_letters",
+];
 
 /** A note beside the file that its bytes were found to be wrong while it was in use. */
 function notePath(path: string): string {
@@ -73,12 +83,19 @@ function truncation(header: Buffer, size: number): string | null {
   return size < expected ? `the file is truncated: ${size} bytes of ${expected}` : null;
 }
 
+/** Those of the list that a store of this age has. */
+function smallTables(database: Database): string[] {
+  const rows = database.query("SELECT name FROM sqlite_schema WHERE type = 'table'").all();
+  const names = new Set((rows as { name: string }[]).map((row) => row.name));
+  return SMALL_TABLES.filter((name) => names.has(name));
+}
+
 /** Through a read-only connection, which leaves file and log as they are. */
 function quickCheck(path: string, size: number): string | null {
   try {
     const database = openDatabase(path, { readonly: true });
     try {
-      const tables = size <= FULLY_CHECKED_BYTES ? [undefined] : SMALL_TABLES;
+      const tables = size <= FULLY_CHECKED_BYTES ? [undefined] : smallTables(database);
       for (const table of tables) {
         const argument = table === undefined ? "1" : `'${table}'`;
         const row = database.query(`PRAGMA quick_check(${argument})`).get() as { quick_check: string };

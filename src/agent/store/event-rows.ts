@@ -1,8 +1,9 @@
-import type { Database } from "bun:sqlite";
+import type { Database, SQLQueryBindings } from "bun:sqlite";
 import { systemCode } from "../../core/errors.ts";
 import { BULK_ROWS, BulkInsert } from "../../storage/bulk-insert.ts";
 import type { WriteGate } from "../../storage/write-gate.ts";
 import { storedBody, wholeBody } from "./envelope.ts";
+import type { EventFilter } from "./port.ts";
 import type { StreamHeads } from "./stream-heads.ts";
 
 export interface NewEvent {
@@ -43,7 +44,7 @@ export class EventRows {
     this.#database = database;
     this.#heads = heads;
     this.#insert = new BulkInsert(database, gate, "events.insert", INSERT, "(?, ?, ?, ?, ?, ?, ?)");
-    this.#insertNew = gate.prepare(
+    this.#insertNew = gate.prepareList(
       database,
       "events.insert",
       `${INSERT} VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (source, id) DO NOTHING`,
@@ -88,7 +89,6 @@ export class EventRows {
       if (!outbox) continue;
       for (let i = from; i < to; i++)
         if (numbers[i]! > 0) this.#heads.appendEvent(numbers[i]!, events[i]!.body);
-      this.#heads.flushEvents();
     }
     return numbers;
   }
@@ -123,7 +123,7 @@ export class EventRows {
       const { source, id, type, timeMs, body } = events[i]!;
       const stored = storedBody(source, id, type, body);
       const n = this.#last + 1;
-      const changes = this.#insertNew(n, this.#source(source), id, type, timeMs, recordedMs, stored);
+      const changes = this.#insertNew([n, this.#source(source), id, type, timeMs, recordedMs, stored]);
       numbers.push(changes > 0 ? n : 0);
       if (changes > 0) this.#grow(1);
     }
@@ -158,6 +158,38 @@ export class EventRows {
   at(n: number): { n: number; body: string } | null {
     const row = this.#database.query(`${SELECT} WHERE events.n = ?`).get(n) as StoredEvent | null;
     return row && whole(row);
+  }
+
+  /** Which of these events are here, by id. */
+  known(source: string, ids: string[]): string[] {
+    const rows = this.#database
+      .query(
+        `SELECT id FROM events WHERE source = (SELECT n FROM sources WHERE name = ?)
+          AND id IN (SELECT value FROM json_each(?))`,
+      )
+      .all(source, JSON.stringify(ids)) as { id: string }[];
+    return rows.map((row) => row.id);
+  }
+
+  /** The newest first; with `after` the oldest first. */
+  list(filter: EventFilter): { n: number; body: string }[] {
+    const { source, type, after, before, limit } = filter;
+    const conditions = ["TRUE"];
+    const params: SQLQueryBindings[] = [];
+    const add = (condition: string, value: SQLQueryBindings | undefined) => {
+      if (value === undefined) return;
+      conditions.push(condition);
+      params.push(value);
+    };
+    // The plus: in the order of the rows, and not by the index of identities with a sort behind it.
+    add("+events.source = (SELECT n FROM sources WHERE name = ?)", source);
+    add("events.type = ?", type);
+    add("events.n > ?", after);
+    add("events.n < ?", before);
+    const order = after === undefined ? "DESC" : "ASC";
+    const where = `WHERE ${conditions.join(" AND ")} ORDER BY events.n ${order} LIMIT ?`;
+    const rows = this.#database.query(`${SELECT} ${where}`).all(...params, limit) as StoredEvent[];
+    return rows.map(whole);
   }
 
   after(n: number, limit: number): { n: number; body: string }[] {

@@ -2,13 +2,12 @@ import type { Database } from "bun:sqlite";
 import type { Json } from "../../model/json.ts";
 import type { WriteGate } from "../../storage/write-gate.ts";
 
-/** The small tables: settings, trigger checkpoints, rule times, output cursors, and the store's own facts (`meta`). */
+/** The small tables: settings, trigger checkpoints, output cursors, and the store's own facts (`meta`). */
 export class KeyValues {
   readonly #database: Database;
   readonly #putMeta;
   readonly #putSetting;
   readonly #putCheckpoint;
-  readonly #putRuleTime;
   readonly #putCursor;
 
   constructor(database: Database, gate: WriteGate) {
@@ -18,8 +17,11 @@ export class KeyValues {
     this.#putMeta = put("meta.put", "meta VALUES (?, ?)");
     this.#putSetting = put("settings.put", "settings VALUES (?, ?)");
     this.#putCheckpoint = put("checkpoints.put", "checkpoints VALUES (?, ?, ?)");
-    this.#putRuleTime = put("rule_times.put", "rule_times VALUES (?, ?)");
     this.#putCursor = put("output_cursors.put", "output_cursors VALUES (?, ?)");
+  }
+
+  meta(key: string): Json | undefined {
+    return parsed(this.#database.query("SELECT value FROM meta WHERE key = ?").get(key));
   }
 
   setMeta(key: string, value: Json): void {
@@ -40,17 +42,6 @@ export class KeyValues {
 
   setCheckpoint(trigger: string, value: Json, recordedMs: number): void {
     this.#putCheckpoint(trigger, JSON.stringify(value), recordedMs);
-  }
-
-  ruleTimes(): Record<string, number> {
-    const rows = this.#database.query("SELECT rule, fired_ms FROM rule_times").all();
-    return Object.fromEntries(
-      (rows as { rule: string; fired_ms: number }[]).map((row) => [row.rule, row.fired_ms]),
-    );
-  }
-
-  setRuleTime(rule: string, firedAtMs: number): void {
-    this.#putRuleTime(rule, firedAtMs);
   }
 
   outputCursor(output: string): number | undefined {

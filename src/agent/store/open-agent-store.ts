@@ -1,10 +1,13 @@
-import { type AgentStoreOptions, ThreadedAgentStore } from "./agent-store.ts";
+import type { StorageLink } from "../../storage/storage-link.ts";
+import { ThreadedAgentStore } from "./agent-store.ts";
+import type { AgentStoreOptions } from "./store-connection.ts";
 
 /** Opens the agent's store on a thread of its own. A damaged file is set aside: see `facts.salvage`. */
-export async function openAgentStore(
-  options: Omit<AgentStoreOptions, "thread"> & { thread?: string },
-): Promise<ThreadedAgentStore> {
-  const store = new ThreadedAgentStore({ thread: threadAddress(), ...options });
+export async function openAgentStore(options: Omit<AgentStoreOptions, "link">): Promise<ThreadedAgentStore> {
+  const store = new ThreadedAgentStore({
+    ...options,
+    link: () => new Worker(threadAddress()) as unknown as StorageLink,
+  });
   await store.open();
   return store;
 }

@@ -3,7 +3,7 @@ import { HoldfastError } from "../../core/errors.ts";
 import { LANES, RECORD_CLASSES } from "../../model/record.ts";
 import { rowHash, sameHash } from "../../protocol/chain.ts";
 import type { WriteGate } from "../../storage/write-gate.ts";
-import type { AcknowledgeCommand, PackedRecords, RenewEpochCommand } from "./commands.ts";
+import type { AcknowledgeCommand, PackedBatch, RenewEpochCommand } from "./commands.ts";
 import { wholeBody } from "./envelope.ts";
 import type { KeyValues } from "./key-values.ts";
 import type { StreamHead, StreamHeads } from "./stream-heads.ts";
@@ -65,13 +65,7 @@ export class OutboxRows {
   }
 
   /** Checks the rows against their chain as it reads them: damaged bytes are never sent as genuine. */
-  read(
-    lane: number,
-    segment: number,
-    first: number,
-    maxRows: number,
-    maxBytes: number,
-  ): PackedRecords | null {
+  read(lane: number, segment: number, first: number, maxRows: number, maxBytes: number): PackedBatch | null {
     const head = this.#heads.get(lane, segment);
     if (!head || first > head.last) return null;
     if (first <= head.trimmed || first < 1) {
@@ -117,6 +111,7 @@ export class OutboxRows {
     }
     const head = this.#heads.get(lane, segment);
     if (number === 0) return;
+    this.#heads.flushRows();
     const where = `lane ${lane}, segment ${segment}, row ${number}`;
     if (!head || number > head.last) {
       const message = `the hub acknowledges ${where}, which this store never wrote (last is ${head?.last ?? 0}): it holds another history`;
@@ -134,8 +129,8 @@ export class OutboxRows {
 
   /** Rows that the hub does not hold are numbered and chained afresh, in order, in segment 1 of each lane. */
   renew(command: RenewEpochCommand): void {
-    const old = this.#heads.all();
     this.#heads.flush();
+    const old = this.#heads.all();
     for (const head of old) {
       const held = command.held.find((item) => item.lane === head.lane && item.segment === head.segment);
       if (held) this.#deleteHeld(head.lane, head.segment, held.number);

@@ -90,7 +90,7 @@ describe("history", () => {
 
   test("holds events that an output has not read or that an open run is about", async () => {
     const store = await place.open({ retention: { acknowledgedRows: 0, events: 10 } });
-    const runs = [{ event: 2, rule: "errors", firedAtMs: 1, start: startOf("run-1", "e-2") }];
+    const runs = [{ event: 2, start: startOf("run-1", "e-2") }];
     await store.commitEvents(commitOf(numbered("e", 100), { runs }));
     await store.setOutputCursor("archive", 60);
     await store.acknowledge(await cursorAt(store, 100));
@@ -103,14 +103,14 @@ describe("history", () => {
   test("keeps the newest ended runs", async () => {
     const store = await place.open({ retention: { endedRuns: 5 } });
     for (let i = 0; i < 12; i++) {
-      const runs = [{ event: 0, rule: "errors", firedAtMs: 1, start: startOf(`run-${i}`, `e-${i}`) }];
+      const runs = [{ event: 0, start: startOf(`run-${i}`, `e-${i}`) }];
       await store.commitEvents(commitOf([`e-${i}`], { runs }));
       if (i === 0) continue;
       const run = { state: "succeeded" as const, endedMs: 3 };
       await store.changeRun({ runId: `run-${i}`, guards: [], steps: [], run, records: [] });
     }
     await store.trim();
-    const left = (await store.runs(50)).map((run) => run.id);
+    const left = (await store.runs({ limit: 50 })).map(({ run }) => run.id);
     expect(left).toEqual(["run-11", "run-10", "run-9", "run-8", "run-7", "run-0"]);
     expect(await store.run("run-3")).toBeNull();
     expect((await store.openRuns()).length).toBe(1);
@@ -120,7 +120,7 @@ describe("history", () => {
 describe("a new epoch", () => {
   test("carries on what the hub does not hold, in order, as fresh streams", async () => {
     const store = await place.open();
-    const runs = [{ event: 0, rule: "errors", firedAtMs: 1, start: startOf("run-1", "e-0") }];
+    const runs = [{ event: 0, start: startOf("run-1", "e-0") }];
     await store.commitEvents(commitOf(numbered("e", 600), { runs }));
     const old = store.facts.epoch;
     const late = await cursorAt(store, 300);

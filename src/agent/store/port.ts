@@ -119,6 +119,8 @@ export interface StoreStats {
   events: number;
   openRuns: number;
   deadLetters: number;
+  /** Dead letters that had to go because there were too many, ever. */
+  deadLettersDropped: number;
   openFindings: number;
   /** Rows by lane that the hub has not acknowledged. */
   unacknowledged: Record<string, number>;

@@ -1,183 +1,210 @@
 import type { Database } from "bun:sqlite";
 import { HoldfastError } from "../../core/errors.ts";
-import type { CloudEvent } from "../../model/event.ts";
-import type { PipelineDefinition } from "../../model/pipeline.ts";
-import { type AttemptRow, hasEnded, type OpenRun, type RunRow, type StepRow } from "../../model/run.ts";
-import type { WriteGate } from "../../storage/write-gate.ts";
+import { BULK_ROWS, BulkInsert } from "../../storage/bulk-insert.ts";
+import { ColumnUpdates } from "../../storage/column-updates.ts";
+import { TextReader } from "../../storage/text-parts.ts";
+import type { Cell, WriteGate } from "../../storage/write-gate.ts";
+import type { ChangeRunCommand, PackedRun } from "./commands.ts";
+import type { DeadLetters } from "./dead-letters.ts";
+import type { DefinitionRows } from "./definition-rows.ts";
 import type { EventRows } from "./event-rows.ts";
-import type { NewRun, RunChange } from "./port.ts";
+import { type KnownRun, KnownRuns } from "./known-runs.ts";
+import type { LockPlaces } from "./lock-places.ts";
+import { eachRecord } from "./pack-runs.ts";
 import {
-  attemptFromRow,
-  fromJson,
-  runFromRow,
-  type SqlRow,
-  stepFromRow,
-  stepParams,
-  toJson,
+  RUN_CELL,
+  RUN_COLUMNS,
+  RUN_UPDATES,
+  STEP_CELL,
+  STEP_COLUMNS,
+  STEP_UPDATES,
+  STEP_WIDTH,
 } from "./run-columns.ts";
 import type { StreamHeads } from "./stream-heads.ts";
 
-/** Runs, their steps, attempts and pipeline versions. */
+export interface RunRowsParts {
+  heads: StreamHeads;
+  events: EventRows;
+  definitions: DefinitionRows;
+  locks: LockPlaces;
+  dead: DeadLetters;
+}
+
+/** The write side of runs, their steps and attempts. */
 export class RunRows {
   readonly #database: Database;
-  readonly #heads: StreamHeads;
+  readonly #parts: RunRowsParts;
+  readonly #known: KnownRuns;
   readonly #insertRun;
-  readonly #updateRun;
-  readonly #putStep;
-  readonly #putAttempt;
-  readonly #addDefinition;
+  readonly #insertSteps: BulkInsert;
+  readonly #insertAttempt;
+  readonly #deleteStep;
+  readonly #updateRun: ColumnUpdates;
+  readonly #updateStep: ColumnUpdates;
+  readonly #hasParentKey;
+  #last = 0;
+  #ended: number | undefined;
 
-  constructor(database: Database, gate: WriteGate, heads: StreamHeads) {
+  constructor(database: Database, gate: WriteGate, parts: RunRowsParts) {
     this.#database = database;
-    this.#heads = heads;
-    this.#insertRun = gate.prepare(
+    this.#parts = parts;
+    this.#known = new KnownRuns(database, gate);
+    this.#insertRun = gate.prepareList(
       database,
       "runs.insert",
-      `INSERT INTO runs (id, pipeline, definition, rule, event_source, event_id, event_n, params, state, open, reason,
-        created_ms, started_ms, ended_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO runs (${RUN_COLUMNS}, n, event_n, by_rule)
+        VALUES (${Array(RUN_COLUMNS.split(",").length + 3)
+          .fill("?")
+          .join(", ")})`,
     );
-    this.#updateRun = gate.prepare(
-      database,
-      "runs.update",
-      "UPDATE runs SET state = ?, open = ?, reason = ?, started_ms = ?, ended_ms = ? WHERE n = ?",
-    );
-    this.#putStep = gate.prepare(
-      database,
-      "steps.put",
-      "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    );
-    this.#putAttempt = gate.prepare(
+    const steps = `INSERT INTO steps (${STEP_COLUMNS}, run)`;
+    const tuple = `(${Array(STEP_WIDTH + 1)
+      .fill("?")
+      .join(", ")})`;
+    this.#insertSteps = new BulkInsert(database, gate, "steps.insert", steps, tuple);
+    this.#insertAttempt = gate.prepareList(
       database,
       "attempts.put",
-      "INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+      `INSERT OR REPLACE INTO attempts (step, number, fence, state, started_ms, ended_ms, error, run)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
     );
-    this.#addDefinition = gate.prepare(
-      database,
-      "definitions.insert",
-      "INSERT INTO definitions VALUES (?, ?) ON CONFLICT (hash) DO NOTHING",
-    );
+    this.#deleteStep = gate.prepare(database, "steps.remove", "DELETE FROM steps WHERE run = ? AND step = ?");
+    this.#updateRun = new ColumnUpdates(database, gate, "runs.update", {
+      table: "runs",
+      columns: RUN_UPDATES,
+      where: "n = ?",
+    });
+    this.#updateStep = new ColumnUpdates(database, gate, "steps.update", {
+      table: "steps",
+      columns: STEP_UPDATES,
+      where: "run = ? AND step = ?",
+    });
+    this.#hasParentKey = gate.statement(database, "SELECT 1 FROM runs WHERE parent_key = ?");
   }
 
-  /** `eventN` is the row of the event that started it. */
-  insert(start: NewRun, eventN: number | null): void {
-    const { run } = start;
-    this.#addDefinition(run.definition, JSON.stringify(start.definition));
-    this.#insertRun(
-      run.id,
-      run.pipeline,
-      run.definition,
-      run.rule,
-      run.eventSource,
-      run.eventId,
-      eventN,
-      JSON.stringify(run.params ?? null),
-      run.state,
-      hasEnded(run.state) ? 0 : 1,
-      run.reason,
-      run.createdMs,
-      run.startedMs,
-      run.endedMs,
-    );
-    const n = this.number(run.id)!;
-    for (const step of start.steps) this.#putStep(...stepParams(n, step));
-    for (const record of start.records) this.#heads.append(record);
+  load(): void {
+    const row = this.#database.query("SELECT max(n) AS last FROM runs").get() as { last: number | null };
+    this.#last = row.last ?? 0;
+    this.#ended = undefined;
+    this.#known.clear();
+  }
+
+  /** Runs that have ended and are still here. */
+  ended(): number {
+    const query = "SELECT (SELECT count(*) FROM runs) - (SELECT count(*) FROM runs WHERE open = 1) AS count";
+    this.#ended ??= (this.#database.query(query).get() as { count: number }).count;
+    return this.#ended;
+  }
+
+  /** Takes note that ended runs were deleted. */
+  removed(runs: number): void {
+    if (this.#ended !== undefined) this.#ended -= runs;
+  }
+
+  /**
+   * `eventN` is the row of the event that started it; undefined has it looked up. Returns its number, or undefined when
+   * the store already has a run with this parent key.
+   */
+  insert(start: PackedRun, text: TextReader, eventN?: number | null): number | undefined {
+    const { run, steps, records } = start;
+    const { definitions, heads } = this.#parts;
+    definitions.add(run[RUN_CELL.definition] as string, start.definition);
+    const key = run[RUN_CELL.parentKey] as string | null;
+    if (key !== null && this.#hasParentKey.get(key) !== null) {
+      eachRecord(records, text, () => {});
+      return undefined;
+    }
+    const n = this.#last + 1;
+    const id = run[RUN_CELL.id] as string;
+    const byRule = this.#isByRule(run);
+    this.#insertRun([...run, n, eventN === undefined ? this.#eventOf(run) : eventN, byRule ? 1 : 0]);
+    this.#last = n;
+    const open = run[RUN_CELL.open] === 1;
+    const known: KnownRun = { n, open, byRule, steps: new Map() };
+    this.#addSteps(known, steps);
+    if (open) this.#known.put(id, known);
+    else if (this.#ended !== undefined) this.#ended++;
+    eachRecord(records, text, (lane, recordClass, body) => heads.append(lane, recordClass, body));
+    return n;
   }
 
   /** False when a guard does not hold; nothing is changed then. */
-  change(change: RunChange): boolean {
-    const n = this.number(change.runId);
-    if (n === undefined) throw new HoldfastError("not_found", `the store has no run ${change.runId}`);
-    for (const guard of change.guards) {
-      const step = this.#step(n, change.runId, guard.stepId);
-      if (step?.fence !== guard.fence || step.state !== guard.state) return false;
+  change(change: ChangeRunCommand, text: string): boolean {
+    const run = this.#known.get(change.runId);
+    if (run === undefined) throw new HoldfastError("not_found", `the store has no run ${change.runId}`);
+    for (const { stepId, fence, state } of change.guards) {
+      const step = run.steps.get(stepId);
+      if (step?.fence !== fence || step.state !== state) return false;
     }
-    const steps = change.steps.map((patch) => {
-      const step = this.#step(n, change.runId, patch.stepId);
-      if (!step) throw new HoldfastError("not_found", `run ${change.runId} has no step ${patch.stepId}`);
-      return { ...step, ...patch };
-    });
-    for (const step of [...steps, ...(change.newSteps ?? [])]) this.#putStep(...stepParams(n, step));
-    if (change.attempt) this.putAttempt(n, change.attempt);
-    if (change.run) {
-      const run = { ...this.#run(n)!, ...change.run };
-      this.#updateRun(run.state, hasEnded(run.state) ? 0 : 1, run.reason, run.startedMs, run.endedMs, n);
+    for (const { id } of change.steps) {
+      if (run.steps.has(id)) continue;
+      throw new HoldfastError("not_found", `run ${change.runId} has no step ${id}`);
     }
-    for (const record of change.records) this.#heads.append(record);
+    this.#changeSteps(run, change);
+    if (change.attempt) this.putAttempt(run.n, change.attempt);
+    if (change.run) this.#changeRun(change.runId, run, change.run);
+    const { locks, dead, heads } = this.#parts;
+    if (change.lock) locks.take(change.lock, change.runId);
+    if (change.unlock) locks.free(change.runId);
+    if (change.dead) dead.put(change.dead);
+    const reader = new TextReader(text);
+    eachRecord(change.records, reader, (lane, recordClass, body) => heads.append(lane, recordClass, body));
+    for (const start of change.newRuns ?? []) this.insert(start, reader);
     return true;
   }
 
-  putAttempt(run: number, attempt: AttemptRow): void {
-    const { stepId, number, fence, state, startedMs, endedMs, error } = attempt;
-    this.#putAttempt(run, stepId, number, fence, state, startedMs, endedMs, toJson(error));
+  putAttempt(run: number, cells: Cell[]): void {
+    cells.push(run);
+    this.#insertAttempt(cells);
   }
 
-  open(events: EventRows): OpenRun[] {
-    const rows = this.#database.query("SELECT * FROM runs WHERE open = 1 ORDER BY n").all() as SqlRow[];
-    return rows.map((row) => {
-      const run = runFromRow(row);
-      const event = row.event_n === null ? this.#eventOf(run, events) : events.at(row.event_n as number);
-      return {
-        run,
-        steps: this.steps(row.n as number, run.id),
-        definition: this.definition(run.definition),
-        event: event === null ? null : (JSON.parse(event.body) as CloudEvent),
-      };
-    });
+  #changeSteps(run: KnownRun, { removedSteps = [], steps, newSteps = [] }: ChangeRunCommand): void {
+    for (const id of removedSteps) {
+      this.#deleteStep(run.n, id);
+      run.steps.delete(id);
+    }
+    for (const { id, update, state, fence } of steps) {
+      this.#updateStep.run(update, [run.n, id]);
+      const step = run.steps.get(id)!;
+      step.state = state;
+      if (fence !== undefined) step.fence = fence;
+    }
+    this.#addSteps(run, newSteps);
   }
 
-  #eventOf(run: RunRow, events: EventRows): { body: string } | null {
-    return run.eventSource === null || run.eventId === null
-      ? null
-      : events.find(run.eventSource, run.eventId);
+  #changeRun(id: string, run: KnownRun, { update, ended }: NonNullable<ChangeRunCommand["run"]>): void {
+    if (update[0] === 0) return;
+    this.#updateRun.run(update, [run.n]);
+    if (!ended || !run.open) return;
+    this.#known.forget(id);
+    if (this.#ended !== undefined) this.#ended++;
   }
 
-  find(id: string): { run: RunRow; steps: StepRow[]; attempts: AttemptRow[] } | null {
-    const n = this.number(id);
-    if (n === undefined) return null;
-    return { run: this.#run(n)!, steps: this.steps(n, id), attempts: this.attempts(n, id) };
+  #addSteps(run: KnownRun, rows: Cell[][]): void {
+    const { params } = this.#insertSteps;
+    for (let from = 0; from < rows.length; from += BULK_ROWS) {
+      const chunk = rows.slice(from, from + BULK_ROWS);
+      let at = 0;
+      for (const cells of chunk) {
+        for (const cell of cells) params[at++] = cell;
+        params[at++] = run.n;
+        const [id, state, fence] = [cells[STEP_CELL.id], cells[STEP_CELL.state], cells[STEP_CELL.fence]];
+        run.steps.set(id as string, { fence: fence as number, state: state as string });
+      }
+      this.#insertSteps.run(chunk.length);
+    }
   }
 
-  /** The newest first. */
-  list(limit: number): RunRow[] {
-    const rows = this.#database.query("SELECT * FROM runs ORDER BY n DESC LIMIT ?").all(limit);
-    return (rows as SqlRow[]).map(runFromRow);
+  /** A run counts when a rule started it, or when it came out of one that counts. */
+  #isByRule(run: Cell[]): boolean {
+    if (run[RUN_CELL.kind] === "rule") return true;
+    const parent = run[RUN_CELL.parentRun] as string | null;
+    return parent !== null && this.#known.get(parent)?.byRule === true;
   }
 
-  openCount(): number {
-    const row = this.#database.query("SELECT count(*) AS count FROM runs WHERE open = 1").get();
-    return (row as { count: number }).count;
-  }
-
-  steps(n: number, runId: string): StepRow[] {
-    const rows = this.#database.query("SELECT * FROM steps WHERE run = ? ORDER BY position").all(n);
-    return (rows as SqlRow[]).map((row) => stepFromRow(runId, row));
-  }
-
-  attempts(n: number, runId: string): AttemptRow[] {
-    const rows = this.#database
-      .query("SELECT * FROM attempts WHERE run = ? ORDER BY started_ms, step, number")
-      .all(n);
-    return (rows as SqlRow[]).map((row) => attemptFromRow(runId, row));
-  }
-
-  definition(hash: string): PipelineDefinition {
-    const row = this.#database.query("SELECT body FROM definitions WHERE hash = ?").get(hash);
-    if (!row) throw new HoldfastError("corrupt", `the store lost the pipeline version ${hash}`);
-    return fromJson((row as { body: string }).body) as unknown as PipelineDefinition;
-  }
-
-  number(id: string): number | undefined {
-    const row = this.#database.query("SELECT n FROM runs WHERE id = ?").get(id) as { n: number } | null;
-    return row?.n;
-  }
-
-  #run(n: number): RunRow | null {
-    const row = this.#database.query("SELECT * FROM runs WHERE n = ?").get(n) as SqlRow | null;
-    return row && runFromRow(row);
-  }
-
-  #step(n: number, runId: string, stepId: string): StepRow | null {
-    const row = this.#database.query("SELECT * FROM steps WHERE run = ? AND step = ?").get(n, stepId);
-    return row ? stepFromRow(runId, row as SqlRow) : null;
+  #eventOf(run: Cell[]): number | null {
+    const [source, id] = [run[RUN_CELL.source], run[RUN_CELL.event]] as (string | null)[];
+    if (source === null || id === null) return null;
+    return this.#parts.events.find(source!, id!)?.n ?? null;
   }
 }

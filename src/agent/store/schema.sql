@@ -38,11 +38,6 @@ CREATE TABLE checkpoints (
   recorded_ms INTEGER NOT NULL
 ) STRICT;
 
-CREATE TABLE rule_times (
-  rule TEXT PRIMARY KEY,
-  fired_ms INTEGER NOT NULL
-) STRICT;
-
 CREATE TABLE definitions (
   hash TEXT PRIMARY KEY,
   body TEXT NOT NULL
@@ -64,9 +59,7 @@ CREATE TABLE runs (
   created_ms INTEGER NOT NULL,
   started_ms INTEGER,
   ended_ms INTEGER
-) STRICT;
-
-CREATE INDEX runs_open ON runs (open, n);
+, starter_kind TEXT NOT NULL DEFAULT 'manual', starter_by TEXT NOT NULL DEFAULT 'unknown', by_rule INTEGER NOT NULL DEFAULT 0, priority INTEGER NOT NULL DEFAULT 0, concurrency_key TEXT, parent_run TEXT, parent_step TEXT, parent_key TEXT, retry_of TEXT, stop TEXT, deadline_ms INTEGER, output TEXT) STRICT;
 
 CREATE TABLE steps (
   run INTEGER NOT NULL,
@@ -82,7 +75,7 @@ CREATE TABLE steps (
   ended_ms INTEGER,
   output TEXT,
   error TEXT,
-  reason TEXT,
+  reason TEXT, waits TEXT, extra TEXT,
   PRIMARY KEY (run, step)
 ) STRICT, WITHOUT ROWID;
 
@@ -126,4 +119,67 @@ CREATE TABLE outbox (
 CREATE TABLE output_cursors (
   output TEXT PRIMARY KEY,
   n INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX runs_open ON runs (n) WHERE open = 1;
+
+CREATE UNIQUE INDEX runs_parent_key ON runs (parent_key) WHERE parent_key IS NOT NULL;
+
+CREATE INDEX runs_parent ON runs (parent_run) WHERE parent_run IS NOT NULL;
+
+CREATE TABLE rule_states (
+  n INTEGER PRIMARY KEY,
+  rule TEXT NOT NULL,
+  key TEXT NOT NULL,
+  body TEXT NOT NULL,
+  UNIQUE (rule, key)
+) STRICT;
+
+CREATE TABLE window_entries (
+  n INTEGER PRIMARY KEY,
+  rule TEXT NOT NULL,
+  key TEXT NOT NULL,
+  at_ms INTEGER NOT NULL,
+  value ANY
+) STRICT;
+
+CREATE INDEX window_entries_time ON window_entries (rule, at_ms);
+
+CREATE TABLE findings (
+  n INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  rule TEXT NOT NULL,
+  key TEXT NOT NULL,
+  severity TEXT NOT NULL,
+  title TEXT NOT NULL,
+  data TEXT,
+  state TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  first_ms INTEGER NOT NULL,
+  last_ms INTEGER NOT NULL,
+  resolved_ms INTEGER
+) STRICT;
+
+CREATE INDEX findings_state ON findings (state, n);
+
+CREATE TABLE lock_places (
+  n INTEGER PRIMARY KEY,
+  namespace TEXT NOT NULL,
+  lock TEXT NOT NULL,
+  run TEXT NOT NULL,
+  UNIQUE (namespace, lock, run)
+) STRICT;
+
+CREATE INDEX lock_places_run ON lock_places (run);
+
+CREATE TABLE dead_letters (
+  n INTEGER PRIMARY KEY,
+  run TEXT NOT NULL UNIQUE,
+  pipeline TEXT NOT NULL,
+  rule TEXT,
+  params TEXT NOT NULL,
+  state TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  errors TEXT NOT NULL,
+  created_ms INTEGER NOT NULL
 ) STRICT;

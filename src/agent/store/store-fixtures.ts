@@ -5,11 +5,13 @@ import { systemClock } from "../../core/clock.ts";
 import { systemIds } from "../../core/ids.ts";
 import type { PipelineDefinition, StepDefinition } from "../../model/pipeline.ts";
 import { LANES, type NewRecord, RECORD_CLASSES, type RecordBatch, ZERO_HASH } from "../../model/record.ts";
+import type { NewRun } from "../../model/run-build.ts";
 import type { RunRow, StepRow } from "../../model/run.ts";
 import { chainHashes } from "../../protocol/chain.ts";
-import type { AgentStoreOptions, ThreadedAgentStore } from "./agent-store.ts";
+import type { ThreadedAgentStore } from "./agent-store.ts";
 import { openAgentStore } from "./open-agent-store.ts";
-import type { AgentStore, EventCommit, NewRun } from "./port.ts";
+import type { AgentStoreOptions } from "./store-connection.ts";
+import type { AgentStore, EventCommit } from "./port.ts";
 
 /** What the store's tests share. Not imported by production code. */
 export const SOURCE = "urn:holdfast:agent:test/app";
@@ -65,20 +67,38 @@ export function commitOf(ids: string[], more: Partial<EventCommit> = {}): EventC
 
 const STEP: StepDefinition = {
   id: "first",
+  work: "action",
   action: "exec",
   needs: [],
+  when: null,
+  foreach: null,
   with: {},
   timeoutMs: 1000,
+  deadlineMs: null,
   retry: { attempts: 1, kind: "fixed", initialMs: 0, maxMs: 0 },
   effect: "idempotent",
+  undo: null,
+  exclusive: null,
+  breaker: null,
+  approval: null,
 };
 
 export const DEFINITION: PipelineDefinition = {
   name: "react",
   namespace: "default",
+  description: "",
+  params: [],
   concurrency: 1,
+  concurrencyByKey: null,
+  priority: 0,
+  deadlineMs: null,
+  warnAfterMs: null,
+  exclusive: null,
+  sideEffectsPerHour: null,
+  output: null,
   steps: [STEP, { ...STEP, id: "second", needs: ["first"] }],
   onFailure: [],
+  finally: [],
 };
 
 export function stepOf(runId: string, stepId: string, position: number): StepRow {
@@ -88,6 +108,7 @@ export function stepOf(runId: string, stepId: string, position: number): StepRow
     part: "steps",
     position,
     state: position === 0 ? "queued" : "waiting",
+    waits: position === 0 ? null : "needs",
     attempts: 0,
     unknowns: 0,
     fence: 0,
@@ -97,6 +118,7 @@ export function stepOf(runId: string, stepId: string, position: number): StepRow
     output: null,
     error: null,
     reason: null,
+    extra: null,
   };
 }
 
@@ -104,20 +126,29 @@ export function runRecordOf(id: string): NewRecord {
   return { lane: LANES.results, class: RECORD_CLASSES.run, body: JSON.stringify({ id }) };
 }
 
-export function startOf(id: string, eventId: string): NewRun {
+export function startOf(id: string, eventId: string | null, more: Partial<RunRow> = {}): NewRun {
   const run: RunRow = {
     id,
     pipeline: "react",
     definition: "hash-of-react",
     rule: "errors",
-    eventSource: SOURCE,
+    starter: { kind: "rule", by: "errors" },
+    eventSource: eventId === null ? null : SOURCE,
     eventId,
     params: { level: 3 },
+    priority: 0,
+    concurrencyKey: null,
+    parent: null,
+    retryOf: null,
     state: "queued",
     reason: null,
+    stop: null,
+    deadlineMs: null,
+    output: null,
     createdMs: 5,
     startedMs: null,
     endedMs: null,
+    ...more,
   };
   const steps = [stepOf(id, "first", 0), stepOf(id, "second", 1)];
   return { run, steps, definition: DEFINITION, records: [runRecordOf(id)] };

@@ -1,8 +1,13 @@
 import type { Database } from "bun:sqlite";
 import type { WriteGate } from "../../storage/write-gate.ts";
+import { DeadLetters } from "./dead-letters.ts";
+import { DefinitionRows } from "./definition-rows.ts";
 import { EventRows } from "./event-rows.ts";
 import { KeyValues } from "./key-values.ts";
+import { LockPlaces } from "./lock-places.ts";
 import { OutboxRows } from "./outbox-rows.ts";
+import { RuleRows } from "./rule-rows.ts";
+import { RunReads } from "./run-reads.ts";
 import { RunRows } from "./run-rows.ts";
 import { StreamHeads } from "./stream-heads.ts";
 
@@ -11,7 +16,12 @@ export interface StoreParts {
   values: KeyValues;
   heads: StreamHeads;
   events: EventRows;
+  definitions: DefinitionRows;
+  locks: LockPlaces;
+  dead: DeadLetters;
+  rules: RuleRows;
   runs: RunRows;
+  reads: RunReads;
   outbox: OutboxRows;
 }
 
@@ -19,9 +29,14 @@ export function storeParts(database: Database, gate: WriteGate): StoreParts {
   const values = new KeyValues(database, gate);
   const heads = new StreamHeads(database, gate);
   const events = new EventRows(database, gate, heads);
-  const runs = new RunRows(database, gate, heads);
+  const definitions = new DefinitionRows(database, gate);
+  const locks = new LockPlaces(database, gate);
+  const dead = new DeadLetters(database, gate, values);
+  const rules = new RuleRows(database, gate, values);
+  const runs = new RunRows(database, gate, { heads, events, definitions, locks, dead });
+  const reads = new RunReads(database, events, definitions);
   const outbox = new OutboxRows(database, gate, heads, values);
-  return { values, heads, events, runs, outbox };
+  return { values, heads, events, definitions, locks, dead, rules, runs, reads, outbox };
 }
 
 /** The first rows of a new store. */
@@ -40,4 +55,7 @@ export function createStore(
 export function loadParts(parts: StoreParts): void {
   parts.heads.load();
   parts.events.load();
+  parts.definitions.load();
+  parts.runs.load();
+  parts.rules.load();
 }

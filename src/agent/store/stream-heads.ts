@@ -1,6 +1,6 @@
 import type { Database } from "bun:sqlite";
 import { HoldfastError } from "../../core/errors.ts";
-import { LANES, type NewRecord, RECORD_CLASSES, ZERO_HASH } from "../../model/record.ts";
+import { LANES, RECORD_CLASSES, ZERO_HASH } from "../../model/record.ts";
 import { rowHashInto } from "../../protocol/chain.ts";
 import { BULK_ROWS, BulkInsert } from "../../storage/bulk-insert.ts";
 import type { WriteGate } from "../../storage/write-gate.ts";
@@ -32,8 +32,9 @@ interface StreamRow {
 }
 
 /**
- * Gives outbox rows their number and hash. The heads live in memory and are written once a transaction, not once a row;
- * `load` reads them again after a roll-back.
+ * Gives outbox rows their number and hash. The heads live in memory and are written once a transaction, not once a row, and
+ * rows gather over the operations of a transaction until there are enough for one statement; `load` reads the heads again
+ * after a roll-back, and forgets what had gathered.
  */
 export class StreamHeads {
   /** Rows were added since the last commit. */
@@ -44,21 +45,20 @@ export class StreamHeads {
   readonly #open = new Map<number, StreamHead>();
   readonly #dirty = new Set<StreamHead>();
   readonly #insertEvents: BulkInsert;
-  readonly #insertRecord;
+  readonly #insertRecords: BulkInsert;
   readonly #write;
-  readonly #hashes = Array.from({ length: BULK_ROWS }, () => new Uint8Array(32));
-  #chunk = 0;
+  readonly #eventHashes = slots();
+  readonly #recordHashes = slots();
+  #events = 0;
+  #records = 0;
 
   constructor(database: Database, gate: WriteGate) {
     this.#database = database;
     const head = "INSERT INTO outbox (lane, segment, number, class, hash, event_n)";
     const tuple = `(${LANES.events}, ?, ?, ${RECORD_CLASSES.event}, ?, ?)`;
     this.#insertEvents = new BulkInsert(database, gate, "outbox.event", head, tuple);
-    this.#insertRecord = gate.prepare(
-      database,
-      "outbox.record",
-      "INSERT INTO outbox (lane, segment, number, class, hash, body) VALUES (?, ?, ?, ?, ?, ?)",
-    );
+    const records = "INSERT INTO outbox (lane, segment, number, class, hash, body)";
+    this.#insertRecords = new BulkInsert(database, gate, "outbox.record", records, "(?, ?, ?, ?, ?, ?)");
     this.#write = gate.prepare(
       database,
       "streams.head",
@@ -78,6 +78,8 @@ export class StreamHeads {
     this.#heads.clear();
     this.#open.clear();
     this.#dirty.clear();
+    this.#events = 0;
+    this.#records = 0;
     this.added = false;
     for (const row of rows) {
       this.#put({
@@ -107,9 +109,19 @@ export class StreamHeads {
     this.#dirty.add(head);
   }
 
-  append(record: NewRecord): void {
-    const head = this.advance(record.lane, record.class, record.body);
-    this.#insertRecord(record.lane, head.segment, head.last, record.class, head.lastHash, record.body);
+  append(lane: number, recordClass: number, body: string): void {
+    const head = this.advance(lane, recordClass, body);
+    const hash = this.#recordHashes[this.#records]!;
+    hash.set(head.lastHash);
+    const { params } = this.#insertRecords;
+    const at = this.#records * 6;
+    params[at] = lane;
+    params[at + 1] = head.segment;
+    params[at + 2] = head.last;
+    params[at + 3] = recordClass;
+    params[at + 4] = hash;
+    params[at + 5] = body;
+    if (++this.#records === BULK_ROWS) this.#flushRecords();
   }
 
   /** Gives out the next number and hash of a lane; the caller writes the row. */
@@ -130,36 +142,41 @@ export class StreamHeads {
     this.#dirty.clear();
   }
 
-  /** The outbox row of an event that was just inserted as row `n`; at most BULK_ROWS before `flushEvents`. */
+  /** The outbox row of an event that was just inserted as row `n`. */
   appendEvent(n: number, body: string): void {
-    const head = this.#openHead(LANES.events);
-    const previous = this.#chunk === 0 ? head.lastHash : this.#hashes[this.#chunk - 1]!;
-    const hash = this.#hashes[this.#chunk]!;
-    const number = head.last + this.#chunk + 1;
-    rowHashInto(previous, number, RECORD_CLASSES.event, body, hash);
-    const params = this.#insertEvents.params;
-    const at = this.#chunk * 4;
+    const head = this.advance(LANES.events, RECORD_CLASSES.event, body);
+    const hash = this.#eventHashes[this.#events]!;
+    hash.set(head.lastHash);
+    const { params } = this.#insertEvents;
+    const at = this.#events * 4;
     params[at] = head.segment;
-    params[at + 1] = number;
+    params[at + 1] = head.last;
     params[at + 2] = hash;
     params[at + 3] = n;
-    this.#chunk++;
+    if (++this.#events === BULK_ROWS) this.#flushEvents();
   }
 
-  flushEvents(): void {
-    const rows = this.#chunk;
-    this.#chunk = 0;
-    if (rows === 0) return;
-    const head = this.#openHead(LANES.events);
-    this.#insertEvents.run(rows);
-    head.last += rows;
-    head.lastHash.set(this.#hashes[rows - 1]!);
-    this.#dirty.add(head);
-    this.added = true;
+  /** Writes the rows that have gathered; before anything that looks at the outbox table itself. */
+  flushRows(): void {
+    this.#flushEvents();
+    this.#flushRecords();
   }
 
-  /** Writes the heads that this transaction moved. */
+  #flushEvents(): void {
+    const rows = this.#events;
+    this.#events = 0;
+    if (rows > 0) this.#insertEvents.run(rows);
+  }
+
+  #flushRecords(): void {
+    const rows = this.#records;
+    this.#records = 0;
+    if (rows > 0) this.#insertRecords.run(rows);
+  }
+
+  /** Writes the rows and heads that this transaction moved. */
   flush(): void {
+    this.flushRows();
     for (const head of this.#dirty) {
       this.#write(
         this.epoch,
@@ -200,4 +217,9 @@ function freshHead(lane: number): StreamHead {
     trimmed: 0,
     trimmedHash: ZERO_HASH.slice(),
   };
+}
+
+/** The hash of a row must stand still until the row is written. */
+function slots(): Uint8Array[] {
+  return Array.from({ length: BULK_ROWS }, () => new Uint8Array(32));
 }

@@ -1,0 +1,162 @@
+import type { Database } from "bun:sqlite";
+import { HoldfastError } from "../../core/errors.ts";
+import type { FindingRow, RuleChanges, RuleMemory, RuleStateRow, WindowEntryRow } from "../../model/rule.ts";
+import type { WriteGate } from "../../storage/write-gate.ts";
+import type { KeyValues } from "./key-values.ts";
+import { fromJson, type SqlRow, toJson } from "./run-columns.ts";
+
+const VERSION = "rule_version";
+
+/** What rules remember (states and window entries, by the identity of a rule) and what they have found. */
+export class RuleRows {
+  readonly #database: Database;
+  readonly #values: KeyValues;
+  readonly #putState;
+  readonly #dropState;
+  readonly #addEntry;
+  readonly #expire;
+  readonly #putFinding;
+  readonly #forgetStates;
+  readonly #forgetEntries;
+  readonly #trimFindings;
+  /** Commits that were computed from what rules remember; written once a transaction. */
+  #version = 0;
+  #counted = false;
+
+  constructor(database: Database, gate: WriteGate, values: KeyValues) {
+    this.#database = database;
+    this.#values = values;
+    const prepare = (label: string, sql: string) => gate.prepare(database, label, sql);
+    this.#putState = prepare(
+      "rule_states.put",
+      `INSERT INTO rule_states (rule, key, body) VALUES (?, ?, ?)
+        ON CONFLICT (rule, key) DO UPDATE SET body = excluded.body`,
+    );
+    this.#dropState = prepare("rule_states.drop", "DELETE FROM rule_states WHERE rule = ? AND key = ?");
+    this.#addEntry = prepare(
+      "window_entries.insert",
+      "INSERT INTO window_entries (rule, key, at_ms, value) VALUES (?, ?, ?, ?)",
+    );
+    this.#expire = prepare(
+      "window_entries.expire",
+      "DELETE FROM window_entries WHERE rule = ? AND at_ms < ?",
+    );
+    this.#putFinding = prepare(
+      "findings.put",
+      `INSERT INTO findings (id, rule, key, severity, title, data, state, count, first_ms, last_ms, resolved_ms)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (id) DO UPDATE SET rule = excluded.rule, key = excluded.key, severity = excluded.severity,
+          title = excluded.title, data = excluded.data, state = excluded.state, count = excluded.count,
+          first_ms = excluded.first_ms, last_ms = excluded.last_ms, resolved_ms = excluded.resolved_ms`,
+    );
+    const others = "rule NOT IN (SELECT value FROM json_each(?))";
+    this.#forgetStates = prepare("rule_states.forget", `DELETE FROM rule_states WHERE ${others}`);
+    this.#forgetEntries = prepare("window_entries.forget", `DELETE FROM window_entries WHERE ${others}`);
+    this.#trimFindings = prepare(
+      "findings.trim",
+      "DELETE FROM findings WHERE n IN (SELECT n FROM findings WHERE state = 'resolved' ORDER BY n LIMIT ?)",
+    );
+  }
+
+  load(): void {
+    this.#version = (this.#values.meta(VERSION) as number | undefined) ?? 0;
+    this.#counted = false;
+  }
+
+  flush(): void {
+    if (this.#counted) this.#values.setMeta(VERSION, this.#version);
+    this.#counted = false;
+  }
+
+  /** Refuses changes that were computed from another memory than this. Before anything of their commit is written. */
+  check({ version }: RuleChanges): void {
+    if (version === undefined || version === this.#version) return;
+    const message = `these changes of rules build on commit ${version} of their memory, and the store is at ${this.#version}: read the memory again`;
+    throw new HoldfastError("conflict", message, { retryable: true });
+  }
+
+  change({ version, states, entries, expire, findings }: RuleChanges): void {
+    if (version !== undefined) {
+      this.#version++;
+      this.#counted = true;
+    }
+    for (const state of states) this.putState(state);
+    for (const entry of entries) this.addEntry(entry);
+    for (const { rule, beforeMs } of expire) this.#expire(rule, beforeMs);
+    for (const finding of findings) this.putFinding(finding);
+  }
+
+  putState({ rule, key, body }: RuleStateRow): void {
+    if (body === null) this.#dropState(rule, key);
+    else this.#putState(rule, key, JSON.stringify(body));
+  }
+
+  addEntry({ rule, key, atMs, value }: WindowEntryRow): void {
+    this.#addEntry(rule, key, atMs, value);
+  }
+
+  putFinding(finding: FindingRow): void {
+    const { id, rule, key, severity, title, data, state, count, firstMs, lastMs, resolvedMs } = finding;
+    this.#putFinding(id, rule, key, severity, title, toJson(data), state, count, firstMs, lastMs, resolvedMs);
+  }
+
+  /** Findings of rules that are gone stay: they are for people to look at. */
+  memory(keep: string[]): RuleMemory {
+    const kept = JSON.stringify(keep);
+    this.#forgetStates(kept);
+    this.#forgetEntries(kept);
+    const states = this.#database
+      .query("SELECT rule, key, body FROM rule_states ORDER BY n")
+      .all() as SqlRow[];
+    const entries = this.#database
+      .query("SELECT rule, key, at_ms AS atMs, value FROM window_entries ORDER BY n")
+      .all() as WindowEntryRow[];
+    return {
+      states: states.map(stateFromRow),
+      entries,
+      openFindings: this.findings("open", -1),
+      version: this.#version,
+    };
+  }
+
+  /** The newest first; a limit of -1 is none. */
+  findings(state: FindingRow["state"] | null, limit: number): FindingRow[] {
+    const where = state === null ? "" : "WHERE state = ?";
+    const query = this.#database.query(`SELECT * FROM findings ${where} ORDER BY n DESC LIMIT ?`);
+    const rows = state === null ? query.all(limit) : query.all(state, limit);
+    return (rows as SqlRow[]).map(findingFromRow);
+  }
+
+  count(state: FindingRow["state"]): number {
+    const row = this.#database.query("SELECT count(*) AS count FROM findings WHERE state = ?").get(state);
+    return (row as { count: number }).count;
+  }
+
+  /** Forgets the oldest resolved findings beyond `keep`, at most `step` of them; true when there are more. */
+  trim(keep: number, step: number): boolean {
+    const excess = this.count("resolved") - keep;
+    if (excess <= 0) return false;
+    this.#trimFindings(Math.min(excess, step));
+    return excess > step;
+  }
+}
+
+export function stateFromRow(row: SqlRow): RuleStateRow {
+  return { rule: row.rule as string, key: row.key as string, body: fromJson(row.body) };
+}
+
+export function findingFromRow(row: SqlRow): FindingRow {
+  return {
+    id: row.id as string,
+    rule: row.rule as string,
+    key: row.key as string,
+    severity: row.severity as FindingRow["severity"],
+    title: row.title as string,
+    data: fromJson(row.data),
+    state: row.state as FindingRow["state"],
+    count: row.count as number,
+    firstMs: row.first_ms as number,
+    lastMs: row.last_ms as number,
+    resolvedMs: row.resolved_ms as number | null,
+  };
+}

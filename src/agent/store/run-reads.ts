@@ -1,0 +1,150 @@
+import type { Database, SQLQueryBindings } from "bun:sqlite";
+import { HoldfastError } from "../../core/errors.ts";
+import type { PipelineDefinition } from "../../model/pipeline.ts";
+import { type AttemptRow, type RunRow, STEP_PARTS, type StepRow } from "../../model/run.ts";
+import type { OpenRunsPage } from "./commands.ts";
+import type { DefinitionRows } from "./definition-rows.ts";
+import type { EventRows } from "./event-rows.ts";
+import type { NumberedRun, RunFilter } from "./port.ts";
+import { attemptFromRow, runFromRow, type SqlRow, stepFromRow } from "./run-columns.ts";
+
+const SHORTEST_ID = 4;
+const LONGEST_ID = 200;
+
+/** What is asked of runs, their steps and attempts. */
+export class RunReads {
+  readonly #database: Database;
+  readonly #events: EventRows;
+  readonly #definitions: DefinitionRows;
+
+  constructor(database: Database, events: EventRows, definitions: DefinitionRows) {
+    this.#database = database;
+    this.#events = events;
+    this.#definitions = definitions;
+  }
+
+  /** Open runs after number `after`, by scans over both tables and not by one query a run. */
+  openPage(after: number, limit: number): OpenRunsPage {
+    const rows = this.#all("SELECT * FROM runs WHERE open = 1 AND n > ? ORDER BY n LIMIT ?", after, limit);
+    const last = (rows.at(-1)?.n as number | undefined) ?? after;
+    const steps = this.#stepsBetween(after, last);
+    const definitions: OpenRunsPage["definitions"] = {};
+    const runs = rows.map((row) => {
+      const run = runFromRow(row);
+      definitions[run.definition] ??= this.#definitionText(run.definition);
+      const ofRun = (steps.get(row.n as number) ?? []).map((step) => stepFromRow(run.id, step));
+      return { run, steps: inOrder(ofRun), event: this.#eventOf(row) };
+    });
+    return { runs, definitions, next: rows.length < limit ? null : last };
+  }
+
+  #stepsBetween(after: number, last: number): Map<number, SqlRow[]> {
+    const steps = new Map<number, SqlRow[]>();
+    const rows = this.#all(
+      `SELECT steps.* FROM steps JOIN runs ON runs.n = steps.run AND runs.open = 1
+        WHERE steps.run > ? AND steps.run <= ?`,
+      after,
+      last,
+    );
+    for (const row of rows) {
+      const list = steps.get(row.run as number);
+      if (list) list.push(row);
+      else steps.set(row.run as number, [row]);
+    }
+    return steps;
+  }
+
+  #eventOf(row: SqlRow): string | null {
+    if (row.event_n !== null) return this.#events.at(row.event_n as number)?.body ?? null;
+    const { event_source: source, event_id: id } = row;
+    if (source === null || id === null) return null;
+    return this.#events.find(source as string, id as string)?.body ?? null;
+  }
+
+  #definitionText(hash: string): string {
+    const text = this.#definitions.text(hash);
+    if (text === undefined) throw new HoldfastError("corrupt", `the store lost the pipeline version ${hash}`);
+    return text;
+  }
+
+  /** By id, or by the beginning or end of exactly one. */
+  find(
+    text: string,
+  ): (NumberedRun & { steps: StepRow[]; attempts: AttemptRow[]; definition: PipelineDefinition }) | null {
+    const row = this.#all("SELECT * FROM runs WHERE id = ?", text)[0] ?? this.#findByPart(text);
+    if (!row) return null;
+    const run = runFromRow(row);
+    const n = row.n as number;
+    const steps = this.#all("SELECT * FROM steps WHERE run = ?", n).map((step) => stepFromRow(run.id, step));
+    const attempts = this.#all("SELECT * FROM attempts WHERE run = ? ORDER BY started_ms, step, number", n);
+    return {
+      number: n,
+      run,
+      steps: inOrder(steps),
+      attempts: attempts.map((attempt) => attemptFromRow(run.id, attempt)),
+      definition: this.#definitions.get(run.definition),
+    };
+  }
+
+  #findByPart(text: string): SqlRow | undefined {
+    if (text.length < SHORTEST_ID || text.length > LONGEST_ID) return undefined;
+    const rows = this.#all(
+      `SELECT * FROM runs WHERE (id >= ?1 AND id < ?1 || char(1114111)) OR substr(id, -length(?1)) = ?1
+        ORDER BY n DESC LIMIT 4`,
+      text,
+    );
+    if (rows.length <= 1) return rows[0];
+    const ids = rows.map((row) => row.id as string);
+    const list = ids.length > 3 ? `${ids.slice(0, 3).join(", ")} and others` : ids.join(" and ");
+    throw new HoldfastError(
+      "conflict",
+      `${text} is part of the ids of several runs: ${list}: give more of it`,
+    );
+  }
+
+  /** The newest first. */
+  list(filter: RunFilter): NumberedRun[] {
+    const conditions: string[] = [];
+    const params: SQLQueryBindings[] = [];
+    const add = (condition: string, value: SQLQueryBindings) => {
+      conditions.push(condition);
+      params.push(value);
+    };
+    if (filter.pipeline !== undefined) add("pipeline = ?", filter.pipeline);
+    if (filter.state !== undefined) add("state = ?", filter.state);
+    if (filter.before !== undefined) add("n < ?", filter.before);
+    // Said in the words of the index of open runs.
+    if (filter.open !== undefined) conditions.push(filter.open ? "open = 1" : "open = 0");
+    const where = conditions.length > 0 ? `WHERE ${conditions.join(" AND ")}` : "";
+    const rows = this.#all(`SELECT * FROM runs ${where} ORDER BY n DESC LIMIT ?`, ...params, filter.limit);
+    return rows.map((row) => ({ number: row.n as number, run: runFromRow(row) }));
+  }
+
+  children(runId: string): RunRow[] {
+    return this.#all("SELECT * FROM runs WHERE parent_run = ? ORDER BY n", runId).map(runFromRow);
+  }
+
+  openCount(): number {
+    return this.#all("SELECT count(*) AS count FROM runs WHERE open = 1")[0]!.count as number;
+  }
+
+  sideEffects(sinceMs: number): Record<string, number> {
+    const rows = this.#all(
+      `SELECT runs.pipeline, count(*) AS count FROM attempts JOIN runs ON runs.n = attempts.run
+        WHERE runs.by_rule = 1 AND attempts.started_ms >= ? GROUP BY runs.pipeline`,
+      sinceMs,
+    );
+    return Object.fromEntries(rows.map((row) => [row.pipeline as string, row.count as number]));
+  }
+
+  #all(sql: string, ...params: SQLQueryBindings[]): SqlRow[] {
+    return this.#database.query(sql).all(...params) as SqlRow[];
+  }
+}
+
+const PART_ORDER = new Map(STEP_PARTS.map((part, i) => [part, i]));
+
+/** By part, then by place in it. */
+function inOrder(steps: StepRow[]): StepRow[] {
+  return steps.sort((a, b) => PART_ORDER.get(a.part)! - PART_ORDER.get(b.part)! || a.position - b.position);
+}
