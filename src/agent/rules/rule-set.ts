@@ -1,144 +1,197 @@
-import { compileExpression, type Expression, celValue } from "../../model/expression.ts";
 import type { CloudEvent } from "../../model/event.ts";
-import type { Json } from "../../model/json.ts";
-import type { RuleDefinition } from "../../model/pipeline.ts";
-import { compileTemplate, type Template } from "../../model/template.ts";
-import { messageOf } from "../../core/errors.ts";
+import { celValue } from "../../model/expression.ts";
+import { ruleKeep } from "../../model/rule-identity.ts";
+import type { RuleDefinition, RuleMemory } from "../../model/rule.ts";
+import { Collected, type RuleTimes } from "./collected.ts";
+import { type CompiledRule, compileRule, kindOf, type RuleCounters } from "./compiled-rule.ts";
+import { DueTimes } from "./due-times.ts";
+import { OpenFindings } from "./findings.ts";
+import { fireDueKeys } from "./fire-due.ts";
+import { beginWatching, loadMemory } from "./load-memory.ts";
+import { matchEvent } from "./match-event.ts";
+import { RuleIndex } from "./rule-index.ts";
+import { EventView, type RuleTotals, type RuleWorld } from "./rule-world.ts";
+import { sweepWhenDue } from "./sweep.ts";
 
-/** A rule that an event has set off. */
-export interface RuleMatch {
-  rule: string;
-  pipeline: string;
-  params: Json;
-  /** When the rule had last started a run before this one. */
-  previousMs: number | undefined;
+export interface RuleSetOptions {
+  agent: { id: string; labels: Record<string, string> };
+  newId: () => string;
+  maxEventBytes: number;
+  /** Keys that one rule remembers. */
+  maxKeys?: number;
+  /** Events that one key of a window remembers. */
+  maxEntries?: number;
 }
 
-export interface RuleCounters {
-  /** Conditions evaluated. */
-  evaluated: number;
-  matched: number;
-  /** The condition asked for a key that the event does not have. */
-  skipped: number;
-  /** Matched, but within the cooldown. */
-  cooled: number;
-  errors: number;
-  lastError: string | null;
+/** An event to look at; `timed` when its time is the trigger's and not the agent's. */
+export interface GivenEvent {
+  event: CloudEvent;
+  timed: boolean;
 }
 
-interface CompiledRule {
-  definition: RuleDefinition;
-  when: Expression | null;
-  params: Template;
+export type RuleSummary = {
+  name: string;
+  enabled: boolean;
+  priority: number;
+  on: string[];
+  types: string[];
+  kind: string;
+  /** Keys that it remembers something of. */
+  keys: number;
   counters: RuleCounters;
-}
+  /** Firings ever, over restarts. */
+  fired: number;
+  /** Wall time. */
+  lastFiredMs: number | null;
+  /** Why it does not run at all. */
+  broken: string | null;
+};
+
+const MAX_KEYS = 200_000;
+const MAX_ENTRIES = 10_000;
 
 /**
- * Rules, compiled once and indexed by trigger and event type, so that an event meets few candidates. A rule that fails
- * to evaluate is counted and the others go on. Times are trusted milliseconds.
+ * Rules, compiled once and indexed by trigger and event type. A rule that fails to evaluate is counted and the others go
+ * on. Evaluation changes what they remember at once and tells what the store must take over; when that fails, `load`
+ * puts back what the store holds.
  */
 export class RuleSet {
-  readonly #byTrigger = new Map<string, CompiledRule[]>();
+  /** What `AgentStore.ruleMemory` is to keep. */
+  readonly keep: string[];
+  readonly totals: RuleTotals = { hops: 0, refused: 0 };
   readonly #rules: CompiledRule[];
-  readonly #lastFired: Map<string, number>;
-  readonly #agent: unknown;
+  readonly #index: RuleIndex;
+  readonly #world: RuleWorld;
+  /** Rules whose beginning the store does not know yet. */
+  readonly #begun = new Set<CompiledRule>();
 
-  constructor(
-    definitions: RuleDefinition[],
-    lastFired: Record<string, number>,
-    agent: { id: string; labels: Record<string, string> },
-  ) {
-    this.#agent = celValue(agent);
-    this.#lastFired = new Map(Object.entries(lastFired));
-    this.#rules = definitions.map((definition) => ({
-      definition,
-      when: definition.when === undefined ? null : compileExpression(definition.when),
-      params: compileTemplate(definition.params, "params"),
-      counters: { evaluated: 0, matched: 0, skipped: 0, cooled: 0, errors: 0, lastError: null },
-    }));
+  constructor(definitions: RuleDefinition[], options: RuleSetOptions) {
+    this.keep = ruleKeep(definitions);
+    this.#rules = definitions.map(compileRule);
+    this.#index = new RuleIndex(this.#rules);
+    this.#world = {
+      agentId: options.agent.id,
+      agent: celValue(options.agent),
+      findings: new OpenFindings(),
+      due: new DueTimes(),
+      totals: this.totals,
+      newId: options.newId,
+      maxEventBytes: options.maxEventBytes,
+      maxKeys: options.maxKeys ?? MAX_KEYS,
+      maxEntries: options.maxEntries ?? MAX_ENTRIES,
+    };
+  }
+
+  /** Takes over what the store holds: at the start, and again when a commit has failed. */
+  load(memory: Omit<RuleMemory, "version">, trustedMs: number): void {
+    loadMemory(this.#world, this.#rules, memory, trustedMs);
+    this.#begun.clear();
     for (const rule of this.#rules) {
-      for (const trigger of rule.definition.on) {
-        const list = this.#byTrigger.get(trigger) ?? [];
-        list.push(rule);
-        this.#byTrigger.set(trigger, list);
-      }
+      if (beginWatching(this.#world, rule, trustedMs)) this.#begun.add(rule);
     }
   }
 
   /** False when no rule listens to this trigger, so that its events need not be looked at. */
   concerns(trigger: string): boolean {
-    return this.#byTrigger.has(trigger) || this.#byTrigger.has("*");
+    return this.#index.concerns(trigger);
   }
 
-  /** Rules that the event sets off, in the order of the configuration. Starts their cooldowns. */
-  match(trigger: string, event: CloudEvent, nowMs: number): RuleMatch[] {
-    const matches: RuleMatch[] = [];
-    let context: { event: unknown; agent: unknown } | undefined;
-    for (const rule of this.#candidates(trigger)) {
-      const { definition, counters } = rule;
-      if (definition.types.length > 0 && !definition.types.includes(event.type)) continue;
-      context ??= { event: celValue(event), agent: this.#agent };
-      if (!this.#holds(rule, context)) continue;
-      if (this.#isCooling(definition, nowMs)) {
-        counters.cooled++;
-        continue;
-      }
-      const params = this.#params(rule, context);
-      if (params === undefined) continue;
-      counters.matched++;
-      const previousMs = this.#lastFired.get(definition.name);
-      this.#lastFired.set(definition.name, nowMs);
-      matches.push({ rule: definition.name, pipeline: definition.run, params, previousMs });
+  /** What the rules make of a trigger's events, and of the events that they cause themselves. */
+  evaluate(trigger: string, given: GivenEvent[], times: RuleTimes): Collected {
+    const collected = this.#collect(given.length);
+    for (let index = 0; index < given.length; index++) {
+      const { event, timed } = given[index]!;
+      this.#look(collected, trigger, event, index, timed, times);
+      this.#follow(collected, times);
     }
-    return matches;
+    this.#sweep(collected, times);
+    return collected;
   }
 
-  /** Takes back a cooldown whose run was not kept after all (a duplicate event, a failed commit). */
-  restore(rule: string, firedAtMs: number, previousMs: number | undefined): void {
-    if (this.#lastFired.get(rule) !== firedAtMs) return;
-    if (previousMs === undefined) this.#lastFired.delete(rule);
-    else this.#lastFired.set(rule, previousMs);
+  /** Trusted time at which `fireDue` has something to do; null when it never has. */
+  due(nowMs: number): number | null {
+    if (this.#begun.size > 0) return nowMs;
+    return this.#world.due.next()?.atMs ?? null;
+  }
+
+  /** What time alone has brought about; null when that is nothing. */
+  fireDue(times: RuleTimes): Collected | null {
+    const collected = this.#collect(0);
+    fireDueKeys(this.#world, collected, times);
+    this.#follow(collected, times);
+    this.#sweep(collected, times);
+    return collected.stateful ? collected : null;
+  }
+
+  /** The run that a rule asked for could not be made. */
+  failed(rule: string, message: string): void {
+    const found = this.#rules.find((each) => each.definition.name === rule);
+    if (!found) return;
+    found.counters.errors++;
+    found.counters.lastError = message;
+  }
+
+  /** In the order in which they are evaluated. */
+  list(): RuleSummary[] {
+    const ordered = [...this.#rules].sort((a, b) => b.definition.priority - a.definition.priority);
+    return ordered.map(({ definition, counters, keys, firedEver, lastFiredMs, broken }) => ({
+      name: definition.name,
+      enabled: definition.enabled,
+      priority: definition.priority,
+      on: definition.on,
+      types: definition.types,
+      kind: kindOf(definition),
+      keys: keys.size,
+      counters: { ...counters },
+      fired: firedEver,
+      lastFiredMs,
+      broken,
+    }));
   }
 
   counters(): { rule: string; counters: RuleCounters }[] {
     return this.#rules.map((rule) => ({ rule: rule.definition.name, counters: rule.counters }));
   }
 
-  *#candidates(trigger: string): Iterable<CompiledRule> {
-    const own = this.#byTrigger.get(trigger);
-    if (own) yield* own;
-    const any = this.#byTrigger.get("*");
-    if (any) yield* any;
+  #collect(given: number): Collected {
+    const collected = new Collected(given);
+    for (const rule of this.#begun) collected.touchState(rule, "");
+    this.#begun.clear();
+    return collected;
   }
 
-  #isCooling(definition: RuleDefinition, nowMs: number): boolean {
-    const fired = this.#lastFired.get(definition.name);
-    return definition.cooldownMs > 0 && fired !== undefined && nowMs - fired < definition.cooldownMs;
-  }
-
-  #holds(rule: CompiledRule, context: { event: unknown; agent: unknown }): boolean {
-    if (rule.when === null) return true;
-    rule.counters.evaluated++;
-    const result = rule.when.evaluate(context);
-    if (result.kind === "value") {
-      if (typeof result.value === "boolean") return result.value;
-      this.#fail(rule, `the condition gave ${typeof result.value}, not bool`);
-    } else if (result.kind === "skipped") rule.counters.skipped++;
-    else this.#fail(rule, result.message);
-    return false;
-  }
-
-  #params(rule: CompiledRule, context: { event: unknown; agent: unknown }): Json | undefined {
-    try {
-      return rule.params.resolve(context);
-    } catch (error) {
-      this.#fail(rule, messageOf(error));
-      return undefined;
+  /** Breadth first: all that an event caused, then all that this caused. */
+  #follow(collected: Collected, times: RuleTimes): void {
+    for (;;) {
+      const waiting = collected.takeWaiting();
+      if (waiting.length === 0) return;
+      for (const { trigger, event, index } of waiting)
+        this.#look(collected, trigger, event, index, false, times);
     }
   }
 
-  #fail(rule: CompiledRule, message: string): void {
-    rule.counters.errors++;
-    rule.counters.lastError = message;
+  #look(
+    collected: Collected,
+    trigger: string,
+    event: CloudEvent,
+    index: number,
+    timed: boolean,
+    times: RuleTimes,
+  ): void {
+    const candidates = this.#index.candidates(trigger, event.type);
+    if (candidates.rules.length === 0 && candidates.resolvers.length === 0) return;
+    const view = new EventView(event, index, countedAt(event, timed, times), times, this.#world.agent);
+    matchEvent(this.#world, collected, candidates, view);
   }
+
+  #sweep(collected: Collected, times: RuleTimes): void {
+    for (const rule of collected.touchedRules()) sweepWhenDue(collected, rule, times.trustedMs);
+  }
+}
+
+/** A time that the trigger gave is moved by what the host's clock is wrong, so that a jump of it changes nothing. */
+function countedAt(event: CloudEvent, timed: boolean, { trustedMs, wallMs }: RuleTimes): number {
+  if (!timed) return trustedMs;
+  const given = Math.floor(Date.parse(event.time));
+  return Number.isNaN(given) ? trustedMs : given + Math.floor(trustedMs - wallMs);
 }

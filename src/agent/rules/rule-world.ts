@@ -1,0 +1,99 @@
+import type { CloudEvent } from "../../model/event.ts";
+import { celValue, type Expression, type ExpressionContext } from "../../model/expression.ts";
+import type { RuleTimes } from "./collected.ts";
+import { type CompiledRule, note } from "./compiled-rule.ts";
+import type { WindowFacts } from "./debounce.ts";
+import type { DueTimes } from "./due-times.ts";
+import type { OpenFindings } from "./findings.ts";
+
+export interface RuleTotals {
+  /** Events that no rule looked at because they are too far down a chain of causes. */
+  hops: number;
+  /** Events that rules would have emitted: over the limit of a commit, or too large. */
+  refused: number;
+}
+
+/** What the rules of one agent share. */
+export interface RuleWorld {
+  agentId: string;
+  /** `agent` as CEL sees it. */
+  agent: unknown;
+  findings: OpenFindings;
+  due: DueTimes<{ rule: CompiledRule; key: string }>;
+  totals: RuleTotals;
+  newId: () => string;
+  maxEventBytes: number;
+  maxKeys: number;
+  maxEntries: number;
+}
+
+/** One event as the rules see it. */
+export class EventView {
+  readonly event: CloudEvent;
+  readonly index: number;
+  /** Trusted milliseconds that it counts at. */
+  readonly atMs: number;
+  readonly times: RuleTimes;
+  readonly #agent: unknown;
+  #context: ExpressionContext | undefined;
+
+  constructor(event: CloudEvent, index: number, atMs: number, times: RuleTimes, agent: unknown) {
+    this.event = event;
+    this.index = index;
+    this.atMs = atMs;
+    this.times = times;
+    this.#agent = agent;
+  }
+
+  /** Made when the first expression wants it, once for all rules. */
+  get context(): ExpressionContext {
+    return (this.#context ??= { event: celValue(this.event), agent: this.#agent });
+  }
+
+  contextWith(key: string, window: WindowFacts | null): ExpressionContext {
+    const facts = window && { value: celValue(window.value), count: BigInt(window.count) };
+    return { ...this.context, window: { key, ...facts } };
+  }
+}
+
+/** Whether a condition holds; what is no answer is counted and is no. */
+export function holds(
+  rule: CompiledRule,
+  condition: Expression | null,
+  context: () => ExpressionContext,
+): boolean {
+  if (condition === null) return true;
+  const result = condition.evaluate(context());
+  if (result.kind === "value") {
+    if (typeof result.value === "boolean") return result.value;
+    note(rule, `${condition.source}: gave ${typeof result.value}, not bool`);
+  } else if (result.kind === "skipped") rule.counters.skipped++;
+  else note(rule, `${condition.source}: ${result.message}`);
+  return false;
+}
+
+export const MAX_KEY = 1024;
+
+/** The key of an event, as text; null when it has none, which is counted. */
+export function keyOf(rule: CompiledRule, view: EventView): string | null {
+  if (rule.by === null) return "";
+  const result = rule.by.evaluate(view.context);
+  if (result.kind === "error") {
+    note(rule, `by: ${result.message}`);
+    return null;
+  }
+  if (result.kind === "skipped" || result.value === null) {
+    rule.counters.skipped++;
+    return null;
+  }
+  const { value } = result;
+  if (typeof value === "string") {
+    if (value.length <= MAX_KEY) return value;
+    note(rule, `by: the key has ${value.length} characters, more than ${MAX_KEY}`);
+    return null;
+  }
+  if (typeof value === "bigint" || typeof value === "number" || typeof value === "boolean")
+    return String(value);
+  note(rule, "by: the key is neither a text nor a number");
+  return null;
+}
