@@ -1,5 +1,5 @@
-import type { PipelineDefinition } from "./pipeline.ts";
-import { hasEnded, type RunRow, type RunState, type StepRow, type StepWait } from "./run.ts";
+import type { PipelineDefinition, StepDefinition } from "./pipeline.ts";
+import { type RunRow, type RunState, type StepRow, type StepWait } from "./run.ts";
 import { definitionOf } from "./run-step-definition.ts";
 import { mayMoveRun, mayMoveStep, stepPlace } from "./run-transitions.ts";
 
@@ -65,11 +65,6 @@ export class RunDraft {
     yield* this.created.values();
   }
 
-  /** Takes a row as what it was before this change, in place of the one that the run has. */
-  takeFor(row: StepRow): void {
-    this.changed.set(row.stepId, row);
-  }
-
   move(row: StepRow, state: Exclude<RunState, "waiting">, fields: StepFields = {}): StepRow {
     return this.#place(row, state, null, fields);
   }
@@ -106,7 +101,6 @@ export class RunDraft {
   begin(now: Times): void {
     if (this.run.startedMs !== null) return;
     const { deadlineMs } = this.definition;
-    if (this.run.state === "waiting") this.moveRun("queued");
     this.moveRun("running", {
       startedMs: now.wallMs,
       reason: null,
@@ -120,11 +114,7 @@ export class RunDraft {
     return this.#family.get(id) ?? [];
   }
 
-  hasEnded(): boolean {
-    return hasEnded(this.run.state);
-  }
-
-  definitionOf(row: StepRow): ReturnType<typeof definitionOf> {
+  definitionOf(row: StepRow): StepDefinition {
     return definitionOf(this.definition, row);
   }
 
