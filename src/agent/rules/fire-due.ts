@@ -10,11 +10,11 @@ const MAX_DUE = 500;
 /** What time alone has brought about: absences and debounced matches. True when more is due. */
 export function fireDueKeys(world: RuleWorld, collected: Collected, times: RuleTimes): boolean {
   for (let fired = 0; ;) {
-    const next = world.due.next();
+    const next = world.due.peek();
     if (next === undefined || next.atMs > times.trustedMs) return false;
     if (fired >= MAX_DUE) return true;
     world.due.pop();
-    const { rule, key } = next.of;
+    const { rule, key } = next;
     const state = rule.keys.get(key)?.state;
     if (!state) continue;
     state.queued = false;
@@ -28,7 +28,7 @@ function requeue(world: RuleWorld, rule: CompiledRule, key: string, state: KeySt
   const atMs = dueOf(state);
   if (atMs === null || state.queued) return;
   state.queued = true;
-  world.due.push({ atMs, of: { rule, key } });
+  world.due.push({ atMs, rule, key });
 }
 
 function fireKey(

@@ -65,7 +65,7 @@ function queueDue(world: RuleWorld, rule: CompiledRule, nowMs: number): void {
     const atMs = dueOf(state);
     if (atMs === null) continue;
     state.queued = true;
-    world.due.push({ atMs, of: { rule, key } });
+    world.due.push({ atMs, rule, key });
   }
 }
 
@@ -77,6 +77,6 @@ export function beginWatching(world: RuleWorld, rule: CompiledRule, nowMs: numbe
   if (state.absence !== null) return false;
   state.absence = watchFrom(nowMs, absence.forMs);
   state.queued = true;
-  world.due.push({ atMs: state.absence.dueMs!, of: { rule, key: "" } });
+  world.due.push({ atMs: state.absence.dueMs!, rule, key: "" });
   return true;
 }

@@ -84,7 +84,7 @@ export function awaitDue(
   const atMs = dueOf(state);
   if (atMs === null || state.queued) return;
   state.queued = true;
-  world.due.push({ atMs, of: { rule, key } });
+  world.due.push({ atMs, rule, key });
 }
 
 function heard(

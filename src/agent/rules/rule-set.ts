@@ -4,13 +4,12 @@ import { ruleKeep } from "../../model/rule-identity.ts";
 import type { RuleDefinition, RuleMemory } from "../../model/rule.ts";
 import { Collected, type RuleTimes } from "./collected.ts";
 import { type CompiledRule, compileRule, kindOf, type RuleCounters } from "./compiled-rule.ts";
-import { DueTimes } from "./due-times.ts";
 import { OpenFindings } from "./findings.ts";
 import { fireDueKeys } from "./fire-due.ts";
 import { beginWatching, loadMemory } from "./load-memory.ts";
 import { matchEvent } from "./match-event.ts";
 import { RuleIndex } from "./rule-index.ts";
-import { EventView, type RuleTotals, type RuleWorld } from "./rule-world.ts";
+import { EventView, noDueKeys, type RuleTotals, type RuleWorld } from "./rule-world.ts";
 import { sweepWhenDue } from "./sweep.ts";
 
 export interface RuleSetOptions {
@@ -73,7 +72,7 @@ export class RuleSet {
       agentId: options.agent.id,
       agent: celValue(options.agent),
       findings: new OpenFindings(),
-      due: new DueTimes(),
+      due: noDueKeys(),
       totals: this.totals,
       newId: options.newId,
       maxEventBytes: options.maxEventBytes,
@@ -111,7 +110,7 @@ export class RuleSet {
   /** Trusted time at which `fireDue` has something to do; null when it never has. */
   due(nowMs: number): number | null {
     if (this.#begun.size > 0) return nowMs;
-    return this.#world.due.next()?.atMs ?? null;
+    return this.#world.due.peek()?.atMs ?? null;
   }
 
   /** What time alone has brought about; null when that is nothing. */

@@ -1,9 +1,9 @@
+import { Heap } from "../../core/heap.ts";
 import type { CloudEvent } from "../../model/event.ts";
 import { celValue, type Expression, type ExpressionContext } from "../../model/expression.ts";
 import type { RuleTimes } from "./collected.ts";
 import { type CompiledRule, note } from "./compiled-rule.ts";
 import type { WindowFacts } from "./debounce.ts";
-import type { DueTimes } from "./due-times.ts";
 import type { OpenFindings } from "./findings.ts";
 
 export interface RuleTotals {
@@ -13,13 +13,24 @@ export interface RuleTotals {
   refused: number;
 }
 
+/** A key at which something may be due: it is looked at then. Trusted milliseconds. */
+export interface DueKey {
+  atMs: number;
+  rule: CompiledRule;
+  key: string;
+}
+
+export function noDueKeys(): Heap<DueKey> {
+  return new Heap((a, b) => a.atMs - b.atMs);
+}
+
 /** What the rules of one agent share. */
 export interface RuleWorld {
   agentId: string;
   /** `agent` as CEL sees it. */
   agent: unknown;
   findings: OpenFindings;
-  due: DueTimes<{ rule: CompiledRule; key: string }>;
+  due: Heap<DueKey>;
   totals: RuleTotals;
   newId: () => string;
   maxEventBytes: number;
