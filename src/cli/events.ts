@@ -2,15 +2,15 @@ import { type ArgsDef, type CommandDef, defineCommand } from "citty";
 import type { EventItem } from "../hub/api/views.ts";
 import type { StreamState } from "./client/follow.ts";
 import { eventSummary } from "./event-summary.ts";
-import { hubCommand } from "./hub-command.ts";
+import { emit } from "./events-emit.ts";
 import { eventLine } from "./live-lines.ts";
 import { printList } from "./pages.ts";
 import { age, localTime } from "./show-time.ts";
+import { type SourceContext, sourceCommand } from "./source-command.ts";
 import { wholeNumber } from "./strict-args.ts";
 import { stateColor, table } from "./table.ts";
 
 const FILTERS = {
-  agent: { type: "string", valueHint: "ID", description: "Only events of this agent" },
   type: { type: "string", valueHint: "TYPE", description: "Only events of this type, such as log.line" },
   source: { type: "string", valueHint: "URN", description: "Only events of this source" },
   severity: {
@@ -20,22 +20,22 @@ const FILTERS = {
   },
 } as const satisfies ArgsDef;
 
-const list = hubCommand({
+const list = sourceCommand({
   name: "list",
   description: "List events, newest first",
   example: "holdfast events list --agent web-01 --type probe.down --limit 20",
   args: {
     ...FILTERS,
     limit: { type: "string", valueHint: "N", default: "50", description: "At most so many" },
-    all: { type: "boolean", description: "All that the hub has" },
+    all: { type: "boolean", description: "All that there are" },
   },
   async run(context, args) {
     const { agent, type, source, severity } = args;
     const limit = args.all ? undefined : wholeNumber("limit", args.limit, 1, 1_000_000);
     const nowMs = context.clock.wall();
     await printList<EventItem>(context, {
-      fetch: (query) => context.client.events(query),
-      filter: { agent, type, source, severity },
+      fetch: (query) => context.source.events(query),
+      filter: filterOf(context, { agent, type, source, severity }),
       limit,
       none: "no event fits",
       render: (items, header) =>
@@ -55,17 +55,18 @@ const list = hubCommand({
   },
 });
 
-const tail = hubCommand({
+const tail = sourceCommand({
   name: "tail",
-  description: "Print events as they arrive, until Ctrl-C; survives restarts of the hub and misses none",
+  description:
+    "Print events as they arrive, until Ctrl-C; survives restarts of the other side and misses none",
   example: "holdfast events tail --type log.line",
   args: FILTERS,
   live: true,
   async run(context, args) {
     const { agent, type, source, severity } = args;
-    const stream = context.client.followEvents({
+    const stream = context.source.followEvents({
       signal: context.signal,
-      filter: { agent, type, source, severity },
+      filter: filterOf(context, { agent, type, source, severity }),
       onState: (state) => tell(state, context.note),
     });
     for await (const item of stream) {
@@ -73,6 +74,11 @@ const tail = hubCommand({
     }
   },
 });
+
+/** An agent has its own events only. */
+function filterOf(context: SourceContext, filter: Record<string, string | undefined>) {
+  return context.local ? { ...filter, agent: undefined } : filter;
+}
 
 function tell(state: StreamState, note: (text: string) => void): void {
   if (state.kind === "lost") note(`the live stream broke (${state.reason}); trying again`);
@@ -82,6 +88,9 @@ function tell(state: StreamState, note: (text: string) => void): void {
 }
 
 export const events: CommandDef<any> = defineCommand({
-  meta: { name: "events", description: "Events that the hub holds\n\nExample: holdfast events tail" },
-  subCommands: { list, tail },
+  meta: {
+    name: "events",
+    description: "Events of the agent on this host, or that the hub holds\n\nExample: holdfast events tail",
+  },
+  subCommands: { list, tail, emit },
 });

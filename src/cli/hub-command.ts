@@ -49,7 +49,7 @@ export function hubCommand<A extends ArgsDef>(command: HubCommand<A>): CommandDe
       checkArguments(definition, args as Record<string, unknown> & { _: string[] });
       const keys = command.live ? interruption() : undefined;
       try {
-        const context = await openContext(args as unknown as ParsedArgs<typeof HUB_ARGS>, keys?.signal);
+        const context = await openHubContext(args as unknown as ParsedArgs<typeof HUB_ARGS>, keys?.signal);
         await command.run(context, args as unknown as ParsedArgs<A & typeof HUB_ARGS>).catch((error) => {
           if (!context.signal.aborted) throw error;
         });
@@ -60,8 +60,8 @@ export function hubCommand<A extends ArgsDef>(command: HubCommand<A>): CommandDe
   });
 }
 
-async function openContext(
-  args: ParsedArgs<typeof HUB_ARGS>,
+export async function openHubContext(
+  args: { hub?: string; "token-file"?: string; home?: string; verbose?: boolean; json?: boolean },
   keys: AbortSignal | undefined,
 ): Promise<HubContext> {
   const [{ resolveTarget }, { HubClient }, { standardOutput }, { systemClock }, { systemIds }] =

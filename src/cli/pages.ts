@@ -19,7 +19,10 @@ export interface ListOptions<T> {
  * Prints a list page by page, so that `--all` of a large hub fits in memory: as tables, or as one JSON document
  * `{"items":[…],"next":cursor or null}`.
  */
-export async function printList<T>(context: HubContext, options: ListOptions<T>): Promise<void> {
+export async function printList<T>(
+  context: Pick<HubContext, "out" | "json" | "signal" | "note">,
+  options: ListOptions<T>,
+): Promise<void> {
   const { out, json } = context;
   let left = options.limit ?? Infinity;
   let cursor: string | undefined;

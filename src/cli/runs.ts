@@ -1,100 +1,84 @@
 import { type CommandDef, defineCommand } from "citty";
 import { HoldfastError } from "../core/errors.ts";
-import type { RunItem } from "../hub/api/views.ts";
-import { hubCommand } from "./hub-command.ts";
-import { printList } from "./pages.ts";
-import { approve, deny } from "./runs-decide.ts";
-import { runLogs, showRun } from "./runs-show.ts";
-import { age, localTime, took } from "./show-time.ts";
-import { wholeNumber } from "./strict-args.ts";
-import { stateColor, table } from "./table.ts";
+import { hasEnded, type RunState } from "../model/run.ts";
+import { approve, cancel, deny, retry, RUN_ARG } from "./runs-change.ts";
+import { type ShownRun, shownRun, type ShownStep } from "./runs-detail.ts";
+import { followRun } from "./runs-follow.ts";
+import { marksFor } from "./runs-graph.ts";
+import { list } from "./runs-list.ts";
+import { runLogs } from "./runs-logs.ts";
+import { showRun } from "./runs-show.ts";
+import { type SourceContext, sourceCommand } from "./source-command.ts";
 
-const ID_ARG = {
-  type: "positional",
-  required: true,
-  description: "Id of the run, or at least 4 characters of its end (or beginning)",
-} as const;
-const AGENT_ARG = { type: "string", valueHint: "ID", description: "Agent of the run" } as const;
-
-const list = hubCommand({
-  name: "list",
-  description: "List runs, newest first",
-  example: "holdfast runs list --pipeline react --state failed",
-  args: {
-    agent: { type: "string", valueHint: "ID", description: "Only runs on this agent" },
-    pipeline: { type: "string", valueHint: "NAME", description: "Only runs of this pipeline" },
-    state: { type: "string", valueHint: "STATE", description: "Only runs in this state, such as failed" },
-    limit: { type: "string", valueHint: "N", default: "50", description: "At most so many" },
-    all: { type: "boolean", description: "All that the hub has" },
-  },
-  async run(context, args) {
-    const { agent, pipeline, state } = args;
-    const limit = args.all ? undefined : wholeNumber("limit", args.limit, 1, 1_000_000);
-    const nowMs = context.clock.wall();
-    // On a terminal the end of an id is enough: `runs show` takes it. Programs get it whole.
-    const shownId = (row: RunItem) => (context.out.width === undefined ? row.id : row.id.slice(-12));
-    await printList<RunItem>(context, {
-      fetch: (query) => context.client.runs(query),
-      filter: { agent, pipeline, state },
-      limit,
-      none: "no run fits",
-      render: (items, header) =>
-        table(
-          items,
-          [
-            { title: "RUN", value: shownId },
-            { title: "CREATED", value: (row) => localTime(row.createdAt) },
-            { title: "AGE", value: (row) => age(row.createdAt, nowMs) },
-            { title: "AGENT", value: (row) => row.agent },
-            { title: "PIPELINE", value: (row) => row.pipeline },
-            { title: "STATE", value: (row) => row.state, color: stateColor },
-            { title: "TOOK", value: (row) => took(row.startedAt, row.endedAt) },
-            { title: "REASON", value: (row) => row.reason, shrinkTo: 10 },
-          ],
-          { width: context.out.width, color: context.out.color, header },
-        ),
-    });
-  },
-});
-
-const show = hubCommand({
+const show = sourceCommand({
   name: "show",
-  description: "Show one run with its steps: states, attempts, durations, errors, output",
+  description: "Show one run: its steps as a graph with states, attempts, durations, errors, output",
   example: "holdfast runs show 3f9a12bc",
-  args: { id: ID_ARG, agent: AGENT_ARG },
+  args: { run: RUN_ARG },
   async run(context, args) {
-    const run = await context.client.run(args.id, args.agent);
+    const run = await context.source.run(args.run, args.agent);
     if (context.json) return context.out.line(JSON.stringify(run));
-    for (const line of showRun(run, context.clock.wall(), context.out)) await context.out.line(line);
+    const { width, color } = context.out;
+    const options = { width, color, marks: marksFor(process.env) };
+    for (const line of showRun(shownRun(run), context.clock.wall(), options)) await context.out.line(line);
   },
 });
 
-const logs = hubCommand({
+const logs = sourceCommand({
   name: "logs",
-  description: "Print what the steps of a run wrote: stdout, stderr, output, errors",
+  description: "Print what the steps of a run wrote: lines of stdout (OUT) and stderr (ERR), output, errors",
   example: "holdfast runs logs 3f9a12bc --step note",
   args: {
-    id: ID_ARG,
-    agent: AGENT_ARG,
+    run: RUN_ARG,
     step: { type: "string", valueHint: "ID", description: "Only this step" },
+    follow: { type: "boolean", description: "Go on with each step that ends, until the run has ended" },
   },
+  live: (args) => args.follow === true,
   async run(context, args) {
-    const run = await context.client.run(args.id, args.agent);
-    const steps = args.step === undefined ? run.steps : run.steps.filter((each) => each.step === args.step);
-    if (steps.length === 0 && args.step !== undefined) {
-      const known = run.steps.map((each) => each.step).join(", ");
-      throw new HoldfastError(
-        "not_found",
-        `Run ${run.id} has no step "${args.step}": its steps are ${known}`,
-      );
-    }
-    if (context.json)
+    const run = shownRun(await context.source.run(args.run, args.agent));
+    const wanted = (step: ShownStep) => args.step === undefined || step.step === args.step;
+    if (args.follow) return await followLogs(context, run, wanted);
+    const steps = run.steps.filter(wanted);
+    if (steps.length === 0 && args.step !== undefined) throw noStep(run, args.step);
+    if (context.json) {
       return context.out.line(JSON.stringify({ run: run.id, agent: run.agent, steps: runLogs(steps) }));
+    }
     for (const log of runLogs(steps)) await context.out.write(log.text);
   },
 });
 
+/** Each step as it ends; with `--json` one document a line. */
+async function followLogs(
+  { local, out, json, note, signal }: SourceContext,
+  run: ShownRun,
+  wanted: (step: ShownStep) => boolean,
+): Promise<void> {
+  if (!local) {
+    throw new HoldfastError(
+      "usage",
+      "--follow works with an agent of this host: run the command there, or leave --follow out",
+    );
+  }
+  const ended = await followRun(local, run.id, signal, {
+    note,
+    async step(step) {
+      if (!wanted(step) || !hasEnded(step.state as RunState)) return;
+      for (const log of runLogs([step])) await (json ? out.line(JSON.stringify(log)) : out.write(log.text));
+    },
+  });
+  if (ended && !json && hasEnded(ended.state as RunState)) note(`run ${ended.id} is ${ended.state}`);
+}
+
+function noStep(run: ShownRun, step: string): HoldfastError {
+  const known = run.steps.map((each) => each.step).join(", ");
+  return new HoldfastError("not_found", `Run ${run.id} has no step "${step}": its steps are ${known}`);
+}
+
 export const runs: CommandDef<any> = defineCommand({
-  meta: { name: "runs", description: "Runs that the hub knows of\n\nExample: holdfast runs list" },
-  subCommands: { list, show, logs, approve, deny },
+  meta: {
+    name: "runs",
+    description:
+      "Runs of the agent on this host, or of all that the hub knows\n\nExample: holdfast runs list",
+  },
+  subCommands: { list, show, logs, cancel, retry, approve, deny },
 });

@@ -1,6 +1,5 @@
 import * as v from "valibot";
 import { HoldfastError } from "../../core/errors.ts";
-import type { Json } from "../../model/json.ts";
 import type { DeadLetter } from "../../model/run.ts";
 import type { ControlPorts } from "./control-ports.ts";
 import { type ControlRequest, type ControlRoutes, page, PAGE_QUERY } from "./control-request.ts";
@@ -51,7 +50,7 @@ export function deadRoutes({ agent, store, engine, log }: ControlPorts): Control
         const { by } = request.caller();
         const { params } = await request.body(editSchema);
         const { runId } = await find(request);
-        if (!(await store.editDeadLetter(runId, params as Json))) throw gone(runId);
+        if (!(await store.editDeadLetter(runId, params))) throw gone(runId);
         log.info("dead letter edited", { run: runId, by });
         return deadView(agent, await find(request));
       },

@@ -65,7 +65,7 @@ export interface ControlPorts {
   engine(): ControlEngine;
   pipelines(): PipelineDefinition[];
   /** One object a rule: its name, settings and counters. */
-  rules(): JsonObject[];
+  rules(): object[];
   /** Records an event of the trigger `manual`; resolves with its source when it is durable. */
   emit(event: ProposedEvent & { id: string }): Promise<void>;
   clock: Clock;

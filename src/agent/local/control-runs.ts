@@ -9,7 +9,10 @@ import { type ControlStreams, type NextFrames, sseFrame } from "./control-stream
 import { pipelineView, runDetailView, runRevision, runView } from "./control-views.ts";
 
 const text = (max: number) => v.pipe(v.string(), v.maxLength(max));
-export const paramsSchema = v.record(v.string(), v.any());
+export const paramsSchema = v.custom<JsonObject>(
+  (value) => typeof value === "object" && value !== null && !Array.isArray(value),
+  "params must be an object",
+);
 const startSchema = v.strictObject({ pipeline: text(256), params: v.optional(paramsSchema, {}) });
 const cancelSchema = v.strictObject({ reason: v.optional(text(1000), "") });
 const decisionSchema = v.strictObject({
@@ -58,7 +61,7 @@ export function runRoutes(ports: ControlPorts, streams: ControlStreams): Control
         const { by } = request.caller();
         const asked = await request.body(startSchema);
         checkPipeline(ports, asked.pipeline);
-        const run = await ports.engine().start({ ...asked, params: asked.params as JsonObject, by });
+        const run = await ports.engine().start({ ...asked, by });
         log.info("run asked for", { run, pipeline: asked.pipeline, by });
         return { run };
       },

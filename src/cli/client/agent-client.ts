@@ -1,0 +1,208 @@
+import * as v from "valibot";
+import type { AgentHome } from "../../agent/config/home.ts";
+import type { Clock } from "../../core/clock.ts";
+import { HoldfastError } from "../../core/errors.ts";
+import type { Ids } from "../../core/ids.ts";
+import * as views from "../../hub/api/views.ts";
+import { PARAMETER_TYPES } from "../../model/pipeline.ts";
+import { callAgent, openAgentStream } from "../control-client.ts";
+import { followStream, type Query, type StreamOptions } from "./follow.ts";
+
+export interface AgentClientOptions {
+  home: AgentHome;
+  clock: Clock;
+  ids: Pick<Ids, "random">;
+}
+
+const parameterSchema = v.looseObject({
+  name: v.string(),
+  type: v.picklist(PARAMETER_TYPES),
+  description: v.string(),
+  required: v.boolean(),
+  default: v.any(),
+  pattern: v.nullable(v.string()),
+  choices: v.nullable(v.array(v.string())),
+});
+const pipelineSchema = v.looseObject({
+  name: v.string(),
+  description: v.string(),
+  params: v.array(parameterSchema),
+});
+export type PipelineInfo = v.InferOutput<typeof pipelineSchema>;
+
+const deadSchema = v.looseObject({
+  n: v.number(),
+  run: v.string(),
+  pipeline: v.string(),
+  rule: v.nullable(v.string()),
+  params: v.record(v.string(), v.any()),
+  state: v.string(),
+  reason: v.string(),
+  errors: v.array(
+    v.looseObject({ step: v.string(), attempt: v.number(), at: v.string(), error: v.unknown() }),
+  ),
+  createdAt: v.string(),
+});
+export type DeadItem = v.InferOutput<typeof deadSchema>;
+
+const findingSchema = v.looseObject({
+  id: v.string(),
+  rule: v.string(),
+  key: v.string(),
+  severity: v.string(),
+  title: v.string(),
+  state: v.string(),
+  count: v.number(),
+  firstAt: v.string(),
+  lastAt: v.string(),
+  resolvedAt: v.nullable(v.string()),
+});
+export type FindingItem = v.InferOutput<typeof findingSchema>;
+
+const made = v.looseObject({ run: v.string() });
+const itemsOf = <T>(schema: v.GenericSchema<unknown, T>) => v.looseObject({ items: v.array(schema) });
+
+/** An agent of this host over its control socket, typed. Lists and details have the hub's fields, and more. */
+export class AgentClient {
+  readonly #options: AgentClientOptions;
+
+  constructor(options: AgentClientOptions) {
+    this.#options = options;
+  }
+
+  get home(): AgentHome {
+    return this.#options.home;
+  }
+
+  runs({ cursor, ...query }: Query = {}): Promise<views.Page<views.RunItem>> {
+    return this.#get(
+      `/v1/runs${search({ ...query, before: cursor })}`,
+      views.pageSchema(views.runItemSchema),
+    );
+  }
+
+  /** `id` may be a whole id, or at least 4 characters of its beginning or end. */
+  run(id: string): Promise<views.RunDetail> {
+    return this.#get(`/v1/runs/${encodeURIComponent(id)}`, views.runDetailSchema);
+  }
+
+  /** The run as it stands, and again each time it changes; the last one has ended. */
+  followRun(id: string, options: StreamOptions): AsyncGenerator<views.RunDetail> {
+    return this.#follow(`/v1/runs/${encodeURIComponent(id)}/stream`, "run", views.runDetailSchema, options);
+  }
+
+  events({ cursor, ...query }: Query = {}): Promise<views.Page<views.EventItem>> {
+    const path = `/v1/events${search({ ...query, before: cursor })}`;
+    return this.#get(path, views.pageSchema(views.eventItemSchema));
+  }
+
+  followEvents(options: StreamOptions): AsyncGenerator<views.EventItem> {
+    const path = `/v1/events/stream${search({ ...options.filter, after: options.after })}`;
+    return this.#follow(path, "event", views.eventItemSchema, options);
+  }
+
+  async pipelines(): Promise<PipelineInfo[]> {
+    return (await this.#get("/v1/pipelines", itemsOf(pipelineSchema))).items;
+  }
+
+  async start(pipeline: string, params: Record<string, unknown>): Promise<string> {
+    return (await this.#send("POST", "/v1/runs", made, { pipeline, params })).run;
+  }
+
+  async cancel(id: string, reason: string): Promise<string> {
+    return (await this.#send("POST", `/v1/runs/${encodeURIComponent(id)}/cancel`, made, { reason })).run;
+  }
+
+  retry(id: string): Promise<{ run: string; retryOf: string }> {
+    const retried = v.looseObject({ run: v.string(), retryOf: v.string() });
+    return this.#send("POST", `/v1/runs/${encodeURIComponent(id)}/retry`, retried);
+  }
+
+  async decide(id: string, step: string, decision: "approve" | "deny", note: string): Promise<void> {
+    const path = `/v1/runs/${encodeURIComponent(id)}/steps/${encodeURIComponent(step)}/decision`;
+    await this.#send("POST", path, v.looseObject({}), { decision, note });
+  }
+
+  deadLetters({ cursor, ...query }: Query = {}): Promise<views.Page<DeadItem>> {
+    return this.#get(`/v1/dead${search({ ...query, before: cursor })}`, views.pageSchema(deadSchema));
+  }
+
+  deadLetter(id: string): Promise<DeadItem> {
+    return this.#get(`/v1/dead/${encodeURIComponent(id)}`, deadSchema);
+  }
+
+  editDeadLetter(id: string, params: Record<string, unknown>): Promise<DeadItem> {
+    return this.#send("PUT", `/v1/dead/${encodeURIComponent(id)}`, deadSchema, { params });
+  }
+
+  async dropDeadLetter(id: string): Promise<string> {
+    return (await this.#send("DELETE", `/v1/dead/${encodeURIComponent(id)}`, made)).run;
+  }
+
+  async retryDeadLetter(id: string): Promise<string> {
+    return (await this.#send("POST", `/v1/dead/${encodeURIComponent(id)}/retry`, made)).run;
+  }
+
+  async rules(): Promise<Record<string, unknown>[]> {
+    return (await this.#get("/v1/rules", itemsOf(v.looseObject({ name: v.string() })))).items;
+  }
+
+  async findings(query: Query): Promise<FindingItem[]> {
+    return (await this.#get(`/v1/findings${search(query)}`, itemsOf(findingSchema))).items;
+  }
+
+  emit(event: Record<string, unknown>): Promise<{ source: string; id: string; duplicate: boolean }> {
+    const emitted = v.looseObject({ source: v.string(), id: v.string(), duplicate: v.boolean() });
+    return this.#send("POST", "/v1/events", emitted, event);
+  }
+
+  #follow<T>(path: string, name: string, schema: v.GenericSchema<unknown, T>, options: StreamOptions) {
+    const { home, clock, ids } = this.#options;
+    return followStream({
+      ...options,
+      name,
+      clock,
+      random: () => ids.random(),
+      parse: (data) => this.#parse(schema, JSON.parse(data), path),
+      open: (lastId, signal) => openAgentStream(home.controlSocket, home.id, path, lastId, signal),
+    });
+  }
+
+  #get<T>(path: string, schema: v.GenericSchema<unknown, T>): Promise<T> {
+    return this.#send("GET", path, schema);
+  }
+
+  async #send<T>(
+    method: "GET" | "POST" | "PUT" | "DELETE",
+    path: string,
+    schema: v.GenericSchema<unknown, T>,
+    body?: unknown,
+  ): Promise<T> {
+    const { home } = this.#options;
+    return this.#parse(
+      schema,
+      await callAgent<unknown>(home.controlSocket, home.id, method, path, body),
+      path,
+    );
+  }
+
+  #parse<T>(schema: v.GenericSchema<unknown, T>, value: unknown, path: string): T {
+    const parsed = v.safeParse(schema, value);
+    if (parsed.success) return parsed.output;
+    const issue = parsed.issues[0];
+    const where = v.getDotPath(issue) ?? "the document";
+    throw new HoldfastError(
+      "failed",
+      `the answer of agent ${this.home.id} to ${path} is not as this command line expects (${where}: ${issue.message}): are both of the same version?`,
+    );
+  }
+}
+
+function search(query: Query): string {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) parameters.set(name, String(value));
+  }
+  const text = parameters.toString();
+  return text === "" ? "" : `?${text}`;
+}
