@@ -1,88 +1,103 @@
 import { describe, expect, test } from "bun:test";
-import { type PipelineDefinition, type StepDefinition, stepsOnCycles } from "./pipeline.ts";
-import { RUN_STATES, hasEnded, type RunState, type StepRow } from "./run.ts";
-import { advanceRun, mayMoveRun, mayMoveStep } from "./run-transitions.ts";
-import { newStepRows } from "./run-build.ts";
-
-const step = (id: string, ...needs: string[]): StepDefinition => ({
-  id,
-  action: "a",
-  needs,
-  with: {},
-  timeoutMs: 1,
-  retry: { attempts: 1, kind: "fixed", initialMs: 1, maxMs: 1 },
-  effect: "idempotent",
-});
-const pipeline = (steps: StepDefinition[], onFailure: StepDefinition[] = []): PipelineDefinition => ({
-  name: "p",
-  namespace: "default",
-  concurrency: 1,
-  steps,
-  onFailure,
-});
-const rows = (definition: PipelineDefinition, states: Record<string, RunState>): StepRow[] =>
-  newStepRows("run", "steps", definition.steps).map((row) => ({
-    ...row,
-    state: states[row.stepId] ?? row.state,
-  }));
+import { step } from "../testing/definitions.ts";
+import { stepsOnCycles } from "./pipeline.ts";
+import {
+  type AttemptOutcome,
+  decideStep,
+  MAX_UNKNOWN_ATTEMPTS,
+  mayMoveRun,
+  mayMoveStep,
+  STEP_PLACES,
+  stepPlace,
+} from "./run-transitions.ts";
+import { hasEnded, RUN_STATES, type RunState } from "./run.ts";
 
 describe("transitions", () => {
-  test("nothing leaves an ended state, and every state but queued and waiting is reached", () => {
+  test("nothing leaves an ended state", () => {
     for (const from of RUN_STATES.filter(hasEnded)) {
-      for (const to of RUN_STATES)
-        expect([mayMoveStep(from, to), mayMoveRun(from, to)]).toEqual([false, false]);
+      for (const to of RUN_STATES) expect(mayMoveRun(from, to)).toBe(false);
+      for (const to of STEP_PLACES) expect(mayMoveStep(from as never, to)).toBe(false);
     }
-    expect(mayMoveStep("queued", "succeeded")).toBe(false);
-    expect(mayMoveStep("running", "succeeded")).toBe(true);
-    expect(mayMoveRun("queued", "running")).toBe(true);
+  });
+
+  test("every place of a step is reached, and left unless it is an end", () => {
+    for (const to of STEP_PLACES.filter((place) => place !== "waiting:needs")) {
+      expect(STEP_PLACES.filter((from) => mayMoveStep(from, to))).not.toBeEmpty();
+    }
+    for (const from of STEP_PLACES.filter((place) => !hasEnded(place as RunState))) {
+      expect(STEP_PLACES.filter((to) => mayMoveStep(from, to))).not.toBeEmpty();
+    }
+    expect(stepPlace({ state: "waiting", waits: "lock" })).toBe("waiting:lock");
+  });
+
+  test("only what has a lease can be uncertain, and only a person ends that of an `ask`", () => {
+    expect(STEP_PLACES.filter((from) => mayMoveStep(from, "uncertain"))).toEqual([
+      "waiting:decision",
+      "running",
+    ]);
+    expect(STEP_PLACES.filter((to) => mayMoveStep("waiting:decision", to))).toEqual(["queued", "uncertain"]);
   });
 });
 
-describe("advance", () => {
-  const diamond = pipeline([step("a"), step("b", "a"), step("c", "a"), step("d", "b", "c")]);
-
-  test("a step is ready when all it needs has succeeded", () => {
-    expect(advanceRun(diamond, rows(diamond, { a: "succeeded" })).ready).toEqual(["b", "c"]);
-    expect(
-      advanceRun(diamond, rows(diamond, { a: "succeeded", b: "succeeded", c: "running" })).ready,
-    ).toEqual([]);
-    expect(
-      advanceRun(diamond, rows(diamond, { a: "succeeded", b: "succeeded", c: "succeeded" })).ready,
-    ).toEqual(["d"]);
+describe("what an outcome means", () => {
+  const half = () => 0.5;
+  const told = (retryable: boolean, started: boolean): AttemptOutcome => ({
+    kind: "error",
+    error: { code: "failed", message: "no", retryable, started },
   });
-
-  test("skips spread, whatever the order of the definition", () => {
-    const backwards = pipeline([step("d", "c"), step("c", "b"), step("b", "a"), step("a")]);
-    const advance = advanceRun(backwards, rows(backwards, { a: "uncertain" }));
-    expect(advance.skipped.map((row) => row.stepId)).toEqual(["b", "c", "d"]);
-    expect(advance.end).toEqual({ state: "failed", reason: "step a is uncertain" });
+  const lost = (code = "crashed"): AttemptOutcome => ({
+    kind: "unknown",
+    error: { code, message: "gone", retryable: true, started: true },
   });
-
-  test("on_failure begins only when nothing else runs, and once", () => {
-    const definition = pipeline([step("a"), step("b")], [step("tell")]);
-    expect(advanceRun(definition, rows(definition, { a: "failed", b: "running" }))).toMatchObject({
-      onFailure: false,
-      end: null,
-    });
-    const failed = rows(definition, { a: "failed", b: "succeeded" });
-    expect(advanceRun(definition, failed)).toMatchObject({ onFailure: true, end: null });
-    const told = newStepRows("run", "on_failure", definition.onFailure, 2).map((row) => ({
-      ...row,
-      state: "failed" as const,
-    }));
-    expect(advanceRun(definition, [...failed, ...told]).end).toEqual({
-      state: "failed",
-      reason: "step a is failed",
-    });
-  });
-
-  test("all succeeded ends the run", () => {
-    const all = { a: "succeeded", b: "succeeded", c: "succeeded", d: "succeeded" } as const;
-    expect(advanceRun(diamond, rows(diamond, all)).end).toEqual({ state: "succeeded", reason: null });
+  const retry = (attempts: number) => ({ attempts, kind: "fixed" as const, initialMs: 100, maxMs: 1000 });
+  const cases: [
+    name: string,
+    effect: "idempotent" | "at-most-once" | "ask",
+    attempts: number,
+    at: { attempts: number; unknowns: number },
+    outcome: AttemptOutcome,
+    state: RunState,
+  ][] = [
+    ["success", "ask", 1, { attempts: 1, unknowns: 0 }, { kind: "ok", output: 1 }, "succeeded"],
+    ["not retryable", "idempotent", 3, { attempts: 1, unknowns: 0 }, told(false, true), "failed"],
+    ["retryable", "idempotent", 3, { attempts: 2, unknowns: 0 }, told(true, true), "queued"],
+    ["retryable, used up", "idempotent", 3, { attempts: 3, unknowns: 0 }, told(true, true), "dead"],
+    ["retryable, one try", "idempotent", 1, { attempts: 1, unknowns: 0 }, told(true, true), "failed"],
+    ["unknown ones do not count", "idempotent", 3, { attempts: 4, unknowns: 2 }, told(true, true), "queued"],
+    ["started", "at-most-once", 3, { attempts: 1, unknowns: 0 }, told(true, true), "failed"],
+    ["not started", "at-most-once", 3, { attempts: 1, unknowns: 0 }, told(true, false), "queued"],
+    ["not started, used up", "ask", 2, { attempts: 2, unknowns: 0 }, told(true, false), "dead"],
+    ["lost", "at-most-once", 3, { attempts: 1, unknowns: 0 }, lost(), "uncertain"],
+    ["lost", "ask", 3, { attempts: 1, unknowns: 0 }, lost(), "waiting"],
+    ["lost", "idempotent", 1, { attempts: 1, unknowns: 0 }, lost(), "queued"],
+    [
+      "lost too often",
+      "idempotent",
+      1,
+      { attempts: MAX_UNKNOWN_ATTEMPTS, unknowns: MAX_UNKNOWN_ATTEMPTS - 1 },
+      lost(),
+      "uncertain",
+    ],
+    [
+      "out of time too often",
+      "idempotent",
+      1,
+      { attempts: MAX_UNKNOWN_ATTEMPTS, unknowns: MAX_UNKNOWN_ATTEMPTS - 1 },
+      lost("timed_out"),
+      "timed_out",
+    ],
+  ];
+  test.each(cases)("%s: %s, %i attempts, %j", (_name, effect, attempts, at, outcome, state) => {
+    const decision = decideStep(step("a", { effect, retry: retry(attempts) }), at, outcome, half);
+    expect(decision.state).toBe(state);
+    expect(decision.delayMs).toBe(state === "queued" ? 100 : 0);
+    const attempt = { ok: "succeeded", error: "failed", unknown: "unknown" } as const;
+    expect(decision.attempt).toBe(attempt[outcome.kind]);
   });
 });
 
 test("cycles are found, and what only hangs on them too", () => {
-  expect(stepsOnCycles([step("a", "b"), step("b", "a"), step("c"), step("d", "a")])).toEqual(["a", "b", "d"]);
-  expect(stepsOnCycles([step("a"), step("b", "a")])).toEqual([]);
+  const on = (id: string, ...needs: string[]) => ({ id, needs });
+  expect(stepsOnCycles([on("a", "b"), on("b", "a"), on("c"), on("d", "a")])).toEqual(["a", "b", "d"]);
+  expect(stepsOnCycles([on("a"), on("b", "a")])).toEqual([]);
 });
