@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { EventRecorder } from "../src/agent/events/recorder.ts";
+import { RuleSet } from "../src/agent/rules/rule-set.ts";
 import { openAgentStore } from "../src/agent/store/open-agent-store.ts";
 import { confinedBy } from "./confined.ts";
 import { createWorkers, type Workers } from "../src/agent/workers/workers.ts";
@@ -77,7 +78,7 @@ async function paceRound({ executable }: BenchContext, folder: string): Promise<
   const recorder = new EventRecorder({
     agentId: agent.id,
     store,
-    rules: { concerns: () => false, match: () => [], restore() {} },
+    rules: new RuleSet([], { agent, newId: () => ids.next(), maxEventBytes: 256 * 1024 }),
     runs: { room: async () => {}, build: () => nothing(), admit() {} },
     clock,
     ids,

@@ -8,7 +8,8 @@ import type { ProposedEvent } from "../model/event.ts";
 import { parseSize } from "../core/size.ts";
 import type { Config } from "../model/config.ts";
 import { parseDuration } from "../core/duration.ts";
-import type { PipelineDefinition, RuleDefinition } from "../model/pipeline.ts";
+import type { PipelineDefinition } from "../model/pipeline.ts";
+import type { RuleDefinition } from "../model/rule.ts";
 import { createInvoker } from "./actions/invoker.ts";
 import { EventRecorder } from "./events/recorder.ts";
 import { Outputs } from "./outputs/outputs.ts";
@@ -71,7 +72,11 @@ export async function startAutomation(options: AutomationOptions) {
     maxOutputBytes: parseSize(config.limits.output_size),
     maxOpenRuns: MAX_OPEN_RUNS,
   });
-  const rules = new RuleSet(options.rules, await store.ruleTimes(), agent);
+  const rules = new RuleSet(options.rules, {
+    agent,
+    newId: () => ids.next(),
+    maxEventBytes: parseSize(config.limits.event_size),
+  });
   const outputs = new Outputs({
     find: (plugin) => catalog.get("output", plugin),
     missing: (plugin) => catalog.missing("output", plugin),
@@ -106,6 +111,7 @@ export async function startAutomation(options: AutomationOptions) {
 
   const recovered = await runs.recover();
   if (recovered.runs > 0) log.info("open runs taken up again", recovered);
+  await events.start();
   outputs.start(config.outputs);
   store.onOutbox(() => outputs.poke());
   triggers.start(config.triggers, {
@@ -132,6 +138,7 @@ export async function startAutomation(options: AutomationOptions) {
     /** In the order of the walk: intake first, then what is under way. */
     async stop(graceMs: number): Promise<void> {
       await triggers.stop();
+      await events.stop();
       await runs.stop(graceMs);
       await outputs.stop();
       await pool.stop();
