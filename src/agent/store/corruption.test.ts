@@ -156,6 +156,34 @@ describe("a damaged file is set aside", () => {
   });
 });
 
+test("dead letters, findings, what rules remember and locks are carried over", async () => {
+  const store = await place.open();
+  await store.startRuns([startOf("holder", null), startOf("next", null), startOf("over", null)]);
+  const lock = { namespace: "default", lock: "disk" };
+  const change = (runId: string, more: object) =>
+    store.changeRun({ runId, guards: [], steps: [], records: [], ...more });
+  for (const runId of ["next", "over", "holder"]) await change(runId, { lock });
+  const told = { pipeline: "react", rule: null, params: 1, reason: "no", errors: [], createdMs: 1 };
+  const dead = { ...told, runId: "over", state: "failed" as const };
+  await change("over", { run: { state: "failed" }, dead });
+  const finding = {
+    ...{ id: "f-1", rule: "errors", key: "k", severity: "error" as const, title: "t", data: { a: 1 } },
+    ...{ state: "open" as const, count: 2, firstMs: 1, lastMs: 2, resolvedMs: null },
+  };
+  const entries = [{ rule: "r", key: "k", atMs: 7, value: 0.5 }];
+  const states = [{ rule: "r", key: "k", body: { fired: 1 } }];
+  const rules = { states, entries, expire: [], findings: [finding] };
+  await store.commitEvents(commitOf([], { rules }));
+  await store.close();
+  writeFileSync(`${place.path}-damaged`, "told\n");
+  const { store: next, salvage } = await reopened(store.facts.epoch);
+  const saved = { ruleStates: 1, windowEntries: 1, findings: 1, deadLetters: 1, runs: 2 };
+  expect(salvage.salvaged).toMatchObject(saved);
+  expect((await next.lockPlaces()).map((each) => each.runId)).toEqual(["next", "holder"]);
+  expect(await next.deadLetter("over")).toEqual(dead);
+  expect(await next.ruleMemory(["r"])).toEqual({ states, entries, openFindings: [finding], version: 0 });
+});
+
 test("bytes that changed without breaking the file are found when they are read, and not sent", async () => {
   const epoch = await filled();
   const file = readFileSync(place.path);

@@ -115,6 +115,69 @@ describe("history", () => {
     expect(await store.run("run-3")).toBeNull();
     expect((await store.openRuns()).length).toBe(1);
   });
+
+  test("runs go with their children, and stay while one of those is open", async () => {
+    const store = await place.open({ retention: { endedRuns: 3 } });
+    const below = (id: string, parent: string) =>
+      startOf(id, null, { parent: { run: parent, step: "call", key: `${parent}/${id}` } });
+    await store.startRuns([
+      startOf("busy", null),
+      startOf("done", null),
+      below("open-child", "busy"),
+      below("child", "done"),
+      below("grandchild", "child"),
+      startOf("newer", null),
+      startOf("newest", null),
+    ]);
+    for (const id of ["busy", "done", "child", "grandchild", "newer", "newest"])
+      await store.changeRun({ runId: id, guards: [], steps: [], run: { state: "failed" }, records: [] });
+    await store.trim();
+    const left = async () => (await store.runs({ limit: 50 })).map(({ run }) => run.id);
+    expect(await left()).toEqual(["newest", "newer", "open-child", "busy"]);
+    const ended = {
+      runId: "open-child",
+      guards: [],
+      steps: [],
+      run: { state: "failed" as const },
+      records: [],
+    };
+    await store.changeRun(ended);
+    await store.trim();
+    expect(await left()).toEqual(["newest", "newer"]);
+  });
+
+  test("the oldest dead letters are dropped, and that is counted", async () => {
+    const store = await place.open({ retention: { deadLetters: 3 } });
+    for (const runId of numbered("run", 5)) {
+      await store.startRuns([startOf(runId, null)]);
+      const dead = {
+        runId,
+        pipeline: "react",
+        rule: null,
+        params: null,
+        reason: "no",
+        errors: [],
+        createdMs: 1,
+      };
+      const change = { runId, guards: [], steps: [], records: [] };
+      await store.changeRun({ ...change, dead: { ...dead, state: "failed" } });
+    }
+    await store.trim();
+    expect((await store.deadLetters(10)).map((letter) => letter.runId)).toEqual(["run-4", "run-3", "run-2"]);
+    expect(await store.stats()).toMatchObject({ deadLetters: 3, deadLettersDropped: 2 });
+  });
+
+  test("a pipeline version stays while its sender may take it for known", async () => {
+    const first = await place.open({ retention: { endedRuns: 0 } });
+    const old = startOf("old", null, { definition: "hash-of-old" });
+    await first.startRuns([old, startOf("new", null)]);
+    await first.changeRun({ runId: "old", guards: [], steps: [], run: { state: "failed" }, records: [] });
+    await first.trim();
+    expect((await first.runs({ limit: 9 })).map(({ run }) => run.id)).toEqual(["new"]);
+    // It was sent before, and is not sent again.
+    await first.startRuns([startOf("old-again", null, { definition: "hash-of-old" })]);
+    expect((await first.run("old-again"))!.definition).toEqual(old.definition);
+  });
 });
 
 describe("a new epoch", () => {

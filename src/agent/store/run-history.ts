@@ -29,7 +29,7 @@ export class RunHistory {
   readonly #deleteSteps;
   readonly #deleteAttempts;
   readonly #deleteRuns;
-  /** Families whose turn came while one of them was open are passed over from here on, until all have had their turn. */
+  /** Where the next step goes on: behind families that one of them holds back, which have their turn with the next trimming. */
   #from = 0;
 
   constructor(database: Database, gate: WriteGate, parts: StoreParts) {
@@ -60,14 +60,16 @@ export class RunHistory {
       runs.removed(doomed.length);
     }
     const more = doomed.length > 0 && excess > doomed.length;
-    if (!more) definitions.trim();
+    if (!more) {
+      definitions.trim();
+      this.#from = 0;
+    }
     return more;
   }
 
   /** Whole families, the oldest first, until there are `wanted` runs. */
   #oldest(wanted: number): number[] {
     const roots = this.#roots();
-    if (roots.length === 0) this.#from = 0;
     const doomed = new Set<number>();
     for (const root of roots) {
       if (doomed.size >= wanted) break;
