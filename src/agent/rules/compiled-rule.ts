@@ -101,7 +101,7 @@ export function compileRule(definition: RuleDefinition): CompiledRule {
     }));
     rule.outcomes = definition.outcomes.map(compileOutcome);
   } catch (error) {
-    rule.broken = messageOf(error);
+    rule.broken = messageOf(error).split("\n", 1)[0]!;
     rule.counters.errors++;
     rule.counters.lastError = rule.broken;
   }

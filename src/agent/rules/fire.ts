@@ -64,7 +64,8 @@ function readyOutcomes(rule: CompiledRule, key: string, context: ExpressionConte
     try {
       return [readyOutcome(rule, outcome, key, context)];
     } catch (error) {
-      note(rule, messageOf(error));
+      // Templates name their place as one in a step's `with`; the paths here are those of the rule.
+      note(rule, messageOf(error).replace(/^with\./, ""));
       return [];
     }
   });
