@@ -175,9 +175,9 @@ describe("runs", () => {
       onHub(["runs", "list", "--state", "failed", "--json"]),
     ]);
     expect(table.out).toMatch(
-      new RegExp(`^${id("aa01")} .* web-01 +react +failed +1\\.5s +step note failed$`, "m"),
+      new RegExp(`^${id("aa01")} .* web-01 +react +rule a rule +failed +1\\.5s +step note failed$`, "m"),
     );
-    expect(table.out).toMatch(new RegExp(`^${id("bb01")} .* db-01 +clean +succeeded`, "m"));
+    expect(table.out).toMatch(new RegExp(`^${id("bb01")} .* db-01 +clean +rule a rule +succeeded`, "m"));
     expect(JSON.parse(json.out).items).toHaveLength(1);
   });
 
@@ -190,7 +190,7 @@ describe("runs", () => {
       onHub(["runs", "show", "aa01", "--agent", "db-01"]),
     ]);
     expect(shown.out).toMatch(/^State +failed$/m);
-    expect(shown.out).toMatch(/^note +exec +failed +2 +1\.5s +at-most-once +- +failed: exit code 3$/m);
+    expect(shown.out).toMatch(/^x note +exec +failed +2 +1\.5s +at-most-once +failed: exit code 3$/m);
     expect(shown.out).not.toContain("\u001b");
     expect(JSON.parse(json.out).steps[0].error.code).toBe("failed");
     expect(unknown.exit).toBe(3);
@@ -207,7 +207,7 @@ describe("runs", () => {
       onHub(["runs", "logs", "aa01", "--json"]),
     ]);
     expect(all.out).toBe(
-      '== note (exec): failed\nhello\nworld\n-- stderr\noh no\n-- output\n{\n  "exit": 3\n}\n-- error: failed: exit code 3\n',
+      '== note (exec): failed\nOUT hello\nOUT world\nERR oh no\n-- output\n{\n  "exit": 3\n}\n-- error: failed: exit code 3\n',
     );
     expect(one.out).toBe(all.out);
     expect(wrong.exit).toBe(3);

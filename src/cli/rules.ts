@@ -11,6 +11,10 @@ const ruleSchema = v.looseObject({
   on: v.array(v.string()),
   kind: v.string(),
   counters: v.record(v.string(), v.unknown()),
+  fired: v.number(),
+  lastFiredAt: v.nullable(v.string()),
+  /** Why it does not run at all. */
+  broken: v.fallback(v.nullable(v.string()), null),
 });
 type Rule = v.InferOutput<typeof ruleSchema>;
 
@@ -46,7 +50,7 @@ function lines(
       { title: "KIND", value: (row) => row.kind },
       { title: "ON", value: (row) => row.on.join(","), shrinkTo: 8 },
       { title: "MATCHED", value: (row) => number(row, "matched") },
-      { title: "FIRED", value: (row) => number(row, "fired") },
+      { title: "FIRED", value: (row) => row.fired },
       { title: "SKIPPED", value: (row) => number(row, "skipped") },
       { title: "LATE", value: (row) => number(row, "late") },
       {
@@ -54,7 +58,7 @@ function lines(
         value: (row) => number(row, "errors"),
         color: (text) => (text === "0" ? undefined : "red"),
       },
-      { title: "LAST FIRED", value: (row) => lastFired(row, nowMs) },
+      { title: "LAST FIRED", value: (row) => age(row.lastFiredAt, nowMs) },
       { title: "LAST ERROR", value: (row) => lastError(row), shrinkTo: 16 },
     ],
     options,
@@ -66,12 +70,8 @@ function number({ counters }: Rule, name: string): number {
   return typeof value === "number" ? value : 0;
 }
 
-function lastFired({ counters }: Rule, nowMs: number): string {
-  const ms = counters.lastFiredMs;
-  return typeof ms === "number" && ms > 0 ? age(new Date(ms).toISOString(), nowMs) : "never";
-}
-
-function lastError({ counters }: Rule): string {
+function lastError({ broken, counters }: Rule): string {
+  if (broken !== null) return broken;
   return typeof counters.lastError === "string" ? counters.lastError : "";
 }
 

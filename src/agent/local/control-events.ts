@@ -3,7 +3,7 @@ import { eventSource, proposedEventSchema, SEVERITIES } from "../../model/event.
 import type { ControlPorts } from "./control-ports.ts";
 import { type ControlRoutes, page, PAGE_QUERY } from "./control-request.ts";
 import { type ControlStreams, type NextFrames, sseFrame } from "./control-stream.ts";
-import { eventView, findingView } from "./control-views.ts";
+import { eventView, findingView, ruleView } from "./control-views.ts";
 
 /** Name of the trigger that events of people have. */
 export const MANUAL_TRIGGER = "manual";
@@ -35,7 +35,7 @@ const STREAM_PAGE = 100;
 export function eventRoutes(ports: ControlPorts, streams: ControlStreams): ControlRoutes {
   const { store, agent, log } = ports;
   return {
-    "/v1/rules": { GET: () => ({ items: ports.rules() }) },
+    "/v1/rules": { GET: () => ({ items: ports.rules().map(ruleView) }) },
     "/v1/findings": {
       async GET(request) {
         const { limit, state } = request.query(findingsSchema);

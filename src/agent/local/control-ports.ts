@@ -56,6 +56,19 @@ export interface ControlEngine {
   retryDead(runId: string, by: string): Promise<string>;
 }
 
+/** A rule and what it did: its settings, counters since start, and firings over restarts. */
+export interface ControlRule {
+  name: string;
+  enabled: boolean;
+  priority: number;
+  on: string[];
+  kind: string;
+  counters: object;
+  fired: number;
+  /** Wall time. */
+  lastFiredMs: number | null;
+}
+
 /** What the control socket can do. `engine` and `emit` throw where the agent has nothing configured to run. */
 export interface ControlPorts {
   agent: string;
@@ -64,8 +77,8 @@ export interface ControlPorts {
   store: ControlStore;
   engine(): ControlEngine;
   pipelines(): PipelineDefinition[];
-  /** One object a rule: its name, settings and counters. */
-  rules(): object[];
+  /** In the order in which they are asked. */
+  rules(): ControlRule[];
   /** Records an event of the trigger `manual`; resolves with its source when it is durable. */
   emit(event: ProposedEvent & { id: string }): Promise<void>;
   clock: Clock;

@@ -83,7 +83,12 @@ class Rooms {
       status: () => ({ id: "web-01" }),
       resetTrigger: (name) => name === "front",
       pipelines: () => [definition],
-      rules: () => [{ name: "r" }],
+      rules: () => [
+        {
+          ...{ name: "r", enabled: true, priority: 0, on: ["x"], kind: "event", counters: {}, fired: 2 },
+          lastFiredMs: 1000,
+        },
+      ],
       engine: () => ({
         start: async (asked) => (record("start")(asked), "new-run"),
         cancel: async (...all) => record("cancel")(...all),
@@ -376,7 +381,9 @@ test("pipelines, rules, findings, status, triggers, and what there is not", asyn
   expect((await ask("GET", "/v1/pipelines")).body.items).toMatchObject([
     { name: "clean", steps: ["a", "b"], params: [] },
   ]);
-  expect((await ask("GET", "/v1/rules")).body).toEqual({ items: [{ name: "r" }] });
+  expect((await ask("GET", "/v1/rules")).body.items).toMatchObject([
+    { name: "r", lastFiredAt: "1970-01-01T00:00:01.000Z" },
+  ]);
   expect((await ask("GET", "/v1/findings?state=open")).body).toEqual({ items: [], next: null });
   expect(rooms.calls.at(-1)).toEqual(["findings", "open"]);
   expect((await ask("GET", "/v1/status")).body.id).toBe("web-01");

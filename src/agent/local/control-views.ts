@@ -9,7 +9,7 @@ import {
   type StepRow,
   stepKey,
 } from "../../model/run.ts";
-import type { FoundRun } from "./control-ports.ts";
+import type { ControlRule, FoundRun } from "./control-ports.ts";
 
 /**
  * What the control socket answers. Where the hub's API has the same thing it has the same fields, so that programs and
@@ -188,6 +188,10 @@ export function findingView(agent: string, finding: FindingRow) {
     lastAt: time(lastMs),
     resolvedAt: timeOrNull(resolvedMs),
   };
+}
+
+export function ruleView({ lastFiredMs, ...rule }: ControlRule) {
+  return { ...rule, lastFiredAt: timeOrNull(lastFiredMs) };
 }
 
 export function pipelineView(definition: PipelineDefinition) {
