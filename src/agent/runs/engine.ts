@@ -1,28 +1,30 @@
-import { backoffDelay } from "../../core/backoff.ts";
 import type { Clock } from "../../core/clock.ts";
-import { HoldfastError, messageOf } from "../../core/errors.ts";
+import { HoldfastError } from "../../core/errors.ts";
 import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
-import type { CloudEvent } from "../../model/event.ts";
-import { celValue } from "../../model/expression.ts";
-import type { Json, JsonObject } from "../../model/json.ts";
-import type { PipelineDefinition } from "../../model/pipeline.ts";
-import { type NewRun, newRun } from "../../model/run-build.ts";
-import { hasEnded, type OpenRun, type StepRow, stepKey } from "../../model/run.ts";
-import type { AttemptOutcome } from "../../model/run-transitions.ts";
-import { compileTemplate } from "../../model/template.ts";
-import type { ActionPort, LiveRun, RunStorePort } from "./ports.ts";
-import {
-  boundOutput,
-  type PlannedChange,
-  planDecision,
-  planLease,
-  planOutcome,
-  planUnstarted,
-  stepDefinition,
-  type Times,
-} from "./run-change.ts";
-import { RunQueue } from "./run-queue.ts";
+import type { Json } from "../../model/json.ts";
+import type { Effect, PipelineDefinition } from "../../model/pipeline.ts";
+import type { NewRun } from "../../model/run-build.ts";
+import type { BreakerState } from "../../model/breaker.ts";
+import type { RunState, Starter } from "../../model/run.ts";
+import { ActionWork } from "./action-work.ts";
+import { Additions } from "./additions.ts";
+import { type Answer, Approvals, isAsking } from "./approvals.ts";
+import { Breakers } from "./breakers.ts";
+import { ChildRuns } from "./child-runs.ts";
+import type { HeldRun } from "./held-run.ts";
+import { ManualRuns } from "./manual-runs.ts";
+import type { ActionPort, RunStorePort } from "./ports.ts";
+import { Recovery } from "./recovery.ts";
+import { RunBuilder, type RunRequest } from "./run-builder.ts";
+import { RunChanges } from "./run-changes.ts";
+import { RecentEnds, runProblem } from "./run-health.ts";
+import { RunKeeper } from "./run-keeper.ts";
+import { RunLocks } from "./run-locks.ts";
+import { RunStops } from "./run-stops.ts";
+import { SideEffects } from "./side-effects.ts";
+import { StepInputs } from "./step-input.ts";
+import { StepWork } from "./step-work.ts";
 
 export interface RunCounters {
   started: number;
@@ -33,13 +35,36 @@ export interface RunCounters {
   unknown: number;
   /** Results that came with an old fence and were refused. */
   stale: number;
+  /** Runs that people wanted to start and that were refused because there were too many. */
+  refused: number;
+  /** Attempts that a cap on side effects held back. */
+  limited: number;
+  /** Runs that took longer than their pipeline's `warn_after`. */
+  overdue: number;
 }
 
-interface Options {
+export interface RunSummary {
+  id: string;
+  pipeline: string;
+  state: RunState;
+  /** Steps under way or waiting for somebody. */
+  steps: string[];
+  starter: Starter;
+  ageMs: number;
+  priority: number;
+  /** It takes longer than `warn_after`. */
+  overdue: boolean;
+}
+
+export interface EngineOptions {
   store: RunStorePort;
   actions: ActionPort;
   pipelines: Map<string, PipelineDefinition>;
   agent: { id: string; labels: Record<string, string> };
+  /** What an action declares; undefined when there is no such action. */
+  effectOf: (action: string) => Effect | undefined;
+  /** Of a local user, for `user:NAME` among approvers. */
+  uidOf: (name: string) => number | undefined;
   clock: Clock;
   ids: Ids;
   log: Logger;
@@ -47,309 +72,278 @@ interface Options {
   maxSteps: number;
   /** Bytes of JSON of a step's output that are kept. */
   maxOutputBytes: number;
-  /** Open runs from which on triggers are held back. */
+  /** Open runs from which on triggers are held back and people refused. */
   maxOpenRuns: number;
+  /** Attempts of actions in an hour by runs that rules start. */
+  maxSideEffects: number;
 }
-
-const PERSIST_RETRY = { kind: "exponential", initialMs: 100, maxMs: 5_000 } as const;
 
 /** Carries runs through their steps: lease, attempt, result, what follows. Each change is one durable transaction. */
 export class RunEngine {
-  readonly counters: RunCounters = { started: 0, ended: {}, attempts: 0, unknown: 0, stale: 0 };
-  readonly #options: Options;
-  readonly #live = new Map<string, LiveRun>();
-  readonly #events = new WeakMap<NewRun, CloudEvent>();
-  readonly #definitionHashes = new Map<string, string>();
-  readonly #queue: RunQueue;
-  readonly #attempts = new Set<Promise<void>>();
-  readonly #stopping = new AbortController();
+  readonly counters: RunCounters = {
+    started: 0,
+    ended: {},
+    attempts: 0,
+    unknown: 0,
+    stale: 0,
+    refused: 0,
+    limited: 0,
+    overdue: 0,
+  };
+  readonly #options: EngineOptions;
+  readonly #keeper: RunKeeper;
+  readonly #builder: RunBuilder;
+  readonly #breakers = new Breakers();
+  readonly #sideEffects: SideEffects;
+  readonly #children: ChildRuns;
+  readonly #stops: RunStops;
+  readonly #approvals: Approvals;
+  readonly #manual: ManualRuns;
+  readonly #recovery: Recovery;
+  readonly #ends = new RecentEnds();
   readonly #killing = new AbortController();
   #roomWaiters: (() => void)[] = [];
-  readonly #agentValue: unknown;
+  #draining = false;
 
-  constructor(options: Options) {
+  constructor(options: EngineOptions) {
     this.#options = options;
-    this.#agentValue = celValue(options.agent);
-    this.#queue = new RunQueue({
+    const { store, clock, ids, log, pipelines } = options;
+    const { counters } = this;
+    const killing = this.#killing.signal;
+    const inputs = new StepInputs(options.agent);
+    const builder = new RunBuilder({ pipelines, inputs, clock, ids });
+    const keeper = new RunKeeper({
+      clock,
+      log,
       maxSteps: options.maxSteps,
-      concurrency: (pipeline) => options.pipelines.get(pipeline)?.concurrency ?? 1,
-      begin: (runId) => this.#begin(runId),
-      execute: (runId, stepId) => this.#track(this.#execute(runId, stepId)),
+      limits: ({ run, definition }) => {
+        const { concurrency, concurrencyByKey } = pipelines.get(run.pipeline) ?? definition;
+        return { pipeline: concurrency, byKey: concurrencyByKey?.limit ?? 1 };
+      },
+      hooks: {
+        begin: (held) => {
+          if (held.definition.exclusive === null) keeper.open(held);
+          else keeper.track("the lock of a run", held, locks.forRun(held));
+        },
+        execute: (held, stepId) => work.execute(held, stepId),
+        granted: (held) => keeper.track("a run that waited for a lock", held, locks.granted(held)),
+        abort: (held, steps) => stops.abort(held, steps),
+        stepExpired: (held, stepId) => stops.stepExpired(held, stepId),
+        runExpired: (held) => stops.runExpired(held),
+        overdue: (held) => this.#overdue(held),
+        ended: (held) => this.#ended(held),
+      },
+    });
+    const changes = new RunChanges({
+      store,
+      inputs,
+      counters,
+      clock,
+      ids,
+      log,
+      killing,
+      done: (held, planned) => keeper.apply(held, planned),
+    });
+    const stops = new RunStops({ keeper, changes });
+    const locks = new RunLocks({ keeper, changes, inputs, stop: (held, stop) => stops.stop(held, stop) });
+    const children = new ChildRuns({ changes, builder, random: ids.random });
+    const additions = new Additions({ changes, builder, store, effectOf: options.effectOf });
+    this.#sideEffects = new SideEffects(options.maxSideEffects);
+    const actions = new ActionWork({
+      changes,
+      actions: options.actions,
+      additions,
+      breakers: this.#breakers,
+      sideEffects: this.#sideEffects,
+      counters,
+      ids,
+      maxOutputBytes: options.maxOutputBytes,
+      killing,
+    });
+    const work = new StepWork({ changes, inputs, locks, actions, children, log, killing });
+    this.#keeper = keeper;
+    this.#builder = builder;
+    this.#children = children;
+    this.#stops = stops;
+    this.#approvals = new Approvals({ keeper, changes, store, uidOf: options.uidOf });
+    this.#recovery = new Recovery({ store, keeper, locks, stops, children, actions });
+    this.#manual = new ManualRuns({
+      store,
+      builder,
+      admit: (runs) => this.admit(runs),
+      mayStart: () => this.#mayStart(),
     });
   }
 
   get openRuns(): number {
-    return this.#live.size;
+    return this.#keeper.runs.size;
   }
 
   get stepsInFlight(): number {
-    return this.#queue.inFlight;
+    return this.#keeper.stepPlaces.inFlight;
   }
 
   /** Takes up every run that was open when the agent stopped. Steps that were running are unknown: nobody saw them end. */
   async recover(): Promise<{ runs: number; interrupted: number }> {
-    const open = await this.#options.store.openRuns();
-    let interrupted = 0;
-    const settled: Promise<void>[] = [];
-    for (const item of open) {
-      const live = this.#adopt(item);
-      this.#queue.add(live.run.id, live.run.pipeline, live.run.state !== "queued");
-      for (const step of [...live.steps.values()].filter((row) => row.state === "running")) {
-        interrupted++;
-        const message = `the agent stopped during attempt ${step.attempts}`;
-        const error = { code: "interrupted", message, retryable: true, started: true };
-        settled.push(this.#settle(live, step, { kind: "unknown", error }));
-      }
-    }
-    await Promise.all(settled);
-    return { runs: open.length, interrupted };
+    const { store, clock } = this.#options;
+    const since = (wallMs: number) => store.sideEffects(wallMs);
+    await this.#sideEffects.reread(since, clock.wall(), clock.trusted());
+    return await this.#recovery.recover();
   }
 
-  /** Resolves when another run may be opened. */
+  /** Resolves when another run may be opened: the back-pressure on triggers. */
   room(): Promise<void> {
-    if (this.#live.size < this.#options.maxOpenRuns) return Promise.resolve();
+    if (this.openRuns < this.#options.maxOpenRuns) return Promise.resolve();
     return new Promise((resolve) => this.#roomWaiters.push(resolve));
   }
 
-  build(pipeline: string, rule: string | null, event: CloudEvent | null, params: Json): NewRun {
-    const definition = this.#options.pipelines.get(pipeline);
-    if (!definition) throw new HoldfastError("not_found", `there is no pipeline ${pipeline}`);
-    const made = newRun({
-      id: this.#options.ids.next(),
-      definition,
-      definitionHash: this.#hash(definition),
-      rule,
-      event: event === null ? null : { source: event.source, id: event.id },
-      params,
-      createdMs: this.#options.clock.wall(),
-    });
-    if (event !== null) this.#events.set(made, event);
-    return made;
+  /** A run that is not durable yet. Throws `not_found`, and `invalid` with every problem of the parameters. */
+  build(request: RunRequest): NewRun {
+    return this.#builder.build(request);
   }
 
+  /** Takes over runs that are committed. */
   admit(runs: NewRun[]): void {
     for (const made of runs) {
       this.counters.started++;
-      this.#adopt({ ...made, event: this.#events.get(made) ?? null });
-      this.#queue.add(made.run.id, made.run.pipeline, false);
-      this.#options.log.info("run started", {
-        run: made.run.id,
-        pipeline: made.run.pipeline,
-        rule: made.run.rule,
-      });
+      const { id, pipeline, rule } = made.run;
+      this.#options.log.debug("run started", { run: id, pipeline, rule });
+      this.#keeper.add({ ...made, event: this.#builder.eventOf(made) }, false);
     }
   }
 
-  /** A person's word on a step that waits because its outcome is unknown. */
-  async decide(runId: string, stepId: string, again: boolean, by: string): Promise<void> {
-    const live = this.#live.get(runId);
-    const step = live?.steps.get(stepId);
-    if (!live || !step)
-      throw new HoldfastError("not_found", `there is no open run ${runId} with a step ${stepId}`);
-    if (step.state !== "waiting" || step.attempts === 0) {
-      throw new HoldfastError(
-        "conflict",
-        `step ${stepId} of run ${runId} is ${step.state}: it does not ask for a decision`,
-      );
-    }
-    await this.#change(live, () => planDecision(live, live.steps.get(stepId)!, again, by, this.#now()));
+  /** A run that a person starts (`by`: `local:<uid>`). Resolves with its id when it is durable. */
+  start(asked: { pipeline: string; params: Json; by: string }): Promise<string> {
+    return this.#manual.start(asked);
+  }
+
+  /** Resolves when it is durable that the run is to end; it has ended when nothing of it runs any more. */
+  cancel(runId: string, by: string, reason: string): Promise<void> {
+    return this.#stops.cancel(runId, by, reason);
+  }
+
+  /** A person's word on an approval, or on a step whose outcome is unknown. */
+  decide(runId: string, stepId: string, answer: Answer): Promise<void> {
+    return this.#approvals.decide(runId, stepId, answer);
+  }
+
+  /** A new run like one that has ended. Resolves with its id when it is durable. */
+  retry(runId: string, by: string): Promise<string> {
+    return this.#manual.retry(runId, by);
+  }
+
+  /** A new run in place of a dead letter, with the letter's parameters. */
+  retryDead(runId: string, by: string): Promise<string> {
+    return this.#manual.retryDead(runId, by);
   }
 
   /** Steps that wait for a person. */
   asking(): { run: string; step: string; reason: string | null }[] {
-    return [...this.#live.values()].flatMap((live) =>
-      [...live.steps.values()]
-        .filter((step) => step.state === "waiting" && step.attempts > 0)
-        .map((step) => ({ run: live.run.id, step: step.stepId, reason: step.reason })),
-    );
+    const asking: { run: string; step: string; reason: string | null }[] = [];
+    for (const { run, steps } of this.#keeper.runs.values()) {
+      for (const step of steps.values()) {
+        if (isAsking(step)) asking.push({ run: run.id, step: step.stepId, reason: step.reason });
+      }
+    }
+    return asking;
+  }
+
+  /** The open runs, the oldest first. */
+  live(): RunSummary[] {
+    const now = this.#options.clock.wall();
+    return [...this.#keeper.runs.values()].map(({ run, steps, overdue }) => ({
+      id: run.id,
+      pipeline: run.pipeline,
+      state: run.state,
+      steps: [...steps.values()]
+        .filter((step) => step.state === "running" || (step.state === "waiting" && step.waits !== "needs"))
+        .map((step) => step.stepId),
+      starter: run.starter,
+      ageMs: Math.max(0, now - run.createdMs),
+      priority: run.priority,
+      overdue,
+    }));
+  }
+
+  breakers(): { destination: string; state: BreakerState; failures: number }[] {
+    return this.#breakers.list();
+  }
+
+  /** Gauges for metrics and health. */
+  gauges() {
+    const { keeper, sideEffects } = { keeper: this.#keeper, sideEffects: this.#sideEffects };
+    const states: Record<string, number> = {};
+    for (const { run } of keeper.runs.values()) states[run.state] = (states[run.state] ?? 0) + 1;
+    return {
+      states,
+      runsWaiting: keeper.runPlaces.waiting,
+      stepsWaiting: keeper.stepPlaces.waiting,
+      stepsInFlight: keeper.stepPlaces.inFlight,
+      locksWaiting: keeper.locks.waiting,
+      sideEffects: { used: sideEffects.used(this.#options.clock.trusted()), cap: sideEffects.cap },
+      circuitRefusals: this.#breakers.refused,
+      failureRate: this.#ends.failureRate,
+    };
+  }
+
+  /** Why the runs do not go well, for the health checks; null when they do. */
+  problem(): string | null {
+    return runProblem(this.openRuns, this.#options.maxOpenRuns, this.#ends.failureRate);
   }
 
   /** No new attempts; those under way get `graceMs` to end. What is left stays leased and is recovered as unknown. */
   async stop(graceMs: number): Promise<void> {
-    this.#stopping.abort();
-    this.#queue.stop();
+    this.#draining = true;
+    this.#keeper.stop();
     for (const resolve of this.#roomWaiters.splice(0)) resolve();
-    const cancel = this.#options.clock.after(graceMs, () => this.#killing.abort());
-    await Promise.all(this.#attempts);
+    const cancel = this.#options.clock.after(graceMs, () => this.#kill());
+    await this.#keeper.idle();
     cancel();
   }
 
-  #track(work: Promise<void>): Promise<void> {
-    const guarded = work.catch((error: unknown) => {
-      if (!this.#stopping.signal.aborted)
-        this.#options.log.error("a step could not go on", { error: messageOf(error) });
-    });
-    this.#attempts.add(guarded);
-    return guarded.finally(() => this.#attempts.delete(guarded));
-  }
-
-  #adopt(open: Omit<OpenRun, "steps"> & { steps: StepRow[] }): LiveRun {
-    const steps = new Map(open.steps.map((step) => [step.stepId, step]));
-    const live: LiveRun = {
-      run: open.run,
-      steps,
-      definition: open.definition,
-      event: open.event,
-      tail: Promise.resolve(),
-    };
-    this.#live.set(open.run.id, live);
-    return live;
-  }
-
-  /** The run may use a place of its pipeline: its queued steps can go. */
-  #begin(runId: string): void {
-    const live = this.#live.get(runId);
-    for (const step of live?.steps.values() ?? []) if (step.state === "queued") this.#enqueue(step);
-  }
-
-  #enqueue(step: StepRow): void {
-    const wait = step.notBeforeMs - this.#options.clock.trusted();
-    if (wait <= 0) return this.#queue.ready(step.runId, step.stepId);
-    const cancel = this.#options.clock.after(wait, () => this.#queue.ready(step.runId, step.stepId));
-    this.#stopping.signal.addEventListener("abort", cancel, { once: true });
-  }
-
-  async #execute(runId: string, stepId: string): Promise<void> {
-    const live = this.#live.get(runId);
-    const step = live?.steps.get(stepId);
-    if (!live || step?.state !== "queued") return;
-    const definition = stepDefinition(live, stepId);
-    let input: JsonObject;
-    try {
-      input = compileTemplate(definition.with).resolve(this.#context(live)) as JsonObject;
-    } catch (error) {
-      return await this.#change(live, () =>
-        planUnstarted(live, live.steps.get(stepId)!, messageOf(error), this.#now()),
-      );
-    }
-    if (!(await this.#change(live, () => planLease(live, live.steps.get(stepId)!, this.#now()), true)))
-      return;
-    const leased = live.steps.get(stepId)!;
-    this.counters.attempts++;
-    const outcome = await this.#options.actions.invoke(
-      {
-        action: definition.action,
-        input,
-        key: stepKey(runId, stepId),
-        run: runId,
-        step: stepId,
-        attempt: leased.attempts,
-        timeoutMs: definition.timeoutMs,
-      },
-      this.#killing.signal,
-    );
-    // Cut off by our own stop: the lease stays, and the next start finds the attempt as unknown.
-    if (outcome.kind === "unknown" && this.#killing.signal.aborted) return;
-    await this.#settle(live, leased, outcome);
-  }
-
-  async #settle(live: LiveRun, leased: StepRow, outcome: AttemptOutcome): Promise<void> {
-    if (outcome.kind === "unknown") this.counters.unknown++;
-    const bounded: AttemptOutcome =
-      outcome.kind === "ok"
-        ? { kind: "ok", output: boundOutput(outcome.output, this.#options.maxOutputBytes) }
-        : outcome;
-    const plan = () => planOutcome(live, leased, bounded, this.#now(), this.#options.ids.random);
-    await this.#change(live, plan);
-  }
-
-  /** Runs one change of a run after those before it: plan on the rows as they are, commit, then go on from the result. */
-  #change(live: LiveRun, plan: () => PlannedChange): Promise<void>;
-  #change(live: LiveRun, plan: () => PlannedChange, tell: true): Promise<boolean>;
-  async #change(live: LiveRun, plan: () => PlannedChange, tell = false): Promise<boolean | void> {
-    const turn = live.tail.then(async () => {
-      const planned = plan();
-      if (!(await this.#persist(planned))) {
-        this.counters.stale++;
-        this.#options.log.warn("a result came too late and was refused", {
-          run: live.run.id,
-          fence: planned.change.guards[0]?.fence,
-        });
-        return false;
-      }
-      this.#apply(live, planned);
-      return true;
-    });
-    live.tail = turn.then(
-      () => {},
-      () => {},
-    );
-    const done = await turn;
-    return tell ? done : undefined;
-  }
-
-  /** A result is never given up for a full disk or a slow one: it is tried until it is durable or the agent stops. */
-  async #persist(planned: PlannedChange): Promise<boolean> {
-    for (let failures = 0; ;) {
-      try {
-        return await this.#options.store.changeRun(planned.change);
-      } catch (error) {
-        if (this.#killing.signal.aborted) throw error;
-        failures++;
-        this.#options.log.error("a run's change could not be stored; it will be tried again", {
-          run: planned.change.runId,
-          error: messageOf(error),
-          failures,
-        });
-        await this.#options.clock.sleep(
-          backoffDelay(PERSIST_RETRY, failures, this.#options.ids.random),
-          this.#killing.signal,
-        );
-      }
+  #kill(): void {
+    this.#killing.abort();
+    for (const { attempts } of this.#keeper.runs.values()) {
+      for (const { controller } of attempts.values()) controller.abort();
     }
   }
 
-  #apply(live: LiveRun, planned: PlannedChange): void {
-    live.run = planned.run;
-    for (const step of planned.steps) live.steps.set(step.stepId, step);
-    if (hasEnded(live.run.state)) {
-      const { id, pipeline, state, reason } = live.run;
-      this.counters.ended[state] = (this.counters.ended[state] ?? 0) + 1;
-      this.#live.delete(id);
-      this.#queue.remove(id, pipeline);
-      this.#roomWaiters.shift()?.();
-      this.#options.log.info("run ended", { run: id, pipeline, state, reason });
-      return;
+  #mayStart(): void {
+    if (this.#draining) {
+      throw new HoldfastError("conflict", "the agent is stopping and starts no runs any more");
     }
-    if (this.#queue.hasBegun(live.run.id)) for (const step of planned.queued) this.#enqueue(step);
+    const { maxOpenRuns } = this.#options;
+    if (this.openRuns < maxOpenRuns) return;
+    this.counters.refused++;
+    throw new HoldfastError(
+      "busy",
+      `the agent has ${this.openRuns} open runs, as many as limits.runs allows: wait until some have ended, or raise it`,
+    );
   }
 
-  #context(live: LiveRun): Record<string, unknown> {
-    const rows = [...live.steps.values()];
-    const steps = Object.fromEntries(
-      rows
-        .filter((step) => hasEnded(step.state))
-        .map((step) => [step.stepId, { state: step.state, output: celValue(step.output) }]),
-    );
-    const failed = rows.find(
-      (step) =>
-        step.part === "steps" && hasEnded(step.state) && step.error !== null && step.state !== "succeeded",
-    );
-    const failure = failed && {
-      step: failed.stepId,
-      state: failed.state,
-      message: failed.error!.message,
-      code: failed.error!.code,
-    };
-    return {
-      event: celValue(live.event),
-      agent: this.#agentValue,
-      params: celValue(live.run.params),
-      steps,
-      ...(failure ? { failure } : {}),
-    };
-  }
-
-  #hash(definition: PipelineDefinition): string {
-    let hash = this.#definitionHashes.get(definition.name);
-    if (hash === undefined) {
-      hash = new Bun.CryptoHasher("sha256").update(JSON.stringify(definition)).digest("hex");
-      this.#definitionHashes.set(definition.name, hash);
+  #ended(held: HeldRun): void {
+    const { id, pipeline, state, reason, parent, starter } = held.run;
+    this.counters.ended[state] = (this.counters.ended[state] ?? 0) + 1;
+    this.#ends.note(state);
+    this.#roomWaiters.shift()?.();
+    const fields = { run: id, pipeline, state, reason };
+    if (state === "succeeded") this.#options.log.debug("run ended", fields);
+    else this.#options.log.info("run ended", fields);
+    const above =
+      parent !== null && starter.kind === "parent" ? this.#keeper.runs.get(parent.run) : undefined;
+    if (above) {
+      const passOn = this.#children.ended(above, parent!.step, held.run);
+      this.#keeper.track("a step whose child run has ended", above, passOn);
     }
-    return hash;
   }
 
-  #now(): Times {
-    return { wallMs: this.#options.clock.wall(), trustedMs: this.#options.clock.trusted() };
+  #overdue(held: HeldRun): void {
+    held.overdue = true;
+    this.counters.overdue++;
+    const { id, pipeline } = held.run;
+    const steps = [...held.steps.values()]
+      .filter((step) => step.state === "running")
+      .map((step) => step.stepId);
+    this.#options.log.warn("a run takes longer than warn_after", { run: id, pipeline, steps });
   }
 }

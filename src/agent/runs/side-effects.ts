@@ -73,6 +73,11 @@ export class SideEffects {
     this.#add(pipeline, minuteOf(trustedMs), 1);
   }
 
+  /** What was counted a moment ago did not begin after all. */
+  takeBack(pipeline: string, trustedMs: number): void {
+    this.#add(pipeline, minuteOf(trustedMs), -1);
+  }
+
   used(trustedMs: number): number {
     this.#all.forget(minuteOf(trustedMs - HOUR_MS));
     return this.#all.total;

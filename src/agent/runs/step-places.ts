@@ -33,6 +33,7 @@ export class StepPlaces {
   #waiting = 0;
   #inFlight = 0;
   #stopped = false;
+  #idle: (() => void)[] = [];
 
   constructor(max: number) {
     this.#max = max;
@@ -66,17 +67,26 @@ export class StepPlaces {
     this.#waiting = 0;
   }
 
+  /** Resolves when no work is in flight. */
+  idle(): Promise<void> {
+    if (this.#inFlight === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
   #run(work: Work): void {
     this.#inFlight++;
     void work().then(() => {
       this.#inFlight--;
       this.#next();
+      if (this.#inFlight === 0) for (const resolve of this.#idle.splice(0)) resolve();
     });
   }
 
   #next(): void {
     while (this.#waiting > 0 && this.#inFlight < this.#max) {
-      const queue = this.#queues.get(this.#priorities.find((priority) => this.#queues.get(priority)!.size > 0)!)!;
+      const queue = this.#queues.get(
+        this.#priorities.find((priority) => this.#queues.get(priority)!.size > 0)!,
+      )!;
       this.#waiting--;
       this.#run(queue.shift()!);
     }

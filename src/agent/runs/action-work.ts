@@ -1,0 +1,172 @@
+import { messageOf } from "../../core/errors.ts";
+import type { Ids } from "../../core/ids.ts";
+import type { JsonObject } from "../../model/json.ts";
+import { type StepRow, stepKey } from "../../model/run.ts";
+import type { AttemptOutcome } from "../../model/run-transitions.ts";
+import type { Additions } from "./additions.ts";
+import { type Beginning, ofInput } from "./beginning.ts";
+import { boundOutput } from "./bound-output.ts";
+import { type Breakers, type Passage, passage } from "./breakers.ts";
+import { type Attempt, type HeldRun, isRuleStarted } from "./held-run.ts";
+import { planLease } from "./plan-lease.ts";
+import { planCancelled, planOutcome, planUnstarted } from "./plan-outcome.ts";
+import { planStop } from "./plan-stop.ts";
+import { planTimeout } from "./plan-waits.ts";
+import type { ActionPort } from "./ports.ts";
+import type { RunChanges } from "./run-changes.ts";
+import type { SideEffects } from "./side-effects.ts";
+
+interface Options {
+  changes: RunChanges;
+  actions: ActionPort;
+  additions: Additions;
+  breakers: Breakers;
+  sideEffects: SideEffects;
+  counters: { attempts: number; unknown: number; limited: number };
+  ids: Ids;
+  maxOutputBytes: number;
+  killing: AbortSignal;
+}
+
+/** The lease was made while the run was being stopped: the action was never told. */
+const NOT_CALLED: AttemptOutcome = {
+  kind: "error",
+  error: { code: "cancelled", message: "it was stopped before it began", retryable: false, started: false },
+};
+
+/** Attempts of actions: circuit and caps, lease, the call itself, and what its outcome means. */
+export class ActionWork {
+  readonly #options: Options;
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  async run({ held, step, definition, compiled, context }: Beginning): Promise<void> {
+    const { breakers, changes } = this.#options;
+    const input = ofInput(() => compiled.input(context));
+    const { breaker } = definition;
+    const through =
+      breaker &&
+      passage(
+        breaker,
+        ofInput(() => compiled.destination!(context)),
+      );
+    const nowMs = changes.now().trustedMs;
+    const refused = through && breakers.refusal(through, nowMs);
+    if (refused !== null) return await this.#refused(held, step, refused);
+    const counted = isRuleStarted(held);
+    const limited = counted ? this.#limit(held, step, nowMs) : null;
+    if (limited === null) {
+      const attempt: Attempt = { controller: new AbortController(), cause: null };
+      held.attempts.set(step.stepId, attempt);
+      try {
+        const leased = await changes.ofStep(held, step, planLease);
+        if (leased !== null) {
+          const { action, timeoutMs } = definition;
+          return await this.#attempt(held, step.stepId, attempt, { action, input, timeoutMs }, through);
+        }
+      } finally {
+        held.attempts.delete(step.stepId);
+      }
+    }
+    if (through) breakers.withdraw(through);
+    if (limited !== null) await this.#limited(held, step, limited);
+    else if (counted) this.#options.sideEffects.takeBack(held.run.pipeline, nowMs);
+  }
+
+  async #attempt(
+    held: HeldRun,
+    stepId: string,
+    attempt: Attempt,
+    work: { action: string; input: JsonObject; timeoutMs: number },
+    through: Passage | null,
+  ): Promise<void> {
+    const { changes, breakers, counters, killing } = this.#options;
+    const leased = held.steps.get(stepId)!;
+    counters.attempts++;
+    const outcome = attempt.controller.signal.aborted
+      ? NOT_CALLED
+      : await this.#invoke(held, leased, attempt.controller.signal, work);
+    if (outcome.kind === "unknown") counters.unknown++;
+    if (through && attempt.cause !== "stop") breakers.observe(through, outcome, changes.now().trustedMs);
+    else if (through) breakers.withdraw(through);
+    // Cut off by the agent's own stop: the lease stays, and the next start finds the attempt as unknown.
+    if (outcome.kind === "unknown" && attempt.cause === null && killing.aborted) return;
+    await this.settle(held, leased, outcome, attempt.cause);
+  }
+
+  async #invoke(
+    held: HeldRun,
+    leased: StepRow,
+    signal: AbortSignal,
+    work: { action: string; input: JsonObject; timeoutMs: number },
+  ): Promise<AttemptOutcome> {
+    const { actions, additions } = this.#options;
+    const { id } = held.run;
+    try {
+      const call = {
+        action: work.action,
+        input: work.input,
+        key: stepKey(id, leased.stepId),
+        run: id,
+        step: leased.stepId,
+        attempt: leased.attempts,
+        timeoutMs: work.timeoutMs,
+        add: additions.of(held, leased),
+      };
+      return await actions.invoke(call, signal);
+    } catch (error) {
+      const message = `the call of ${work.action} broke off: ${messageOf(error)}`;
+      return { kind: "unknown", error: { code: "crashed", message, retryable: true, started: true } };
+    }
+  }
+
+  /** What the end of an attempt means. `cause`: why it was aborted; a success that came all the same counts. */
+  async settle(
+    held: HeldRun,
+    { stepId, fence }: StepRow,
+    outcome: AttemptOutcome,
+    cause: Attempt["cause"],
+  ): Promise<void> {
+    const { changes, ids, maxOutputBytes } = this.#options;
+    const told: AttemptOutcome =
+      outcome.kind === "ok" ? { kind: "ok", output: boundOutput(outcome.output, maxOutputBytes) } : outcome;
+    await changes.change(held, (now) => {
+      // The row as it is by now: what the action added is counted in it.
+      const row = held.steps.get(stepId);
+      if (row?.state !== "running" || row.fence !== fence) return null;
+      if (told.kind !== "ok" && cause === "stop") return planCancelled(held, row, now);
+      if (told.kind !== "ok" && cause === "deadline") return planTimeout(held, row, now);
+      return planOutcome(held, row, told, now, ids.random);
+    });
+  }
+
+  async #refused(held: HeldRun, step: StepRow, message: string): Promise<void> {
+    const { changes, ids } = this.#options;
+    const error = { code: "circuit_open", message, retryable: true, started: false };
+    await changes.ofStep(held, step, (live, row, now) => planUnstarted(live, row, error, now, ids.random));
+  }
+
+  /** Counts one more attempt of a run that a rule started, or says why there may be none. */
+  #limit(held: HeldRun, step: StepRow, nowMs: number): string | null {
+    const { sideEffects } = this.#options;
+    const { pipeline } = held.run;
+    // What takes back, cleans up and tells goes on, but counts.
+    const used =
+      step.part === "steps" ? sideEffects.refusal(pipeline, held.definition.sideEffectsPerHour, nowMs) : null;
+    if (used === null) sideEffects.count(pipeline, nowMs);
+    return used;
+  }
+
+  async #limited(held: HeldRun, step: StepRow, message: string): Promise<void> {
+    const { changes, counters } = this.#options;
+    counters.limited++;
+    const error = { code: "limited", message, retryable: false, started: false };
+    await changes.ofStep(held, step, (live, row, now) =>
+      live.run.state === "queued"
+        ? planStop(live, { state: "skipped", by: "limits", reason: message }, now)
+        : planUnstarted(live, row, error, now),
+    );
+  }
+}

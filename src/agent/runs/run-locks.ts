@@ -1,0 +1,163 @@
+import { messageOf } from "../../core/errors.ts";
+import type { RunStop, StepRow } from "../../model/run.ts";
+import type { HeldRun } from "./held-run.ts";
+import { lockName } from "./locks.ts";
+import { planUnstarted } from "./plan-outcome.ts";
+import { planLock, planUnlocked } from "./plan-waits.ts";
+import type { RunChanges } from "./run-changes.ts";
+import type { RunKeeper } from "./run-keeper.ts";
+import { type Resolve, type StepInputs, textResolver } from "./step-input.ts";
+
+interface Options {
+  keeper: RunKeeper;
+  changes: RunChanges;
+  inputs: StepInputs;
+  stop: (held: HeldRun, stop: RunStop) => Promise<void>;
+}
+
+type Busy = "queue" | "abort";
+
+/** Takes the locks of pipelines and steps: a durable place first; who has the first place goes on, the others wait. */
+export class RunLocks {
+  readonly #options: Options;
+  readonly #names = new WeakMap<object, Resolve<string>>();
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  /** The run has its place: takes the lock of its pipeline, if it has one, and opens it. */
+  async forRun(held: HeldRun): Promise<void> {
+    const { keeper } = this.#options;
+    const { exclusive } = held.definition;
+    if (exclusive === null) return keeper.open(held);
+    let lock: string;
+    try {
+      lock = this.#resolve(held, exclusive);
+    } catch (error) {
+      return await this.#stop(held, `exclusive.lock: ${messageOf(error)}`);
+    }
+    const name = lockName(held.definition.namespace, lock);
+    if (!(await this.#enter(held, name, exclusive.busy, (free) => this.#lockRun(held, lock, free)))) return;
+    if (keeper.locks.holder(name) !== held.run.id) {
+      if (this.#isDeadlock(held, name)) return await this.#stop(held, this.#deadlock(held, name));
+      if (held.run.state === "queued") await this.#lockRun(held, lock, false);
+    }
+    if (keeper.locks.holder(name) === held.run.id) await this.#openRun(held);
+  }
+
+  /** True when the step may go on; false when it waits, or the run is stopped, or the step begins anew. */
+  async forStep(held: HeldRun, step: StepRow, lock: string, busy: Busy): Promise<boolean> {
+    const { keeper, changes } = this.#options;
+    const name = lockName(held.definition.namespace, lock);
+    if (keeper.locks.holder(name) === held.run.id) return true;
+    const place = (free: boolean) =>
+      changes.ofStep(held, step, (live, row, now) => planLock(live, row, lock, now, free));
+    let again = false;
+    const entered = await this.#enter(held, name, busy, async (free) => {
+      const planned = await place(free);
+      again = planned?.queued.some((row) => row.stepId === step.stepId) ?? false;
+      return planned !== null;
+    });
+    if (!entered || again) return false;
+    if (keeper.locks.holder(name) !== held.run.id) {
+      if (this.#isDeadlock(held, name)) {
+        const error = {
+          code: "deadlock",
+          message: this.#deadlock(held, name),
+          retryable: false,
+          started: false,
+        };
+        await this.#unlock(held, step.stepId);
+        await changes.change(held, (now) => {
+          const row = held.steps.get(step.stepId);
+          return row?.state === "queued" ? planUnstarted(held, row, error, now) : null;
+        });
+        return false;
+      }
+      await place(false);
+      // The holder may have ended while the step was put to wait: then nobody else wakes it.
+      if (keeper.locks.holder(name) === held.run.id) await this.#unlock(held, step.stepId);
+      return false;
+    }
+    return held.steps.get(step.stepId)?.state === "queued";
+  }
+
+  /** A lock has come free for a run that waited for it. */
+  async granted(held: HeldRun): Promise<void> {
+    if (!held.open) await this.#openRun(held);
+    for (const step of [...held.steps.values()]) {
+      if (step.state === "waiting" && step.waits === "lock") await this.#unlock(held, step.stepId);
+    }
+  }
+
+  /** Takes a place unless the run has one. False when there is nothing more to do for it. */
+  async #enter(
+    held: HeldRun,
+    name: string,
+    busy: Busy,
+    place: (free: boolean) => Promise<boolean>,
+  ): Promise<boolean> {
+    const { locks } = this.#options.keeper;
+    const { id } = held.run;
+    const before = locks.holder(name);
+    const stop = (holder: string) => this.#stop(held, `exclusive lock ${name} is held by run ${holder}`);
+    if (before !== undefined && before !== id && busy === "abort") {
+      await stop(before);
+      return false;
+    }
+    if (locks.places(id).has(name)) return true;
+    if (before === undefined && !(await place(true))) return false;
+    const holder = locks.holder(name);
+    if (before === undefined && holder !== id && holder !== undefined && busy === "abort") {
+      await stop(holder);
+      return false;
+    }
+    return true;
+  }
+
+  async #lockRun(held: HeldRun, lock: string, free: boolean): Promise<boolean> {
+    const planned = await this.#options.changes.change(held, (now) =>
+      held.run.state === "queued" ? planLock(held, null, lock, now, free) : null,
+    );
+    return planned !== null;
+  }
+
+  async #openRun(held: HeldRun): Promise<void> {
+    await this.#options.changes.change(held, (now) =>
+      held.run.state === "waiting" ? planUnlocked(held, null, now) : null,
+    );
+    this.#options.keeper.open(held);
+  }
+
+  async #unlock(held: HeldRun, stepId: string): Promise<void> {
+    await this.#options.changes.change(held, (now) => {
+      const row = held.steps.get(stepId);
+      return row?.state === "waiting" && row.waits === "lock" ? planUnlocked(held, row, now) : null;
+    });
+  }
+
+  #isDeadlock(held: HeldRun, name: string): boolean {
+    const { runs, locks } = this.#options.keeper;
+    return locks.isDeadlock(held.run.id, name, function* (run) {
+      for (const step of runs.get(run)?.steps.values() ?? []) {
+        if (step.state === "running" && step.extra?.child !== undefined) yield step.extra.child;
+      }
+    });
+  }
+
+  #deadlock(held: HeldRun, name: string): string {
+    const holder = this.#options.keeper.locks.holder(name);
+    return `exclusive lock ${name} is held by run ${holder}, which itself waits for run ${held.run.id}`;
+  }
+
+  async #stop(held: HeldRun, reason: string): Promise<void> {
+    await this.#options.stop(held, { state: "failed", by: "lock", reason });
+  }
+
+  #resolve(held: HeldRun, exclusive: { lock: string }): string {
+    let resolve = this.#names.get(exclusive);
+    if (!resolve) this.#names.set(exclusive, (resolve = textResolver(exclusive.lock, "exclusive.lock")));
+    return resolve(() => this.#options.inputs.before(held.event, held.run.params));
+  }
+}
