@@ -202,7 +202,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
 type Agent = { id: string; labels: Record<string, string> };
 
 function hasWork(config: Config): boolean {
-  return config.triggers.length + config.outputs.length > 0 || Object.keys(config.pipelines).length > 0;
+  const { triggers, rules, outputs, pipelines } = config;
+  return triggers.length + rules.length + outputs.length + Object.keys(pipelines).length > 0;
 }
 
 async function wireAutomation(

@@ -89,7 +89,9 @@ function checkNames(root: ConfigNode, section: string, report: Report): void {
 function checkOn(rule: ConfigNode, path: Path, triggers: string[], report: Report): void {
   const on = child(rule, "on");
   const check = (name: string | undefined, at: Path) => {
-    if (name !== undefined && name !== "*") checkKnown(at, "trigger", name, triggers, report);
+    // `manual` is the trigger of events that people emit.
+    if (name !== undefined && name !== "*" && name !== "manual")
+      checkKnown(at, "trigger", name, triggers, report);
   };
   check(textOf(on), [...path, "on"]);
   for (const [index, item] of itemsOf(on).entries()) check(textOf(item), [...path, "on", index]);
