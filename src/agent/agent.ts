@@ -95,6 +95,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const syncStatus = (): SyncStatus => sync?.status() ?? SYNC_OFF;
   const checks = (): Check[] => [
     ...agentChecks(phase, storeProblem, store, parts(), syncStatus()),
+    runCheck(automation?.runs.problem() ?? null),
     policyCheck(options.policy.problem),
   ];
   const status = (): JsonObject =>
@@ -123,9 +124,11 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
         uptimeSeconds: (clock.mono() - startedMono) / 1000,
         events: automation?.events ?? { events: 0, duplicates: 0, refused: 0 },
         rules: automation?.rules.counters() ?? [],
-        runs: automation?.runs.counters ?? { started: 0, ended: {}, attempts: 0, unknown: 0, stale: 0 },
-        openRuns: automation?.runs.openRuns ?? 0,
-        stepsInFlight: automation?.runs.stepsInFlight ?? 0,
+        runs: automation && {
+          counters: automation.runs.counters,
+          gauges: automation.runs.gauges(),
+          breakers: automation.runs.breakers(),
+        },
         store: stats,
         parts: parts(),
         sync: syncStatus(),
@@ -320,6 +323,11 @@ function agentChecks(
     );
   } else checks.push({ name: "sync", state: "degraded", reason: sync.lastError ?? sync.state });
   return checks;
+}
+
+function runCheck(problem: string | null): Check {
+  if (problem === null) return { name: "runs", state: "ok" };
+  return { name: "runs", state: "degraded", reason: problem };
 }
 
 function policyCheck(problem: string | null): Check {

@@ -12,6 +12,7 @@ import type { PipelineDefinition } from "../model/pipeline.ts";
 import type { RuleDefinition } from "../model/rule.ts";
 import { createInvoker } from "./actions/invoker.ts";
 import { EventRecorder } from "./events/recorder.ts";
+import { localUserId } from "./local/user-id.ts";
 import { Outputs } from "./outputs/outputs.ts";
 import type { Catalog } from "./plugins/catalog.ts";
 import { RuleSet } from "./rules/rule-set.ts";
@@ -19,9 +20,6 @@ import { RunEngine } from "./runs/engine.ts";
 import type { AgentStore } from "./store/port.ts";
 import { Triggers } from "./triggers/triggers.ts";
 import type { Workers } from "./workers/workers.ts";
-
-/** Open runs from which on triggers are held back: their events wait, nothing is lost. */
-const MAX_OPEN_RUNS = 10_000;
 
 export interface AutomationOptions {
   config: Config;
@@ -65,12 +63,18 @@ export async function startAutomation(options: AutomationOptions) {
     actions: { invoke: (call, signal) => timed(stepSeconds, () => invoker.invoke(call, signal)) },
     pipelines: options.pipelines,
     agent,
+    effectOf: (action) => {
+      const plugin = catalog.get("action", action);
+      return plugin && (plugin.manifest.effect ?? "at-most-once");
+    },
+    uidOf: localUserId,
     clock,
     ids,
     log: log.child("runs"),
     maxSteps: config.limits.steps,
     maxOutputBytes: parseSize(config.limits.output_size),
-    maxOpenRuns: MAX_OPEN_RUNS,
+    maxOpenRuns: config.limits.runs,
+    maxSideEffects: config.limits.side_effects,
   });
   const rules = new RuleSet(options.rules, {
     agent,

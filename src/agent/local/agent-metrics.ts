@@ -2,6 +2,8 @@ import type { Histogram } from "../../core/histogram.ts";
 import type { MetricFamily } from "../../core/metrics.ts";
 import type { PartStatus } from "../../model/agent-status.ts";
 import type { Protections } from "../../model/protection.ts";
+import { byLabel, counter, gauge } from "./metric-families.ts";
+import { runMetrics, type RunMetricsSource } from "./run-metrics.ts";
 
 export interface AgentMetricsSource {
   version: string;
@@ -11,15 +13,16 @@ export interface AgentMetricsSource {
     rule: string;
     counters: { evaluated: number; matched: number; skipped: number; cooled: number; errors: number };
   }[];
-  runs: { started: number; ended: Record<string, number>; attempts: number; unknown: number; stale: number };
-  openRuns: number;
-  stepsInFlight: number;
+  /** Null for an agent that has nothing to run. */
+  runs: RunMetricsSource | null;
   store: {
     commits: number;
     operations: number;
     fileBytes: number;
     unacknowledged: Record<string, number>;
     events: number;
+    deadLetters: number;
+    openFindings: number;
   };
   parts: PartStatus[];
   sync: { state: string; lagRows: number; reconnects: number };
@@ -32,31 +35,7 @@ export interface AgentMetricsSource {
 
 /** Everything the agent counts, under Prometheus' naming rules. Labels are names from the configuration: bounded. */
 export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
-  const { events, runs, store, sync } = source;
-  const counter = (name: string, help: string, value: number): MetricFamily => ({
-    name,
-    help,
-    type: "counter",
-    values: [{ value }],
-  });
-  const gauge = (name: string, help: string, value: number): MetricFamily => ({
-    name,
-    help,
-    type: "gauge",
-    values: [{ value }],
-  });
-  const byLabel = (
-    type: "counter" | "gauge",
-    name: string,
-    help: string,
-    label: string,
-    values: Record<string, number>,
-  ): MetricFamily => ({
-    name,
-    help,
-    type,
-    values: Object.entries(values).map(([key, value]) => ({ labels: { [label]: key }, value })),
-  });
+  const { events, store, sync } = source;
   return [
     {
       name: "holdfast_agent_info",
@@ -82,17 +61,9 @@ export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
           .map(([outcome, value]) => ({ labels: { rule, outcome }, value })),
       ),
     },
-    counter("holdfast_agent_runs_started_total", "Runs started", runs.started),
-    byLabel("counter", "holdfast_agent_runs_ended_total", "Runs ended, by state", "state", runs.ended),
-    counter("holdfast_agent_step_attempts_total", "Attempts of steps", runs.attempts),
-    counter("holdfast_agent_step_attempts_unknown_total", "Attempts whose outcome is unknown", runs.unknown),
-    counter(
-      "holdfast_agent_step_results_stale_total",
-      "Results refused because their lease had passed on",
-      runs.stale,
-    ),
-    gauge("holdfast_agent_runs_open", "Runs that have not ended", source.openRuns),
-    gauge("holdfast_agent_steps_running", "Steps under way", source.stepsInFlight),
+    ...runMetrics(source.runs),
+    gauge("holdfast_agent_dead_letters", "Runs that ended badly and were set aside", store.deadLetters),
+    gauge("holdfast_agent_findings_open", "Findings that are not resolved", store.openFindings),
     counter("holdfast_agent_store_commits_total", "Transactions committed", store.commits),
     counter("holdfast_agent_store_operations_total", "Operations in these transactions", store.operations),
     gauge("holdfast_agent_store_bytes", "Size of the store's file", store.fileBytes),

@@ -1,5 +1,10 @@
 import type { BreakerDefinition } from "../../model/pipeline.ts";
-import { breakerDestination, type BreakerEvent, type BreakerState, nextBreakerState } from "../../model/breaker.ts";
+import {
+  breakerDestination,
+  type BreakerEvent,
+  type BreakerState,
+  nextBreakerState,
+} from "../../model/breaker.ts";
 import type { AttemptOutcome } from "../../model/run-transitions.ts";
 
 interface Breaker {
@@ -39,7 +44,8 @@ export class Breakers {
       return null;
     }
     this.refused++;
-    const wait = breaker.state === "open" ? `for another ${Math.ceil(leftMs / 1000)} s` : "while one call tries it";
+    const wait =
+      breaker.state === "open" ? `for another ${Math.ceil(leftMs / 1000)} s` : "while one call tries it";
     return `circuit open: ${destination} failed ${breaker.failures} times in a row; calls are refused ${wait}`;
   }
 
@@ -68,7 +74,11 @@ export class Breakers {
   }
 
   list(): { destination: string; state: BreakerState; failures: number }[] {
-    return [...this.#breakers].map(([destination, { state, failures }]) => ({ destination, state, failures }));
+    return [...this.#breakers].map(([destination, { state, failures }]) => ({
+      destination,
+      state,
+      failures,
+    }));
   }
 
   #fresh(): Breaker {

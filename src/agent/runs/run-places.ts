@@ -69,7 +69,12 @@ export class RunPlaces {
     this.#entries.set(request.run, entry);
     this.#waiting++;
     if (begun) return this.#take(places, entry);
-    if (entry.key === null && places.eligible.size === 0 && places.begun < limits.pipeline && !this.#stopped) {
+    if (
+      entry.key === null &&
+      places.eligible.size === 0 &&
+      places.begun < limits.pipeline &&
+      !this.#stopped
+    ) {
       return this.#take(places, entry);
     }
     this.#offer(places, entry);

@@ -1,0 +1,10 @@
+import { readFileSync } from "node:fs";
+
+/** Number of a local user, as /etc/passwd has it; undefined when it is not there. Lines are passwd(5). */
+export function localUserId(name: string, path = "/etc/passwd"): number | undefined {
+  for (const line of readFileSync(path, "utf8").split("\n")) {
+    const [user, , uid] = line.split(":");
+    if (user === name && uid !== undefined && /^\d+$/.test(uid)) return Number(uid);
+  }
+  return undefined;
+}
