@@ -105,7 +105,7 @@ export interface FindingRow {
 export interface RuleChanges {
   /**
    * Set when something here was computed from what rules remember: how many such commits the store must have seen. The
-   * store counts them (from 0, durably, in the same transaction) and refuses the whole commit with `conflict`, before it
+   * store counts them (from 0, durably, in the same transaction) and refuses the whole commit with a retryable `conflict`, before it
    * writes anything, when its count differs. So commits may overlap, and none builds on one that failed.
    */
   version?: number;

@@ -84,8 +84,7 @@ export class RuleCommits {
         await this.#send(given, evaluated, times);
         return;
       } catch (error) {
-        const built = evaluated.stateful && error instanceof HoldfastError && error.code === "conflict";
-        if (!built || tries >= MAX_TRIES) throw error;
+        if (!evaluated.stateful || !builtOnFailed(error) || tries >= MAX_TRIES) throw error;
       }
     }
   }
@@ -209,4 +208,9 @@ export class RuleCommits {
     if (failed && !this.#stopped.signal.aborted) this.#wake(clock.trusted() + RETRY_MS, RETRY_MS);
     else this.#arm();
   }
+}
+
+/** A conflict that passes, unlike that of a row which contradicts another. */
+function builtOnFailed(error: unknown): boolean {
+  return error instanceof HoldfastError && error.code === "conflict" && error.retryable;
 }
