@@ -14,6 +14,7 @@ const BENCHES: Record<string, () => Promise<{ bench: Bench }>> = {
   start: () => import("./start.ts"),
   "fsync-delay": () => import("./fsync-delay.ts"),
   store: () => import("./store.ts"),
+  "store-runs": () => import("./store-runs.ts"),
   emit: () => import("./emit.ts"),
   "emit-latency": () => import("./emit-latency.ts"),
   "trigger-to-script": () => import("./trigger-to-script.ts"),

@@ -29,7 +29,7 @@ import { loadParts, type StoreParts } from "./store-parts.ts";
 export function agentProgram(command: OpenCommand, faults: Faults | undefined): StorageProgram {
   const gate = new WriteGate(faults);
   const { database, parts, salvage } = openAgentDatabase(command, gate);
-  const { heads, rules } = parts;
+  const { values, heads, rules } = parts;
   const history = new History(database, gate, parts, command.retention);
   const facts: StoreFacts = { epoch: heads.epoch, schemaVersion: schemaVersion(database), salvage };
   let told = heads.epoch;
@@ -41,6 +41,7 @@ export function agentProgram(command: OpenCommand, faults: Faults | undefined): 
     reads: readsOf(parts, command.path),
     labels: () => gate.labels,
     flush: () => {
+      values.flush();
       heads.flush();
       rules.flush();
     },

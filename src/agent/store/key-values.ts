@@ -9,6 +9,8 @@ export class KeyValues {
   readonly #putSetting;
   readonly #putCheckpoint;
   readonly #putCursor;
+  /** Checkpoints of this transaction: of many in one group only the last of a trigger is written. */
+  readonly #moved = new Map<string, [value: string, recordedMs: number]>();
 
   constructor(database: Database, gate: WriteGate) {
     this.#database = database;
@@ -22,6 +24,16 @@ export class KeyValues {
 
   meta(key: string): Json | undefined {
     return parsed(this.#database.query("SELECT value FROM meta WHERE key = ?").get(key));
+  }
+
+  /** Forgets what a roll-back took. */
+  load(): void {
+    this.#moved.clear();
+  }
+
+  flush(): void {
+    for (const [trigger, [value, recordedMs]] of this.#moved) this.#putCheckpoint(trigger, value, recordedMs);
+    this.#moved.clear();
   }
 
   setMeta(key: string, value: Json): void {
@@ -41,7 +53,7 @@ export class KeyValues {
   }
 
   setCheckpoint(trigger: string, value: Json, recordedMs: number): void {
-    this.#putCheckpoint(trigger, JSON.stringify(value), recordedMs);
+    this.#moved.set(trigger, [JSON.stringify(value), recordedMs]);
   }
 
   outputCursor(output: string): number | undefined {

@@ -53,6 +53,7 @@ export function createStore(
 }
 
 export function loadParts(parts: StoreParts): void {
+  parts.values.load();
   parts.heads.load();
   parts.events.load();
   parts.definitions.load();
