@@ -136,7 +136,9 @@ function stepLine(step: ShownStep, run: ShownRun, nowMs: number, color: boolean)
     step.endedAt === null || step.startedAt === null ? "" : ` in ${took(step.startedAt, step.endedAt)}`;
   const why = stepReason(step, nowMs);
   const answer = asks ? `; holdfast runs approve|deny ${run.id} --step '${step.step}'` : "";
-  const state = colored(step.state, stateColor(step.state), color);
+  const state = step.retryAt
+    ? `attempt ${step.attempts} failed`
+    : colored(step.state, stateColor(step.state), color);
   return `${plainLine(`  step ${step.step}: `)}${state}${plainLine(`${attempt}${length}${why === "" ? "" : `: ${why}`}${answer}`)}`;
 }
 

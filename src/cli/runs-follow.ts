@@ -29,7 +29,7 @@ export async function followRun(
   });
   for await (const item of stream) {
     last = shownRun(item);
-    for (const step of last.steps) {
+    for (const step of last.steps.toSorted(byTime)) {
       const now = `${step.state} ${step.waits} ${step.attempts} ${step.retryAt !== null}`;
       if (told.get(step.step) === now) continue;
       told.set(step.step, now);
@@ -38,6 +38,13 @@ export async function followRun(
     if (hasEnded(last.state as RunState)) break;
   }
   return last;
+}
+
+/** What ended comes in the order of its end, then what is under way in the order of its begin. */
+export function byTime(a: ShownStep, b: ShownStep): number {
+  const place = ({ endedAt, startedAt }: ShownStep) =>
+    endedAt ?? (startedAt === null ? "Z" : `Y${startedAt}`);
+  return place(a) < place(b) ? -1 : place(a) > place(b) ? 1 : 0;
 }
 
 /** The step that ended last: of those that ran, not of those that were left out. */

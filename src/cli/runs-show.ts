@@ -1,6 +1,7 @@
 import { plainLine, plainText } from "./plain-text.ts";
 import { errorText, type ShownRun, type ShownStep, starterText } from "./runs-detail.ts";
 import { glyph, type GraphMarks, type GraphRow, graphRows } from "./runs-graph.ts";
+import { byTime } from "./runs-follow.ts";
 import { age, timeAndAge, took } from "./show-time.ts";
 import { type Column, stateColor, table, type TableOptions } from "./table.ts";
 
@@ -23,7 +24,8 @@ export function showRun(run: ShownRun, nowMs: number, options: ShowOptions): str
     ...attemptLines(run, options),
     ...childLines(run, options),
     ...askLines(run),
-    ...run.steps.flatMap((step) => outputLines(`Output of ${step.step}`, step.output)),
+    // What items gave is in the list that their step gave.
+    ...run.steps.flatMap((step) => (step.item ? [] : outputLines(`Output of ${step.step}`, step.output))),
     ...outputLines("Output of the run", run.output),
   ];
 }
@@ -70,7 +72,7 @@ function stepLines(run: ShownRun, nowMs: number, options: ShowOptions): string[]
   const later = run.later ?? [];
   const notBegun: string[] = [];
   for (const [part, title] of PARTS) {
-    const steps = run.steps.filter((step) => step.part === part);
+    const steps = run.steps.filter((step) => step.part === part).toSorted(byTime);
     if (steps.length > 0) sections.push(title, ...steps.map((step) => ({ graph: glyph(step, marks), step })));
     const coming = later
       .filter((step) => step.part === part)
@@ -100,7 +102,10 @@ function stepColumns(nowMs: number, withNeeds: boolean): Column<GraphRow & { ste
       title: "STEP",
       value: ({ graph, step }) => `${graph} ${step.item ? `[${step.item.index}]` : step.step}`,
     },
-    { title: "ACTION", value: ({ step }) => step.action },
+    {
+      title: "ACTION",
+      value: ({ step }) => (step.work === "pipeline" ? `pipeline ${step.action}` : step.action),
+    },
     { title: "STATE", value: ({ step }) => step.state, color: stateColor },
     { title: "ATTEMPTS", value: ({ step }) => step.attempts },
     { title: "TOOK", value: ({ step }) => lasted(step, nowMs) },
