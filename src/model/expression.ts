@@ -36,7 +36,8 @@ export interface Expression {
 const MAX_SOURCE = 4096;
 /** A list function inside a list function is the most: each level multiplies the cost by the length of a list. */
 const MAX_NESTED_LISTS = 2;
-const LIST_FUNCTIONS = new Set(["all", "exists", "exists_one", "map", "filter"]);
+/** Methods whose first argument names what the others see of each element. */
+export const LIST_FUNCTIONS = new Set(["all", "exists", "exists_one", "map", "filter"]);
 const LINEAR_MATCHES = "matchesLinear";
 
 const environment = makeEnvironment();
@@ -118,15 +119,28 @@ export function conditionProblem(source: string): string | null {
   return type === "bool" || type === "dyn" ? null : `the condition gives ${type}, not bool`;
 }
 
-function children(node: ASTNode): unknown[] {
+/** What is wrong with a CEL expression that must give a list, or null. */
+export function listProblem(source: string): string | null {
+  const problem = sourceProblem(source);
+  if (problem !== null) return problem;
+  const type = environment.parse(source).check().type ?? "dyn";
+  return type === "dyn" || type.startsWith("list") ? null : `the expression gives ${type}, not a list`;
+}
+
+/** The tree of a source that compiles, for those who ask what it refers to. */
+export function parseExpression(source: string): ASTNode {
+  return environment.parse(source).ast;
+}
+
+export function children(node: ASTNode): unknown[] {
   return Array.isArray(node.args) ? (node.args as unknown[]).flat(2) : [node.args];
 }
 
-function isNode(value: unknown): value is ASTNode {
+export function isNode(value: unknown): value is ASTNode {
   return typeof value === "object" && value !== null && "op" in value && "args" in value;
 }
 
-function methodName(node: ASTNode): string | undefined {
+export function methodName(node: ASTNode): string | undefined {
   const first = node.op === "rcall" ? (node.args as unknown[])[0] : undefined;
   return typeof first === "string" ? first : undefined;
 }

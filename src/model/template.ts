@@ -75,3 +75,17 @@ export function templateProblems(value: Json, path: (string | number)[] = []): T
     templateProblems(item, [...path, Array.isArray(value) ? Number(key) : key]),
   );
 }
+
+/** Every `${{ }}` in `value`, with its place. */
+export function templateSources(
+  value: Json,
+  path: (string | number)[] = [],
+): { path: (string | number)[]; source: string }[] {
+  if (typeof value === "string") {
+    return [...value.matchAll(TEMPLATE)].map((match) => ({ path, source: match[1]!.trim() }));
+  }
+  if (value === null || typeof value !== "object") return [];
+  return Object.entries(value).flatMap(([key, item]) =>
+    templateSources(item, [...path, Array.isArray(value) ? Number(key) : key]),
+  );
+}

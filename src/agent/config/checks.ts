@@ -1,4 +1,6 @@
 import type { Json, JsonObject } from "../../model/json.ts";
+import type { Reference } from "../../model/expression-references.ts";
+import type { ParameterDefinition } from "../../model/pipeline.ts";
 import type { PluginKind } from "../../model/plugin.ts";
 
 /** A problem inside a value, as a checker finds it. */
@@ -29,8 +31,18 @@ export interface PluginChecks {
 export interface ExpressionChecks {
   /** What is wrong with a CEL condition, or null. */
   checkExpression(source: string): string | null;
+  /** What is wrong with a CEL expression that must give a list, or null. */
+  checkList(source: string): string | null;
   /** Every `${{ }}` in the value that does not compile. */
   checkTemplate(value: Json): InnerProblem[];
+  /** Names that the expression asks for; none when it does not compile. */
+  references(source: string): Reference[];
+  /** The same of every `${{ }}` in the value, with its place. */
+  templateReferences(value: Json): { path: (string | number)[]; references: Reference[] }[];
+  /** What is wrong with a parameter's declaration. */
+  declarationProblems(definition: ParameterDefinition): { key: string; message: string }[];
+  /** What is wrong with a value for a parameter, or null. */
+  valueProblem(definition: ParameterDefinition, value: Json): string | null;
 }
 
 /** Checks that belong to other rooms, handed in. */
@@ -41,11 +53,24 @@ export interface ConfigChecks {
   plugins?: PluginChecks;
 }
 
-/** CEL, loaded when it is first needed. */
+/** CEL and RE2, loaded when they are first needed. */
 export async function celChecks(): Promise<ExpressionChecks> {
-  const [{ conditionProblem }, { templateProblems }] = await Promise.all([
+  const [expressions, references, templates, parameters] = await Promise.all([
     import("../../model/expression.ts"),
+    import("../../model/expression-references.ts"),
     import("../../model/template.ts"),
+    import("../../model/parameters.ts"),
   ]);
-  return { checkExpression: conditionProblem, checkTemplate: (value) => templateProblems(value) };
+  return {
+    checkExpression: expressions.conditionProblem,
+    checkList: expressions.listProblem,
+    checkTemplate: (value) => templates.templateProblems(value),
+    references: references.referencesOf,
+    templateReferences: (value) =>
+      templates
+        .templateSources(value)
+        .map(({ path, source }) => ({ path, references: references.referencesOf(source) })),
+    declarationProblems: parameters.declarationProblems,
+    valueProblem: parameters.valueProblem,
+  };
 }

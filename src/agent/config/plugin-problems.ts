@@ -1,9 +1,10 @@
 import type { JsonObject } from "../../model/json.ts";
 import type { PluginKind } from "../../model/plugin.ts";
 import type { InnerProblem, PluginChecks } from "./checks.ts";
-import { child, type ConfigNode, entriesOf, itemsOf, nodeAt, type Path, textOf, toJson } from "./node.ts";
+import { list } from "./known-names.ts";
+import { child, type ConfigNode, itemsOf, nodeAt, type Path, textOf, toJson } from "./node.ts";
+import { pipelinesOf } from "./pipeline-steps.ts";
 import { type Report, shorten } from "./report.ts";
-import { list } from "./semantic-problems.ts";
 
 interface Use {
   kind: PluginKind;
@@ -47,15 +48,14 @@ function usesOf(root: ConfigNode): Use[] {
       nameKey: "plugin",
       node,
     }));
-  const steps = entriesOf(child(root, "pipelines")).flatMap(([name, pipeline]) =>
-    ["steps", "on_failure"].flatMap((part) =>
-      itemsOf(child(pipeline, part)).map((node, index): Use => ({
-        kind: "action",
-        path: ["pipelines", name, part, index],
-        nameKey: "action",
-        node,
-      })),
-    ),
+  const steps = pipelinesOf(root).flatMap(({ steps }) =>
+    steps.flatMap(({ node, path }): Use[] => {
+      const undo = child(node, "undo");
+      const own: Use = { kind: "action", path, nameKey: "action", node };
+      return undo === undefined
+        ? [own]
+        : [own, { kind: "action", path: [...path, "undo"], nameKey: "action", node: undo }];
+    }),
   );
   return [...named("triggers", "trigger"), ...named("outputs", "output"), ...steps];
 }

@@ -64,7 +64,7 @@ outputs: x
     agent.yaml:12:15: triggers[1].with.a: templates are filled in only in a step's \`with\` and a rule's \`params\`
     agent.yaml:15:10: rules[0].on[0]: wrong type; expected text; found 1
     agent.yaml:15:13: rules[0].on[1]: there is no trigger "frnt"; expected one of front; did you mean "front"?
-    agent.yaml:16:5: rules[0].runn: unknown key "runn"; expected one of name, on, type, when, run, params, cooldown, enabled; did you mean "run"?
+    agent.yaml:16:5: rules[0].runn: unknown key "runn"; expected one of name, enabled, priority, on, type, when, by, window, sequence, absence, debounce, throttle, cooldown, run, params, emit, finding; did you mean "run"?
     agent.yaml:17:11: rules[0].when: not a CEL condition: Unexpected token: EOF (at character 14 of "event.type ==")
     agent.yaml:19:9: rules[1].on: wrong type; expected text or a list of texts; found 3
     agent.yaml:20:10: rules[1].run: there is no pipeline "restrt"; expected one of bad name, restart; did you mean "restart"?
@@ -78,8 +78,9 @@ outputs: x
     agent.yaml:30:39: pipelines.restart.steps[1].needs[1]: there is no step "q"; expected one of a, b
     agent.yaml:30:52: pipelines.restart.steps[1].timeout: wrong type; expected a duration: a number and a unit, like 250ms, 30s, 5m, 1h; found 5
     agent.yaml:31:14: pipelines.restart.steps[2].id: the id "b" is taken already in this pipeline
-    agent.yaml:31:28: pipelines.restart.steps[2].on: unknown key "on"; expected one of id, action, needs, with, timeout, retry, effect
-    agent.yaml:33:36: pipelines.restart.on_failure[0].needs[0]: steps of on_failure run in their order: "d" does not come before this one
+    agent.yaml:31:28: pipelines.restart.steps[2].on: unknown key "on"; expected one of id, action, pipeline, approval, needs, when, foreach, with, timeout, deadline, retry, effect, undo, exclusive, breaker
+    agent.yaml:33:28: pipelines.restart.on_failure[0].needs: steps of on_failure run one after the other: they have no needs
+    agent.yaml:34:28: pipelines.restart.on_failure[1].needs: steps of on_failure run one after the other: they have no needs
     agent.yaml:35:10: outputs: wrong type; expected a list; found "x""
   `);
 });
@@ -219,7 +220,8 @@ test("steps that wait for each other, and the order of on_failure", async () => 
 `);
   expect(problems).toEqual([
     "agent.yaml:4:36: pipelines.p.steps[0].needs: these steps never start, because they wait for each other in a circle: a, b, c, d",
-    'agent.yaml:9:40: pipelines.p.on_failure[0].needs[0]: steps of on_failure run in their order: "mend" does not come before this one',
+    "agent.yaml:9:32: pipelines.p.on_failure[0].needs: steps of on_failure run one after the other: they have no needs",
+    "agent.yaml:10:32: pipelines.p.on_failure[1].needs: steps of on_failure run one after the other: they have no needs",
   ]);
 });
 

@@ -1,8 +1,11 @@
 import { messageOf } from "../../core/errors.ts";
 import { isLoopback, parseListen } from "../../core/listen.ts";
-import { stepsOnCycles } from "../../model/pipeline.ts";
+import { checkCondition, checkTemplates } from "./cel-problems.ts";
 import type { ExpressionChecks } from "./checks.ts";
-import { child, type ConfigNode, entriesOf, itemsOf, nodeAt, type Path, textOf, toJson } from "./node.ts";
+import { checkKnown } from "./known-names.ts";
+import { child, type ConfigNode, entriesOf, itemsOf, nodeAt, type Path, textOf } from "./node.ts";
+import { checkPipelineExpressions } from "./pipeline-expressions.ts";
+import { checkPipelines } from "./pipeline-problems.ts";
 import type { Report } from "./report.ts";
 
 /**
@@ -18,9 +21,7 @@ export async function checkMeaning(
   for (const section of ["triggers", "rules", "outputs"]) checkNames(root, section, report);
   checkReferences(root, report);
   for (const section of ["triggers", "outputs"]) checkNoTemplates(root, section, report);
-  for (const [name, pipeline] of entriesOf(child(root, "pipelines"))) {
-    checkSteps(pipeline, ["pipelines", name], report);
-  }
+  checkPipelines(root, report);
   if (["rules", "pipelines", "outputs"].some((section) => child(root, section) !== undefined)) {
     checkExpressions(root, await expressions(), report);
   }
@@ -45,13 +46,7 @@ function checkExpressions(root: ConfigNode, checks: ExpressionChecks, report: Re
   for (const [index, output] of itemsOf(child(root, "outputs")).entries()) {
     checkCondition(output, ["outputs", index, "match"], checks, report);
   }
-  for (const [name, pipeline] of entriesOf(child(root, "pipelines"))) {
-    for (const part of ["steps", "on_failure"]) {
-      for (const [index, step] of itemsOf(child(pipeline, part)).entries()) {
-        checkTemplates(step, ["pipelines", name, part, index, "with"], checks, report);
-      }
-    }
-  }
+  checkPipelineExpressions(root, checks, report);
 }
 
 function checkListen(root: ConfigNode, report: Report): void {
@@ -97,36 +92,6 @@ function checkOn(rule: ConfigNode, path: Path, triggers: string[], report: Repor
   for (const [index, item] of itemsOf(on).entries()) check(textOf(item), [...path, "on", index]);
 }
 
-function checkKnown(path: Path, what: string, name: string, known: string[], report: Report): void {
-  if (known.includes(name)) return;
-  report.value(path, `there is no ${what} ${JSON.stringify(name)}`, {
-    expected:
-      known.length === 0 ? `a ${what} of this configuration, which has none` : `one of ${list(known)}`,
-    ...report.suggest(name, known),
-  });
-}
-
-/** Names for a message: all of a few, the first of many. */
-export function list(names: string[]): string {
-  const all = [...new Set(names)].sort();
-  const shown = all.slice(0, 12).join(", ");
-  return all.length > 12 ? `${shown} and ${all.length - 12} more` : shown;
-}
-
-function checkCondition(item: ConfigNode, path: Path, checks: ExpressionChecks, report: Report): void {
-  const source = textOf(child(item, path.at(-1)!));
-  const problem = source === undefined ? null : checks.checkExpression(source);
-  if (problem !== null) report.value(path, `not a CEL condition: ${oneLine(problem)}`);
-}
-
-function checkTemplates(item: ConfigNode, path: Path, checks: ExpressionChecks, report: Report): void {
-  const value = child(item, path.at(-1)!);
-  if (value === undefined) return;
-  for (const { path: inner, message } of checks.checkTemplate(toJson(value))) {
-    report.value([...path, ...inner], `a template that is not CEL: ${oneLine(message)}`);
-  }
-}
-
 /** Settings of triggers and outputs are read once, before there is an event: a template there would stay plain text. */
 function checkNoTemplates(root: ConfigNode, section: string, report: Report): void {
   const walk = (node: ConfigNode | undefined, path: Path): void => {
@@ -139,70 +104,4 @@ function checkNoTemplates(root: ConfigNode, section: string, report: Report): vo
   for (const [index, item] of itemsOf(child(root, section)).entries()) {
     walk(child(item, "with"), [section, index, "with"]);
   }
-}
-
-interface Step {
-  id: string;
-  needs: string[];
-  path: Path;
-}
-
-function stepsOf(pipeline: ConfigNode, path: Path, part: string): Step[] {
-  return itemsOf(child(pipeline, part)).flatMap((step, index) => {
-    const id = textOf(child(step, "id"));
-    const needs = itemsOf(child(step, "needs")).map((need) => textOf(need) ?? "");
-    return id === undefined ? [] : [{ id, needs, path: [...path, part, index] }];
-  });
-}
-
-function checkSteps(pipeline: ConfigNode, path: Path, report: Report): void {
-  const steps = stepsOf(pipeline, path, "steps");
-  const onFailure = stepsOf(pipeline, path, "on_failure");
-  const seen = new Set<string>();
-  for (const { id, path: at } of [...steps, ...onFailure]) {
-    if (seen.has(id))
-      report.value([...at, "id"], `the id ${JSON.stringify(id)} is taken already in this pipeline`);
-    seen.add(id);
-  }
-  const ids = steps.map((step) => step.id);
-  for (const step of steps) checkNeeds(step, ids, report);
-  // Steps of on_failure run one after the other: each may name those before it, and the steps that came before all.
-  for (const [index, step] of onFailure.entries()) {
-    const later = onFailure.slice(index).map((other) => other.id);
-    checkNeeds(step, [...ids, ...onFailure.slice(0, index).map((other) => other.id)], report, later);
-  }
-  const cycle = stepsOnCycles(
-    steps.map((step) => ({ id: step.id, needs: step.needs.filter((need) => ids.includes(need)) })),
-  );
-  for (const step of steps.filter((each) => cycle.includes(each.id))) {
-    report.value(
-      [...step.path, "needs"],
-      `these steps never start, because they wait for each other in a circle: ${cycle.join(", ")}`,
-    );
-    break;
-  }
-}
-
-function checkNeeds(step: Step, known: string[], report: Report, later: string[] = []): void {
-  for (const [index, need] of step.needs.entries()) {
-    const path = [...step.path, "needs", index];
-    if (!known.includes(need) && later.includes(need)) {
-      report.value(
-        path,
-        `steps of on_failure run in their order: ${JSON.stringify(need)} does not come before this one`,
-      );
-    } else if (need !== "") checkKnown(path, "step", need, known, report);
-  }
-}
-
-/** The first line of a message that goes on to draw the source, with the column that it points at. */
-export function oneLine(message: string): string {
-  const lines = message.split("\n");
-  const first = lines[0]!.trim();
-  const pointer = lines.findIndex((line) => /^\s*\^/.test(line));
-  const drawn = pointer > 0 ? lines[pointer - 1]! : "";
-  const source = drawn.indexOf("| ");
-  if (source < 0) return first;
-  const column = lines[pointer]!.indexOf("^") - source - 1;
-  return `${first} (at character ${Math.max(1, column)} of ${JSON.stringify(drawn.slice(source + 2))})`;
 }

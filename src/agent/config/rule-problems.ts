@@ -1,0 +1,81 @@
+import { checkKnown, list } from "./known-names.ts";
+import { child, type ConfigNode, entriesOf, itemsOf, type Path, textOf } from "./node.ts";
+import type { Report } from "./report.ts";
+
+const KINDS = ["window", "sequence", "absence"];
+/** The trigger of events that people emit. */
+const MANUAL = "manual";
+const OF_RULE = "rule:";
+
+/** Names that rules use and do not have, and parts of a rule that do not go together. */
+export function checkRules(root: ConfigNode, report: Report): void {
+  const triggers = namesOf(root, "triggers");
+  const rules = namesOf(root, "rules");
+  const pipelines = entriesOf(child(root, "pipelines")).map(([name]) => name);
+  checkReserved(root, report);
+  for (const [index, rule] of itemsOf(child(root, "rules")).entries()) {
+    const path: Path = ["rules", index];
+    checkOn(rule, path, triggers, rules, report);
+    const run = textOf(child(rule, "run"));
+    if (run !== undefined) checkKnown([...path, "run"], "pipeline", run, pipelines, report);
+    checkParts(rule, path, report);
+  }
+}
+
+function namesOf(root: ConfigNode, section: string): string[] {
+  return itemsOf(child(root, section)).flatMap((item) => textOf(child(item, "name")) ?? []);
+}
+
+/** A trigger of such a name would speak for a rule or for a person. */
+function checkReserved(root: ConfigNode, report: Report): void {
+  for (const [index, trigger] of itemsOf(child(root, "triggers")).entries()) {
+    const name = textOf(child(trigger, "name")) ?? "";
+    if (name !== MANUAL && !name.startsWith(OF_RULE)) continue;
+    const owner = name === MANUAL ? "the events of people" : "the events of rules";
+    report.value(["triggers", index, "name"], `the name ${JSON.stringify(name)} stands for ${owner}`);
+  }
+}
+
+function checkOn(
+  rule: ConfigNode,
+  path: Path,
+  triggers: string[],
+  rules: string[],
+  report: Report,
+): void {
+  const on = child(rule, "on");
+  const check = (name: string | undefined, at: Path) => {
+    if (name === undefined || name === "*" || name === MANUAL) return;
+    if (name.startsWith(OF_RULE)) checkKnown(at, "rule", name.slice(OF_RULE.length), rules, report);
+    else checkKnown(at, "trigger", name, triggers, report);
+  };
+  check(textOf(on), [...path, "on"]);
+  for (const [index, item] of itemsOf(on).entries()) check(textOf(item), [...path, "on", index]);
+}
+
+function checkParts(rule: ConfigNode, path: Path, report: Report): void {
+  if (rule.kind !== "map") return;
+  const has = (key: string) => child(rule, key) !== undefined;
+  if (!["run", "emit", "finding"].some(has)) {
+    report.value(path, "the rule does nothing", { expected: "at least one of run, emit, finding" });
+  }
+  if (has("params") && !has("run")) report.key([...path, "params"], "params are for the pipeline of `run`");
+  const kinds = KINDS.filter(has);
+  if (kinds.length > 1) {
+    const message = `${list(kinds)} do not go together: one rule has one of them; let it listen to another by on: rule:NAME`;
+    report.key([...path, kinds[1]!], message);
+  }
+  if (has("absence") && has("debounce")) {
+    report.key([...path, "debounce"], "an absence fires by time already: debounce has no meaning with it");
+  }
+  checkWindow(child(rule, "window"), [...path, "window"], report);
+}
+
+function checkWindow(window: ConfigNode | undefined, path: Path, report: Report): void {
+  if (window?.kind !== "map" || child(window, "of") !== undefined) return;
+  const compute = textOf(child(window, "compute")) ?? "count";
+  if (compute === "count") return;
+  report.value(path, `${compute} needs \`of\``, {
+    expected: "CEL that gives the value of one event, like of: event.data.ms",
+  });
+}
