@@ -1,161 +1,87 @@
-import { systemIds } from "../core/ids.ts";
-import { silentLogger } from "../core/logger.ts";
-import type { CloudEvent } from "../model/event.ts";
+import { planAdditions } from "../agent/runs/plan-additions.ts";
+import { planLease } from "../agent/runs/plan-lease.ts";
+import { planCancelled, planOutcome } from "../agent/runs/plan-outcome.ts";
+import { planStop } from "../agent/runs/plan-stop.ts";
+import type { PlannedChange } from "../agent/runs/plan.ts";
 import type { Json } from "../model/json.ts";
-import type { PipelineDefinition, StepDefinition } from "../model/pipeline.ts";
-import { hasEnded, type Starter } from "../model/run.ts";
+import type { Addition } from "../model/pipeline.ts";
+import { type NewRun, newRun } from "../model/run-build.ts";
 import type { AttemptOutcome } from "../model/run-transitions.ts";
-import { type EngineOptions, RunEngine } from "../agent/runs/engine.ts";
-import type { ActionCall } from "../agent/runs/ports.ts";
-import { MemoryRunStore } from "./memory-run-store.ts";
-import { settled, VirtualClock } from "./virtual-clock.ts";
+import type { RunStop } from "../model/run.ts";
+import { pipeline, step } from "./definitions.ts";
+import { PlannedRun } from "./planned-run.ts";
 
-export type Act = (call: ActionCall, signal: AbortSignal) => AttemptOutcome | Promise<AttemptOutcome>;
-
-/** A step with every default: an action of its own name, tried once, at most once. */
-export function aStep(id: string, options: Partial<StepDefinition> = {}): StepDefinition {
-  return {
-    id,
-    work: "action",
-    action: id,
-    needs: [],
-    when: null,
-    foreach: null,
-    with: {},
-    timeoutMs: 1000,
-    deadlineMs: null,
-    retry: { attempts: 1, kind: "fixed", initialMs: 1, maxMs: 1 },
-    effect: "at-most-once",
-    undo: null,
-    exclusive: null,
-    breaker: null,
-    approval: null,
-    ...options,
-  };
-}
-
-export function aPipeline(
-  steps: StepDefinition[],
-  options: Partial<PipelineDefinition> = {},
-): PipelineDefinition {
-  return {
-    name: "p",
-    namespace: "default",
-    description: "",
-    params: [],
-    concurrency: 16,
-    concurrencyByKey: null,
-    priority: 0,
-    deadlineMs: null,
-    warnAfterMs: null,
-    exclusive: null,
-    sideEffectsPerHour: null,
-    output: null,
-    steps,
-    onFailure: [],
-    finally: [],
-    ...options,
-  };
-}
-
-export const AN_EVENT: CloudEvent = {
-  specversion: "1.0",
-  id: "1",
-  source: "s",
-  type: "t",
-  time: "2026-01-01T00:00:00Z",
-  data: { n: 7 },
-};
-
-export const BY_RULE: Starter = { kind: "rule", by: "rule" };
-
-export const ok = (output: Json = "done"): AttemptOutcome => ({ kind: "ok", output });
-export const failed = (started: boolean, retryable = true, code = "failed"): AttemptOutcome => ({
+export const retry = (attempts: number) => ({
+  attempts,
+  kind: "fixed" as const,
+  initialMs: 100,
+  maxMs: 1000,
+});
+export const bad = (message = "no"): AttemptOutcome => ({
   kind: "error",
-  error: { code, message: "no", retryable, started },
+  error: { code: "failed", message, retryable: true, started: true },
 });
-export const unknown = (code = "crashed"): AttemptOutcome => ({
+export const lost: AttemptOutcome = {
   kind: "unknown",
-  error: { code, message: "worker died", retryable: true, started: true },
+  error: { code: "crashed", message: "the worker died", retryable: true, started: true },
+};
+export const ok = (output: Json = null): AttemptOutcome => ({ kind: "ok", output });
+
+/** A run with the verbs of the engine. */
+export class RunRig extends PlannedRun {
+  lease(id: string): PlannedChange {
+    return this.apply(planLease(this.live, this.step(id), this.now));
+  }
+
+  end(id: string, outcome = ok()): PlannedChange {
+    return this.apply(planOutcome(this.live, this.step(id), outcome, this.now, () => 0.5));
+  }
+
+  go(id: string, outcome = ok()): PlannedChange {
+    this.lease(id);
+    return this.end(id, outcome);
+  }
+
+  stop(state: RunStop["state"]): PlannedChange {
+    return this.apply(planStop(this.live, { state, by: "local:0", reason: "that is enough" }, this.now));
+  }
+
+  cancelled(id: string): PlannedChange {
+    return this.apply(planCancelled(this.live, this.step(id), this.now));
+  }
+
+  add(id: string, ...additions: Addition[]): PlannedChange {
+    return this.apply(planAdditions(this.live, this.step(id), additions, spawn, this.now));
+  }
+}
+
+export function spawn(addition: Addition, key: string): NewRun {
+  return newRun({
+    id: `spawned by ${key}`,
+    definition: pipeline([step("x")], { name: addition.action }),
+    definitionHash: "h",
+    rule: null,
+    starter: { kind: "spawn", by: "r" },
+    event: null,
+    params: addition.with,
+    parent: { run: "r", step: "a", key },
+    createdMs: 0,
+  });
+}
+
+export const added = (kind: Addition["kind"], action: string): Addition => ({
+  kind,
+  action,
+  pipeline: kind === "spawn",
+  with: {},
 });
 
-type RigOptions = Partial<Omit<EngineOptions, "store" | "clock">> & {
-  store?: MemoryRunStore;
-  clock?: VirtualClock;
-};
+/** Ids of what may start now. */
+export const ids = (planned: PlannedChange): string[] => planned.queued.map((row) => row.stepId);
 
-/** A run engine on manual time over a store in memory; `act` is what actions do. */
-export function runRig(
-  configured: PipelineDefinition | PipelineDefinition[],
-  act: Act,
-  options: RigOptions = {},
-) {
-  const pipelines = [configured].flat();
-  const store = options.store ?? new MemoryRunStore();
-  const clock = options.clock ?? new VirtualClock();
-  const calls: ActionCall[] = [];
-  const engine = new RunEngine({
-    actions: {
-      invoke: async (call, signal) => {
-        calls.push(call);
-        return await act(call, signal);
-      },
-    },
-    pipelines: new Map(pipelines.map((pipeline) => [pipeline.name, pipeline])),
-    agent: { id: "web-01", labels: {} },
-    effectOf: () => "at-most-once",
-    uidOf: (name) => ({ alice: 1000, bob: 1001 })[name],
-    ids: systemIds(),
-    log: silentLogger(),
-    maxSteps: 64,
-    maxOutputBytes: 1000,
-    maxOpenRuns: 10_000,
-    maxSideEffects: 10_000,
-    ...options,
-    store,
-    clock,
+/** What the hub is told, in order. */
+export const told = (planned: PlannedChange): string[] =>
+  planned.change.records.map(({ body }) => {
+    const { step: stepId, state } = JSON.parse(body) as { step?: string; state: string };
+    return `${stepId ?? "run"} ${state}`;
   });
-  /** Starts a run as a rule does, and gives its id. */
-  const start = (
-    params: Json = {},
-    pipeline = pipelines[0]!.name,
-    starter: Starter = BY_RULE,
-    priority?: number,
-  ) => {
-    const made = engine.build({
-      pipeline,
-      starter,
-      event: AN_EVENT,
-      params,
-      ...(priority === undefined ? {} : { priority }),
-    });
-    store.keep(made, AN_EVENT);
-    engine.admit([made]);
-    return made.run.id;
-  };
-  /** Lets time run until the condition holds. */
-  const until = async (what: string, condition: () => boolean) => {
-    for (;;) {
-      await settled();
-      if (condition()) return;
-      if (!clock.runNext()) throw new Error(`nothing will happen any more, waited for: ${what}`);
-    }
-  };
-  const ended = async (id: string) => {
-    await until(`the end of run ${id}`, () => hasEnded(store.runs.get(id)!.run.state));
-    return store.runs.get(id)!;
-  };
-  /** `step` or `step state`, in the order of the rows. */
-  const states = (id: string) => store.runs.get(id)!.steps.map((row) => `${row.stepId} ${row.state}`);
-  return {
-    engine,
-    store,
-    clock,
-    calls,
-    start,
-    until,
-    ended,
-    states,
-    called: () => calls.map((call) => call.step),
-  };
-}
