@@ -119,6 +119,11 @@ export function conditionProblem(source: string): string | null {
   return type === "bool" || type === "dyn" ? null : `the condition gives ${type}, not bool`;
 }
 
+/** What is wrong with a CEL expression that may give anything, or null. */
+export function expressionProblem(source: string): string | null {
+  return sourceProblem(source);
+}
+
 /** What is wrong with a CEL expression that must give a list, or null. */
 export function listProblem(source: string): string | null {
   const problem = sourceProblem(source);

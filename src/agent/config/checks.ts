@@ -31,6 +31,8 @@ export interface PluginChecks {
 export interface ExpressionChecks {
   /** What is wrong with a CEL condition, or null. */
   checkExpression(source: string): string | null;
+  /** What is wrong with a CEL expression that may give anything, or null. */
+  checkValue(source: string): string | null;
   /** What is wrong with a CEL expression that must give a list, or null. */
   checkList(source: string): string | null;
   /** Every `${{ }}` in the value that does not compile. */
@@ -63,6 +65,7 @@ export async function celChecks(): Promise<ExpressionChecks> {
   ]);
   return {
     checkExpression: expressions.conditionProblem,
+    checkValue: expressions.expressionProblem,
     checkList: expressions.listProblem,
     checkTemplate: (value) => templates.templateProblems(value),
     references: references.referencesOf,

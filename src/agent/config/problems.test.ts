@@ -61,7 +61,8 @@ outputs: x
     agent.yaml:6:32: limits.event_size: invalid value; expected a size: a number and a unit, like 64KB, 100MB; found "5 MB"
     agent.yaml:9:5: triggers[0].plugn: unknown key "plugn"; expected one of name, plugin, enabled, with; did you mean "plugin"?
     agent.yaml:10:11: triggers[1].name: the name "front" is taken already at line 8
-    agent.yaml:12:15: triggers[1].with.a: templates are filled in only in a step's \`with\` and a rule's \`params\`
+    agent.yaml:12:15: triggers[1].with.a: templates are filled in only in steps and in what rules do
+    agent.yaml:14:5: rules[0]: the rule does nothing; expected at least one of run, emit, finding
     agent.yaml:15:10: rules[0].on[0]: wrong type; expected text; found 1
     agent.yaml:15:13: rules[0].on[1]: there is no trigger "frnt"; expected one of front; did you mean "front"?
     agent.yaml:16:5: rules[0].runn: unknown key "runn"; expected one of name, enabled, priority, on, type, when, by, window, sequence, absence, debounce, throttle, cooldown, run, params, emit, finding; did you mean "run"?

@@ -26,7 +26,12 @@ const TEMPLATES: Path[] = [
 export function checkRuleExpressions(root: ConfigNode, checks: ExpressionChecks, report: Report): void {
   for (const [index, rule] of itemsOf(child(root, "rules")).entries()) {
     const place: Place = { rule, path: ["rules", index], checks, report };
-    const steps = itemsOf(nodeAt(rule, ["sequence", "steps"])).map((_, step) => ["sequence", "steps", step, "when"]);
+    const steps = itemsOf(nodeAt(rule, ["sequence", "steps"])).map((_, step) => [
+      "sequence",
+      "steps",
+      step,
+      "when",
+    ]);
     for (const at of [...CONDITIONS, ...steps]) checkConditionAt(at, place);
     for (const at of VALUES) checkValueAt(at, place);
     for (const at of TEMPLATES) checkTemplateAt(at, place);

@@ -36,13 +36,7 @@ function checkReserved(root: ConfigNode, report: Report): void {
   }
 }
 
-function checkOn(
-  rule: ConfigNode,
-  path: Path,
-  triggers: string[],
-  rules: string[],
-  report: Report,
-): void {
+function checkOn(rule: ConfigNode, path: Path, triggers: string[], rules: string[], report: Report): void {
   const on = child(rule, "on");
   const check = (name: string | undefined, at: Path) => {
     if (name === undefined || name === "*" || name === MANUAL) return;

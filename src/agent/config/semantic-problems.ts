@@ -1,12 +1,13 @@
 import { messageOf } from "../../core/errors.ts";
 import { isLoopback, parseListen } from "../../core/listen.ts";
-import { checkCondition, checkTemplates } from "./cel-problems.ts";
+import { checkCondition } from "./cel-problems.ts";
 import type { ExpressionChecks } from "./checks.ts";
-import { checkKnown } from "./known-names.ts";
 import { child, type ConfigNode, entriesOf, itemsOf, nodeAt, type Path, textOf } from "./node.ts";
 import { checkPipelineExpressions } from "./pipeline-expressions.ts";
 import { checkPipelines } from "./pipeline-problems.ts";
 import type { Report } from "./report.ts";
+import { checkRuleExpressions } from "./rule-expressions.ts";
+import { checkRules } from "./rule-problems.ts";
 
 /**
  * What a schema cannot say: names that are there twice or not at all, cycles, expressions, addresses. Works on documents
@@ -19,7 +20,7 @@ export async function checkMeaning(
 ): Promise<void> {
   checkListen(root, report);
   for (const section of ["triggers", "rules", "outputs"]) checkNames(root, section, report);
-  checkReferences(root, report);
+  checkRules(root, report);
   for (const section of ["triggers", "outputs"]) checkNoTemplates(root, section, report);
   checkPipelines(root, report);
   if (["rules", "pipelines", "outputs"].some((section) => child(root, section) !== undefined)) {
@@ -27,22 +28,8 @@ export async function checkMeaning(
   }
 }
 
-function checkReferences(root: ConfigNode, report: Report): void {
-  const triggers = itemsOf(child(root, "triggers")).flatMap((item) => textOf(child(item, "name")) ?? []);
-  const pipelines = entriesOf(child(root, "pipelines")).map(([name]) => name);
-  for (const [index, rule] of itemsOf(child(root, "rules")).entries()) {
-    const path: Path = ["rules", index];
-    checkOn(rule, path, triggers, report);
-    const run = textOf(child(rule, "run"));
-    if (run !== undefined) checkKnown([...path, "run"], "pipeline", run, pipelines, report);
-  }
-}
-
 function checkExpressions(root: ConfigNode, checks: ExpressionChecks, report: Report): void {
-  for (const [index, rule] of itemsOf(child(root, "rules")).entries()) {
-    checkCondition(rule, ["rules", index, "when"], checks, report);
-    checkTemplates(rule, ["rules", index, "params"], checks, report);
-  }
+  checkRuleExpressions(root, checks, report);
   for (const [index, output] of itemsOf(child(root, "outputs")).entries()) {
     checkCondition(output, ["outputs", index, "match"], checks, report);
   }
@@ -81,22 +68,11 @@ function checkNames(root: ConfigNode, section: string, report: Report): void {
   }
 }
 
-function checkOn(rule: ConfigNode, path: Path, triggers: string[], report: Report): void {
-  const on = child(rule, "on");
-  const check = (name: string | undefined, at: Path) => {
-    // `manual` is the trigger of events that people emit.
-    if (name !== undefined && name !== "*" && name !== "manual")
-      checkKnown(at, "trigger", name, triggers, report);
-  };
-  check(textOf(on), [...path, "on"]);
-  for (const [index, item] of itemsOf(on).entries()) check(textOf(item), [...path, "on", index]);
-}
-
 /** Settings of triggers and outputs are read once, before there is an event: a template there would stay plain text. */
 function checkNoTemplates(root: ConfigNode, section: string, report: Report): void {
   const walk = (node: ConfigNode | undefined, path: Path): void => {
     if (textOf(node)?.includes("${{")) {
-      report.value(path, "templates are filled in only in a step's `with` and a rule's `params`");
+      report.value(path, "templates are filled in only in steps and in what rules do");
     }
     for (const [key, value] of entriesOf(node)) walk(value, [...path, key]);
     for (const [index, item] of itemsOf(node).entries()) walk(item, [...path, index]);
