@@ -162,6 +162,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       resetTrigger: (name) => automation?.triggers.reset(name) ?? false,
       store,
       engine: () => requireAutomation(automation).runs,
+      live: () => automation?.runs.live() ?? [],
       pipelines: () => automation?.pipelines ?? [],
       rules: () => automation?.rules.list() ?? [],
       emit: (event) => requireAutomation(automation).emit(event),

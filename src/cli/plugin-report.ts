@@ -87,13 +87,16 @@ function usesOf(config: Config): Use[] {
     where: `${kind} ${item.name}`,
     settings: item.with as JsonObject,
   });
-  const steps = Object.entries(config.pipelines).flatMap(([name, { steps, on_failure }]) =>
-    [...steps, ...on_failure].map((step): Use => ({
-      kind: "action",
-      plugin: step.action,
-      where: `step ${name}/${step.id}`,
-      settings: step.with as JsonObject,
-    })),
+  const action = (
+    where: string,
+    { action: plugin, with: input }: { action?: string; with: unknown },
+  ): Use[] =>
+    plugin === undefined ? [] : [{ kind: "action", plugin, where, settings: input as JsonObject }];
+  const steps = Object.entries(config.pipelines).flatMap(([name, pipeline]) =>
+    [...pipeline.steps, ...pipeline.on_failure, ...pipeline.finally].flatMap((step) => [
+      ...action(`step ${name}/${step.id}`, step),
+      ...(step.undo ? action(`undo of step ${name}/${step.id}`, step.undo) : []),
+    ]),
   );
   return [
     ...config.triggers.map((trigger) => part("trigger", trigger)),

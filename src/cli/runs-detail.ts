@@ -45,7 +45,14 @@ const MORE = {
   output: v.optional(v.unknown()),
 } as const;
 
-const itemSchema = v.looseObject({ ...runItemSchema.entries, ...MORE });
+const itemSchema = v.looseObject({
+  ...runItemSchema.entries,
+  ...MORE,
+  /** Steps under way. */
+  current: told(v.array(text)),
+  /** It takes longer than its pipeline's `warn_after`. */
+  overdue: told(v.boolean()),
+});
 export type ShownItem = v.InferOutput<typeof itemSchema>;
 
 const detailSchema = v.looseObject({

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { shownRun, type ShownStep } from "./runs-detail.ts";
-import { ASCII_MARKS, BOX_MARKS, graphRows, marksFor } from "./runs-graph.ts";
+import { graphRows } from "./runs-graph.ts";
+import { ASCII_MARKS, BOX_MARKS, marksFor } from "./runs-marks.ts";
 
 type Given = Partial<ShownStep> & { step: string };
 

@@ -40,6 +40,7 @@ export const list = sourceCommand({
 });
 
 function columns(context: SourceContext): Column<RunItem>[] {
+  const current: Column<RunItem> = { title: "STEP", value: currentSteps, shrinkTo: 8 };
   const nowMs = context.clock.wall();
   // On a terminal the end of an id is enough: `runs show` takes it. Programs get it whole.
   const shownId = (row: RunItem) => (context.out.width === undefined ? row.id : row.id.slice(-12));
@@ -51,9 +52,16 @@ function columns(context: SourceContext): Column<RunItem>[] {
     { title: "PIPELINE", value: (row) => row.pipeline },
     { title: "STARTED BY", value: (row) => starterText(shownItem(row)), shrinkTo: 10 },
     { title: "STATE", value: (row) => row.state, color: stateColor },
+    // Only an agent knows what is under way at this moment.
+    ...(context.local ? [current] : []),
     { title: "TOOK", value: (row) => took(row.startedAt, row.endedAt) },
     { title: "REASON", value: (row) => row.reason, shrinkTo: 10 },
   ];
+}
+
+function currentSteps(row: RunItem): string {
+  const { current, overdue } = shownItem(row);
+  return `${(current ?? []).join(",")}${overdue ? " (overdue)" : ""}`;
 }
 
 /** On a terminal the table again and again; elsewhere a line for each run that is new or has changed. */

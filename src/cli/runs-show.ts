@@ -1,6 +1,7 @@
 import { plainLine, plainText } from "./plain-text.ts";
 import { errorText, type ShownRun, type ShownStep, starterText } from "./runs-detail.ts";
-import { glyph, type GraphMarks, type GraphRow, graphRows } from "./runs-graph.ts";
+import { glyph, type GraphRow, graphRows } from "./runs-graph.ts";
+import type { GraphMarks } from "./runs-marks.ts";
 import { byTime } from "./runs-follow.ts";
 import { age, timeAndAge, took } from "./show-time.ts";
 import { type Column, stateColor, table, type TableOptions } from "./table.ts";

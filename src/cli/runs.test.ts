@@ -62,10 +62,10 @@ describe("list", () => {
       agent.cli(["runs", "list", "--limit", "1", "--json"]),
       agent.cli(["runs", "list", "--pipeline", "nothing"]),
     ]);
-    const head = /^RUN +CREATED +AGE +AGENT +PIPELINE +STARTED BY +STATE +TOOK +REASON$/m;
+    const head = /^RUN +CREATED +AGE +AGENT +PIPELINE +STARTED BY +STATE +STEP +TOOK +REASON$/m;
     expect(table.out).toMatch(head);
     expect(table.out).toMatch(
-      new RegExp(`^${fan} .* web-01 +fan +manual local:\\d+ +failed +\\S+ +step d is dead`, "m"),
+      new RegExp(`^${fan} .* web-01 +fan +manual local:\\d+ +failed +- +\\S+ +step d is dead`, "m"),
     );
     expect(table.out).toMatch(new RegExp(`sub +parent ${fan} +succeeded`));
     expect(JSON.parse(failed.out).items.map((item: any) => item.pipeline)).toEqual(["fan"]);
@@ -120,6 +120,9 @@ describe("show", () => {
     const { out } = await agent.cli(["runs", "show", id]);
     expect(out).toMatch(/^o one +approval +waiting .*waits for approval: First\?; ends in/m);
     expect(out).toContain(`holdfast runs approve|deny ${id} --step 'two'`);
+    const open = await agent.cli(["runs", "list", "--open"]);
+    expect(open.out).toMatch(new RegExp(`^${id} .* gate +manual local:\\d+ +\\S+ +one,two +-`, "m"));
+    expect(open.out).not.toContain(fan);
     expect((await agent.cli(["runs", "show", slow])).out).toContain("Finally, not begun: close (exec)");
     for (const each of [id, slow]) await agent.cli(["runs", "cancel", each]);
   }, 30_000);

@@ -4,9 +4,9 @@ import { hasEnded, type RunState } from "../model/run.ts";
 import { approve, cancel, deny, retry, RUN_ARG } from "./runs-change.ts";
 import { type ShownRun, shownRun, type ShownStep } from "./runs-detail.ts";
 import { followRun } from "./runs-follow.ts";
-import { marksFor } from "./runs-graph.ts";
 import { list } from "./runs-list.ts";
 import { runLogs } from "./runs-logs.ts";
+import { marksFor } from "./runs-marks.ts";
 import { showRun } from "./runs-show.ts";
 import { type SourceContext, sourceCommand } from "./source-command.ts";
 

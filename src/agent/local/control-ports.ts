@@ -76,6 +76,8 @@ export interface ControlPorts {
   resetTrigger(name: string): boolean;
   store: ControlStore;
   engine(): ControlEngine;
+  /** Open runs with their steps under way. */
+  live(): { id: string; steps: string[]; overdue: boolean }[];
   pipelines(): PipelineDefinition[];
   /** In the order in which they are asked. */
   rules(): ControlRule[];

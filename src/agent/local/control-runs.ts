@@ -52,10 +52,12 @@ export function runRoutes(ports: ControlPorts, streams: ControlStreams): Control
       async GET(request) {
         const { limit, ...filter } = request.query(listSchema);
         const rows = await store.runs({ ...filter, limit: limit + 1 });
-        return page(
-          rows.map((row) => runView(agent, row)),
-          limit,
-        );
+        const live = new Map(ports.live().map((run) => [run.id, run]));
+        const views = rows.map((row) => {
+          const { steps = [], overdue = false } = live.get(row.run.id) ?? {};
+          return { ...runView(agent, row), current: steps, overdue };
+        });
+        return page(views, limit);
       },
       async POST(request) {
         const { by } = request.caller();

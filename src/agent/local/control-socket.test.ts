@@ -82,6 +82,7 @@ class Rooms {
       agent: "web-01",
       status: () => ({ id: "web-01" }),
       resetTrigger: (name) => name === "front",
+      live: () => [{ id: "run-2", steps: ["b"], overdue: true }],
       pipelines: () => [definition],
       rules: () => [
         {
@@ -197,6 +198,7 @@ describe("runs", () => {
       [3, "web-01", "run-3"],
       [2, "web-01", "run-2"],
     ]);
+    expect(first.body.items[1]).toMatchObject({ current: ["b"], overdue: true });
     expect(first.body.next).toBe("2");
     expect((await ask("GET", "/v1/runs?limit=2&before=2")).body).toMatchObject({
       items: [{ id: "run-1" }],
