@@ -3,7 +3,8 @@ import type { Effect } from "../../model/pipeline.ts";
 import type { StepRow } from "../../model/run.ts";
 import type { AttemptOutcome } from "../../model/run-transitions.ts";
 import { MemoryRunStore } from "../../testing/memory-run-store.ts";
-import { aPipeline, aStep, failed, ok, runRig, unknown } from "../../testing/run-rig.ts";
+import { pipeline as aPipeline, step as aStep } from "../../testing/definitions.ts";
+import { failed, ok, runRig, unknown } from "../../testing/engine-rig.ts";
 import { settled } from "../../testing/virtual-clock.ts";
 
 describe("a run", () => {
