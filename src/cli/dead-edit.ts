@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { HoldfastError } from "../core/errors.ts";
 import type { JsonObject } from "../model/json.ts";
 import { agentCommand } from "./agent-command.ts";
+import { plainLine } from "./plain-text.ts";
 import { completeArguments, readInput, repeated } from "./run-arguments.ts";
 
 export const edit = agentCommand({
@@ -40,7 +41,7 @@ export const edit = agentCommand({
     });
     const edited = await client.editDeadLetter(letter.run, params);
     if (json) return out.line(JSON.stringify(edited));
-    await out.line(`Run ${letter.run} is retried with ${JSON.stringify(edited.params)}.`);
+    await out.line(plainLine(`Run ${letter.run} is retried with ${JSON.stringify(edited.params)}.`));
   },
 });
 

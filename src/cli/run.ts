@@ -53,7 +53,7 @@ export const run = agentCommand({
     if (!args.wait) return out.line(json ? JSON.stringify(begun) : `Started run ${begun.n} (${id}).`);
     if (!json) await out.line(startLine(begun));
     const ended = await wait(context, id, timeoutMs);
-    await out.line(json ? JSON.stringify(ended) : finishLine(ended, out.color));
+    await out.line(json ? JSON.stringify(await client.run(id)) : finishLine(ended, out.color));
     process.exitCode = exitCode(ended);
   },
 });

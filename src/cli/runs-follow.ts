@@ -19,6 +19,7 @@ export async function followRun(
   hooks: FollowHooks,
 ): Promise<ShownRun | null> {
   const told = new Map<string, string>();
+  const steps = new Map<string, ShownStep>();
   let last: ShownRun | null = null;
   const stream = client.followRun(id, {
     signal,
@@ -28,8 +29,10 @@ export async function followRun(
     },
   });
   for await (const item of stream) {
-    last = shownRun(item);
-    for (const step of last.steps.toSorted(byTime)) {
+    const changed = shownRun(item);
+    for (const step of changed.steps) steps.set(step.step, step);
+    last = { ...changed, steps: [...steps.values()] };
+    for (const step of changed.steps.toSorted(byTime)) {
       const now = `${step.state} ${step.waits} ${step.attempts} ${step.retryAt !== null}`;
       if (told.get(step.step) === now) continue;
       told.set(step.step, now);

@@ -6,7 +6,7 @@ import { hasEnded, RUN_STATES } from "../../model/run.ts";
 import type { ControlPorts, FoundRun } from "./control-ports.ts";
 import { type ControlRequest, type ControlRoutes, page, PAGE_QUERY } from "./control-request.ts";
 import { type ControlStreams, type NextFrames, sseFrame } from "./control-stream.ts";
-import { pipelineView, runDetailView, runRevision, runView } from "./control-views.ts";
+import { pipelineView, type RunDetailView, runDetailView, runView, stepRevision } from "./control-views.ts";
 
 const text = (max: number) => v.pipe(v.string(), v.maxLength(max));
 export const paramsSchema = v.custom<JsonObject>(
@@ -118,24 +118,59 @@ export function runRoutes(ports: ControlPorts, streams: ControlStreams): Control
   };
 }
 
-/** The run each time it has changed, until it has ended. */
+/** A frame holds about so much at most: a run may have a thousand steps, each with a large output. */
+const FRAME_CHARS = 1_000_000;
+
+/** The run each time it has changed, with the steps that have, until it has ended. The first time it has all of them. */
 function changesOf(
   id: string,
   ports: ControlPorts,
-  detail: (found: FoundRun) => Promise<{ n: number; state: string }>,
+  detail: (found: FoundRun) => Promise<RunDetailView>,
 ): NextFrames {
-  let shown: string | undefined;
+  const shown = new Map<string, string>();
+  let state: string | undefined;
   let ended = false;
   return async () => {
     if (ended) return null;
     const found = await ports.store.run(id);
     if (!found) return null;
+    const changed = new Set<string>();
+    for (const step of found.steps) {
+      const revision = stepRevision(step);
+      if (shown.get(step.stepId) !== revision) changed.add(step.stepId);
+      shown.set(step.stepId, revision);
+    }
+    if (changed.size === 0 && found.run.state === state) return "";
+    state = found.run.state;
     ended = hasEnded(found.run.state);
-    const revision = runRevision(found);
-    if (revision === shown) return "";
-    shown = revision;
-    return sseFrame("run", found.number, await detail(found));
+    const view = await detail(found);
+    const groups = inGroups(view.steps.filter(({ step }) => changed.has(step)));
+    // The state of a run that has ended ends the reader: it comes with the last of the steps.
+    const last = groups.length - 1;
+    return groups
+      .map((steps, index) => ({
+        ...view,
+        steps,
+        ...(index < last ? { state: "running", endedAt: null } : {}),
+      }))
+      .map((part) => sseFrame("run", found.number, part))
+      .join("");
   };
+}
+
+function inGroups(steps: RunDetailView["steps"]): RunDetailView["steps"][] {
+  const groups: RunDetailView["steps"][] = [[]];
+  let chars = 0;
+  for (const step of steps) {
+    const size = JSON.stringify(step).length;
+    if (chars > 0 && chars + size > FRAME_CHARS) {
+      groups.push([]);
+      chars = 0;
+    }
+    groups.at(-1)!.push(step);
+    chars += size;
+  }
+  return groups;
 }
 
 function checkPipeline(ports: ControlPorts, name: string): void {

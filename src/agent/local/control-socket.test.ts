@@ -283,21 +283,36 @@ describe("runs", () => {
     const states: string[] = [];
     const reading = (async () => {
       for await (const text of response.body!.pipeThrough(new TextDecoderStream())) {
-        for (const [, data] of text.matchAll(/^data: (.*)$/gm)) states.push(JSON.parse(data!).steps[1].state);
+        for (const [, data] of text.matchAll(/^data: (.*)$/gm))
+          states.push(...JSON.parse(data!).steps.map((each: any) => `${each.step} ${each.state}`));
       }
     })();
     const found = rooms.found.get("run-2")!;
-    await until("the run as it stands", () => states.length === 1);
+    await until("the run as it stands", () => states.length === 2);
     rooms.changed();
     found.steps[1] = stepRow("run-2", "b", { state: "running", fence: 2 });
     rooms.changed();
-    await until("the change", () => states.length === 2);
+    await until("the change", () => states.length === 3);
     found.steps[1] = stepRow("run-2", "b", { state: "succeeded", fence: 2 });
     found.run = runRow("run-2", "succeeded");
     rooms.changed();
     await reading;
-    expect(states).toEqual(["queued", "running", "succeeded"]);
+    expect(states).toEqual(["a succeeded", "b queued", "b running", "b succeeded"]);
   });
+});
+
+test("a stream of a run with large outputs comes in several frames, and only the last one ends it", async () => {
+  const big = "x".repeat(600_000);
+  const steps = ["a", "b", "c"].map((id) => stepRow("run-9", id, { output: { big } }));
+  rooms.found.set("run-9", { number: 9, run: runRow("run-9", "succeeded"), steps, attempts: [], definition });
+  const response = await fetch("http://localhost/v1/runs/run-9/stream", { unix: path });
+  const frames = [...(await response.text()).matchAll(/^data: (.*)$/gm)].map(([, data]) => JSON.parse(data!));
+  expect(frames.map((frame) => [frame.state, frame.steps.map((each: any) => each.step).join()])).toEqual([
+    ["running", "a"],
+    ["running", "b"],
+    ["succeeded", "c"],
+  ]);
+  rooms.found.delete("run-9");
 });
 
 test("dead letters: list, show, edit, retry, drop", async () => {

@@ -83,13 +83,9 @@ export function runDetailView(agent: string, found: FoundRun, children: RunRow[]
   };
 }
 
-/** Changes whenever something of the run that people look at has changed. */
-export function runRevision({ run, steps }: Pick<FoundRun, "run" | "steps">): string {
-  const parts = steps.map(
-    (step) =>
-      `${step.stepId}:${step.state}:${step.waits}:${step.fence}:${step.attempts}:${step.extra?.child}`,
-  );
-  return [run.state, run.stop?.state, ...parts].join(" ");
+/** Changes whenever something of the step that people look at has changed. */
+export function stepRevision({ state, waits, fence, attempts, notBeforeMs, extra }: StepRow): string {
+  return `${state} ${waits} ${fence} ${attempts} ${notBeforeMs} ${extra?.child} ${extra?.approval?.by}`;
 }
 
 function stepView(

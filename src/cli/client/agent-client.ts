@@ -86,7 +86,7 @@ export class AgentClient {
     return this.#get(`/v1/runs/${encodeURIComponent(id)}`, views.runDetailSchema);
   }
 
-  /** The run as it stands, and again each time it changes; the last one has ended. */
+  /** The run as it stands, then each time it changes with the steps that have; the last one has ended. */
   followRun(id: string, options: StreamOptions): AsyncGenerator<views.RunDetail> {
     return this.#follow(`/v1/runs/${encodeURIComponent(id)}/stream`, "run", views.runDetailSchema, options);
   }
