@@ -18,6 +18,7 @@ export interface Story {
  */
 export function judge(story: Story): void {
   judgeGraph(story);
+  judgeItems(story);
   judgeParts(story);
   if (hasEnded(story.rig.live.run.state)) judgeEnd(story);
 }
@@ -80,6 +81,25 @@ function judgeGraph(story: Story): void {
     check(row.extra?.skip !== "need" || broken, `${id} is skipped without a reason`);
     if (stopped)
       check(hasEnded(row.state) || row.state === "running", `${id} is ${row.state} after the stop`);
+  }
+}
+
+/** No more items at once than the cap; once one has ended badly none begins any more. */
+function judgeItems({ rig }: Story): void {
+  const rows = [...rig.live.steps.values()];
+  for (const { id, foreach } of rig.live.definition.steps) {
+    const items = rows.filter((row) => row.part === "steps" && row.extra?.foreach?.step === id);
+    const underWay = items.filter(({ state, waits }) => !hasEnded(state) && waits !== "needs");
+    const begins = items.filter(({ state, attempts }) => !hasEnded(state) && attempts === 0);
+    const bad = items.some(({ state }) => hasEnded(state) && !["succeeded", "skipped"].includes(state));
+    check(underWay.length <= (foreach?.concurrency ?? 0), `${underWay.length} items of ${id} at once`);
+    check(!bad || begins.length === 0, `an item of ${id} ended badly, and another is still to begin`);
+    const open = items.some(({ state }) => !hasEnded(state));
+    const own = rig.live.steps.get(id)!.state;
+    check(
+      items.length === 0 || (own === "running") === open,
+      `${id} is ${own} with items ${open ? "open" : "ended"}`,
+    );
   }
 }
 

@@ -16,7 +16,8 @@ import type { LiveRun } from "./ports.ts";
  */
 export function planStop(live: LiveRun, stop: RunStop, now: Times): PlannedChange {
   const draft = draftOf(live);
-  const finishing = currentPart(draft) !== "steps";
+  const part = currentPart(draft);
+  const finishing = part !== "steps";
   if (hasEnded(draft.run.state) || (finishing && stop.state !== "cancelled") || isStopped(draft, stop)) {
     return planOf(draft, [], now);
   }
@@ -26,10 +27,11 @@ export function planStop(live: LiveRun, stop: RunStop, now: Times): PlannedChang
     return planOf(draft, rowsBefore(draft), now);
   }
   const abort: StepRow[] = [];
+  // What is left of undo and on_failure a cancelled run does not come to; what finally has runs all the same.
   for (const row of draft.rows()) {
     if (row.state === "running" && row.waits === null && !isForeach(draft, row)) {
       if (row.part === "steps" || finishing) abort.push(row);
-    } else if (row.part === "steps" || isLeftOut(draft, row)) cutShort(draft, row, stop, now);
+    } else if (row.part === part && part !== "finally") cutShort(draft, row, stop, now);
   }
   advanceRun(draft, now);
   return planOf(draft, rowsBefore(draft), now, { abort });
@@ -38,11 +40,6 @@ export function planStop(live: LiveRun, stop: RunStop, now: Times): PlannedChang
 /** A person's stop goes before any other; the same again stops what runs by now. */
 function isStopped({ run }: RunDraft, stop: RunStop): boolean {
   return run.stop !== null && stop.state !== "cancelled";
-}
-
-/** Steps of `undo` and `on_failure` that a cancelled run does not come to. What `finally` has runs all the same. */
-function isLeftOut(draft: RunDraft, row: StepRow): boolean {
-  return row.part !== "finally" && row.part === currentPart(draft);
 }
 
 function isForeach(draft: RunDraft, row: StepRow): boolean {
