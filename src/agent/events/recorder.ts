@@ -1,10 +1,10 @@
 import type { Clock } from "../../core/clock.ts";
 import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
-import { eventSource, type ProposedEvent } from "../../model/event.ts";
+import { type CloudEvent, eventSource, type ProposedEvent } from "../../model/event.ts";
 import type { Json } from "../../model/json.ts";
 import { checkedRow, envelope } from "./envelope.ts";
-import type { EventStorePort, RulesPort, RunsPort } from "./ports.ts";
+import type { EventRow, EventStorePort, RulesPort, RunsPort } from "./ports.ts";
 import { RuleCommits } from "./rule-commits.ts";
 
 export interface RecorderCounters {
@@ -88,7 +88,7 @@ export class EventRecorder {
   ): Promise<void> {
     const { store, clock } = this.#options;
     const recordedMs = clock.wall();
-    const events = this.#made(trigger, proposed, recordedMs).map(({ row }) => row);
+    const events = this.#rows(trigger, proposed, recordedMs);
     await turn;
     const { duplicates } = await store.commitEvents({ trigger, events, runs: [], checkpoint, recordedMs });
     this.#count(events.length - duplicates.length, duplicates.length);
@@ -116,22 +116,30 @@ export class EventRecorder {
     checkpoint: Json | undefined,
   ): Promise<void> {
     const { clock, rules } = this.#options;
-    const made = this.#made(trigger, proposed, clock.wall());
-    const given = made.map(({ event }, index) => ({ event, timed: proposed[index]!.time !== undefined }));
-    const events = made.map(({ row }) => row);
+    const given: { event: CloudEvent; timed: boolean }[] = [];
+    const events = this.#rows(trigger, proposed, clock.wall(), (event) =>
+      given.push({ event, timed: proposed[given.length]!.time !== undefined }),
+    );
     return this.#ruleCommits.commit({ trigger, events, checkpoint }, (times) =>
       rules.evaluate(trigger, given, times),
     );
   }
 
-  #made(trigger: string, proposed: ProposedEvent[], nowMs: number) {
+  /** The events of a trigger; `each` sees those that rules have to look at. */
+  #rows(
+    trigger: string,
+    proposed: ProposedEvent[],
+    nowMs: number,
+    each?: (event: CloudEvent) => void,
+  ): EventRow[] {
     const { agentId, ids, maxEventBytes } = this.#options;
     const now = new Date(nowMs).toISOString();
     const source = eventSource(agentId, trigger);
     const newId = () => ids.next();
     return proposed.map((item) => {
       const event = envelope(source, item, now, newId);
-      return { event, row: checkedRow(event, nowMs, maxEventBytes) };
+      each?.(event);
+      return checkedRow(event, nowMs, maxEventBytes);
     });
   }
 

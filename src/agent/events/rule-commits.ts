@@ -78,7 +78,7 @@ export class RuleCommits {
       if (!this.#ready) await this.#load();
       const { clock } = this.#options;
       const times = { trustedMs: clock.trusted(), wallMs: clock.wall() };
-      const evaluated = evaluate(times);
+      const evaluated = this.#evaluated(evaluate, times);
       if (evaluated === null) return;
       try {
         await this.#send(given, evaluated, times);
@@ -86,6 +86,16 @@ export class RuleCommits {
       } catch (error) {
         if (!evaluated.stateful || !builtOnFailed(error) || tries >= MAX_TRIES) throw error;
       }
+    }
+  }
+
+  #evaluated(evaluate: (times: Times) => Evaluated | null, times: Times): Evaluated | null {
+    try {
+      return evaluate(times);
+    } catch (error) {
+      // Nobody knows how far it came.
+      this.#ready = false;
+      throw error;
     }
   }
 

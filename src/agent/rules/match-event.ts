@@ -25,9 +25,18 @@ export function matchEvent(
     world.totals.hops++;
     return;
   }
-  for (const rule of candidates.rules) matchRule(world, collected, rule, view);
+  for (const rule of candidates.rules) guarded(rule, () => matchRule(world, collected, rule, view));
   if (world.findings.size === 0) return;
-  for (const rule of candidates.resolvers) resolveFindings(world, collected, rule, view);
+  for (const rule of candidates.resolvers) guarded(rule, () => resolveFindings(world, collected, rule, view));
+}
+
+/** Whatever an event brings (data nested without end, say), it costs this rule its turn and nothing else. */
+function guarded(rule: CompiledRule, work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    note(rule, messageOf(error));
+  }
 }
 
 function matchRule(world: RuleWorld, collected: Collected, rule: CompiledRule, view: EventView): void {

@@ -83,6 +83,24 @@ describe("conditions and templates", () => {
   });
 });
 
+test("an event that no expression can take in costs nobody but the rules that look at it", () => {
+  const rig = new RuleRig([rule("plain"), rule("deep", { when: "event.data.n == 1" }), rule("after")]);
+  let data: unknown = 1;
+  for (let depth = 0; depth < 200_000; depth++) data = [data];
+  expect(rig.rules.evaluate("t", [{ event: deepEvent(data), timed: false }], rig.times).runs).toEqual([]);
+  expect(rig.counters("deep").errors).toBe(1);
+  expect(rig.feed({ data: { n: 1 } })).toEqual(["plain", "deep", "after"]);
+});
+
+const deepEvent = (data: unknown) => ({
+  specversion: "1.0" as const,
+  id: "1",
+  source: "s",
+  type: "x",
+  time: "2026-12-01T00:00:00Z",
+  data: data as never,
+});
+
 test("what fired, how often and when survives a restart, but for a rule that is another one now", () => {
   const window = { overMs: 1000, compute: "count" as const, of: null, is: "window.count > 1" };
   const rig = new RuleRig([rule("a"), rule("b", { cooldownMs: 5000 }), rule("c", { window })]);
