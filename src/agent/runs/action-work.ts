@@ -67,7 +67,8 @@ export class ActionWork {
           return await this.#attempt(held, step.stepId, attempt, { action, input, timeoutMs }, through);
         }
       } finally {
-        held.attempts.delete(step.stepId);
+        // By then the step may be tried again: that attempt is not this one's to forget.
+        if (held.attempts.get(step.stepId) === attempt) held.attempts.delete(step.stepId);
       }
     }
     if (through) breakers.withdraw(through);
@@ -88,6 +89,7 @@ export class ActionWork {
     const outcome = attempt.controller.signal.aborted
       ? NOT_CALLED
       : await this.#invoke(held, leased, attempt.controller.signal, work);
+    held.attempts.delete(stepId);
     if (outcome.kind === "unknown") counters.unknown++;
     if (through && attempt.cause !== "stop") breakers.observe(through, outcome, changes.now().trustedMs);
     else if (through) breakers.withdraw(through);

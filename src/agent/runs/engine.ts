@@ -102,7 +102,7 @@ export class RunEngine {
   readonly #recovery: Recovery;
   readonly #ends = new RecentEnds();
   readonly #killing = new AbortController();
-  #roomWaiters: (() => void)[] = [];
+  readonly #roomWaiters: (() => void)[] = [];
   #draining = false;
 
   constructor(options: EngineOptions) {
@@ -121,6 +121,7 @@ export class RunEngine {
         return { pipeline: concurrency, byKey: concurrencyByKey?.limit ?? 1 };
       },
       hooks: {
+        started: (held) => this.#started(held),
         begin: (held) => {
           if (held.definition.exclusive === null) keeper.open(held);
           else keeper.track("the lock of a run", held, locks.forRun(held));
@@ -204,12 +205,7 @@ export class RunEngine {
 
   /** Takes over runs that are committed. */
   admit(runs: NewRun[]): void {
-    for (const made of runs) {
-      this.counters.started++;
-      const { id, pipeline, rule } = made.run;
-      this.#options.log.debug("run started", { run: id, pipeline, rule });
-      this.#keeper.add({ ...made, event: this.#builder.eventOf(made) }, false);
-    }
+    for (const made of runs) this.#keeper.add({ ...made, event: this.#builder.eventOf(made) });
   }
 
   /** A run that a person starts (`by`: `local:<uid>`). Resolves with its id when it is durable. */
@@ -295,10 +291,15 @@ export class RunEngine {
   async stop(graceMs: number): Promise<void> {
     this.#draining = true;
     this.#keeper.stop();
-    for (const resolve of this.#roomWaiters.splice(0)) resolve();
+    this.#makeRoom();
     const cancel = this.#options.clock.after(graceMs, () => this.#kill());
     await this.#keeper.idle();
     cancel();
+  }
+
+  /** For all who wait: whoever comes first may turn out to start no run at all, and then nobody would call the next. */
+  #makeRoom(): void {
+    for (const resolve of this.#roomWaiters.splice(0)) resolve();
   }
 
   #kill(): void {
@@ -321,11 +322,16 @@ export class RunEngine {
     );
   }
 
+  #started({ run: { id, pipeline, rule } }: HeldRun): void {
+    this.counters.started++;
+    this.#options.log.debug("run started", { run: id, pipeline, rule });
+  }
+
   #ended(held: HeldRun): void {
     const { id, pipeline, state, reason, parent, starter } = held.run;
     this.counters.ended[state] = (this.counters.ended[state] ?? 0) + 1;
     this.#ends.note(state);
-    this.#roomWaiters.shift()?.();
+    if (this.openRuns < this.#options.maxOpenRuns) this.#makeRoom();
     const fields = { run: id, pipeline, state, reason };
     if (state === "succeeded") this.#options.log.debug("run ended", fields);
     else this.#options.log.info("run ended", fields);

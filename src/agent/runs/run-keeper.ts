@@ -14,6 +14,8 @@ import { StepPlaces } from "./step-places.ts";
 
 /** What the keeper asks others to do. None of it throws. */
 export interface KeeperHooks {
+  /** A run has come into being. */
+  started(held: HeldRun): void;
   /** The run has its place: take its lock, then `open` it. */
   begin(held: HeldRun): void;
   /** A queued step has its place. */
@@ -58,10 +60,11 @@ export class RunKeeper {
     this.runPlaces = new RunPlaces((run) => options.hooks.begin(this.runs.get(run)!));
   }
 
-  /** Takes up a run; `begun`: it had its place before. */
-  add(open: OpenRun, begun: boolean): HeldRun {
+  /** Takes over a run that has come into being. */
+  add(open: OpenRun): HeldRun {
     const held = this.hold(open);
-    this.seat(held, begun);
+    this.#options.hooks.started(held);
+    this.seat(held, false);
     return held;
   }
 
@@ -71,7 +74,7 @@ export class RunKeeper {
     return held;
   }
 
-  /** Puts a held run in the queue for a place. */
+  /** Puts a held run in the queue for a place; `begun`: it had its place before a restart. */
   seat(held: HeldRun, begun: boolean): void {
     const { id, pipeline, concurrencyKey, priority } = held.run;
     this.runPlaces.add(
@@ -162,7 +165,7 @@ export class RunKeeper {
     // The store has left out what an earlier attempt had begun already.
     if (parent.spawned?.has(key)) return;
     (parent.spawned ??= new Set()).add(key);
-    this.add({ ...made, event: parent.event }, false);
+    this.add({ ...made, event: parent.event });
   }
 
   #enqueue(held: HeldRun, step: StepRow): void {
