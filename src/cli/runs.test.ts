@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdirSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
 import { type CliAgent, cliAgent } from "../testing/cli-agent.ts";
 import { until } from "../testing/until.ts";
 
@@ -201,9 +203,11 @@ describe("cancel, retry, approve and deny", () => {
 
 describe("whom a command asks", () => {
   test("the one agent of the default home, named on stderr; --agent is the hub", async () => {
-    const env = { XDG_STATE_HOME: agent.base, HOME: agent.base };
+    // Root's default home is the host's own: it is left alone.
     if (process.getuid?.() !== 0) {
-      const { exit, out } = await agent.bare(["runs", "show", fan, "--json"], env);
+      mkdirSync(join(agent.base, "state"));
+      symlinkSync(agent.base, join(agent.base, "state", "holdfast"));
+      const { exit, out } = await agent.bare(["runs", "show", fan, "--json"]);
       expect([exit, JSON.parse(out).id]).toEqual([0, fan]);
     }
     const verbose = await agent.cli(["runs", "list", "--verbose"]);
