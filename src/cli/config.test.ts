@@ -164,6 +164,8 @@ describe("config show", () => {
         event_size: 256KB # default
         output_size: 256KB # default
         steps: 7 # HOLDFAST__LIMITS__STEPS
+        runs: 10000 # default
+        side_effects: 100000 # default
         worker_idle: 60s # default
       triggers:
         - name: front # agent.yaml:4
@@ -175,7 +177,9 @@ describe("config show", () => {
       pipelines:
         p:
           namespace: default # default
+          description: "" # default
           concurrency: 16 # default
+          priority: 0 # default
           steps:
             - id: s # agent.yaml:10
               action: exec # agent.yaml:11
@@ -192,6 +196,7 @@ describe("config show", () => {
                 initial: 1s # default
                 max: 1m # default
           on_failure: [] # default
+          finally: [] # default
       outputs: [] # default
       "
     `);
@@ -232,5 +237,5 @@ test("config schema prints a JSON Schema with every section described and no unk
   });
   expect(schema.properties.triggers.items.properties.plugin.description).toBe("Trigger plugin to run");
   expect(schema.properties.rules.items.properties.cooldown.pattern).toBe("^(\\d+(\\.\\d+)?(ms|s|m|h|d))+$");
-  expect(schema.properties.rules.items.required).toEqual(["name", "on", "run"]);
+  expect(schema.properties.rules.items.required).toEqual(["name", "on"]);
 });
