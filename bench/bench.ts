@@ -15,6 +15,7 @@ const BENCHES: Record<string, () => Promise<{ bench: Bench }>> = {
   "fsync-delay": () => import("./fsync-delay.ts"),
   store: () => import("./store.ts"),
   "store-runs": () => import("./store-runs.ts"),
+  rules: () => import("./rules.ts"),
   emit: () => import("./emit.ts"),
   "emit-latency": () => import("./emit-latency.ts"),
   "trigger-to-script": () => import("./trigger-to-script.ts"),

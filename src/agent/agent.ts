@@ -124,6 +124,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
         uptimeSeconds: (clock.mono() - startedMono) / 1000,
         events: automation?.events ?? { events: 0, duplicates: 0, refused: 0 },
         rules: automation?.rules.counters() ?? [],
+        ruleTotals: automation?.rules.totals ?? { hops: 0, refused: 0 },
         runs: automation && {
           counters: automation.runs.counters,
           gauges: automation.runs.gauges(),

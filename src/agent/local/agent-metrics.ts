@@ -12,7 +12,9 @@ export interface AgentMetricsSource {
   rules: {
     rule: string;
     counters: { evaluated: number; matched: number; skipped: number; cooled: number; errors: number };
+    keys: number;
   }[];
+  ruleTotals: { hops: number; refused: number };
   /** Null for an agent that has nothing to run. */
   runs: RunMetricsSource | null;
   store: {
@@ -61,6 +63,22 @@ export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
           .map(([outcome, value]) => ({ labels: { rule, outcome }, value })),
       ),
     },
+    {
+      name: "holdfast_agent_rule_keys",
+      help: "Keys that a rule remembers something of",
+      type: "gauge",
+      values: source.rules.map(({ rule, keys }) => ({ labels: { rule }, value: keys })),
+    },
+    counter(
+      "holdfast_agent_rule_events_refused_total",
+      "Events of rules that were too large, or too many in one commit",
+      source.ruleTotals.refused,
+    ),
+    counter(
+      "holdfast_agent_rule_hops_exceeded_total",
+      "Events that rules did not look at because too many others led to them",
+      source.ruleTotals.hops,
+    ),
     ...runMetrics(source.runs),
     gauge("holdfast_agent_dead_letters", "Runs that ended badly and were set aside", store.deadLetters),
     gauge("holdfast_agent_findings_open", "Findings that are not resolved", store.openFindings),

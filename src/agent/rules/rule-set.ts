@@ -148,8 +148,12 @@ export class RuleSet {
     }));
   }
 
-  counters(): { rule: string; counters: RuleCounters }[] {
-    return this.#rules.map((rule) => ({ rule: rule.definition.name, counters: rule.counters }));
+  counters(): { rule: string; counters: RuleCounters; keys: number }[] {
+    return this.#rules.map(({ definition, counters, keys }) => ({
+      rule: definition.name,
+      counters,
+      keys: keys.size,
+    }));
   }
 
   #collect(given: number): Collected {
