@@ -79,6 +79,10 @@ export const runItemSchema = v.looseObject({
   createdAt: text,
   startedAt: nullableText,
   endedAt: nullableText,
+  /** Absent from an older hub; null of a run that an older agent told of. */
+  starter: v.optional(v.nullable(v.looseObject({ kind: text, by: text }))),
+  parent: v.optional(v.nullable(v.looseObject({ run: text, step: text }))),
+  retryOf: v.optional(nullableText),
 });
 export type RunItem = v.InferOutput<typeof runItemSchema>;
 
@@ -97,6 +101,20 @@ export const stepItemSchema = v.looseObject({
   output: v.unknown(),
   error: v.unknown(),
   reason: nullableText,
+  /** While it is `waiting`: needs, approval, decision or lock. */
+  waits: v.optional(nullableText),
+  /** Run that a step of the kind `pipeline` began. */
+  child: v.optional(nullableText),
+  /** Of a step that the pipeline does not declare: an item of a `foreach`, an added one, an undo. */
+  origin: v.optional(
+    v.nullable(
+      v.looseObject({
+        foreach: v.optional(v.looseObject({ step: text, index: count })),
+        addedBy: v.optional(text),
+        undoes: v.optional(text),
+      }),
+    ),
+  ),
 });
 export type StepItem = v.InferOutput<typeof stepItemSchema>;
 

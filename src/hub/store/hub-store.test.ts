@@ -7,6 +7,7 @@ import { systemClock } from "../../core/clock.ts";
 import { systemIds } from "../../core/ids.ts";
 import { LANES, RECORD_CLASSES, ZERO_HASH } from "../../model/record.ts";
 import { openHubStore, type SqlHubStore } from "./hub-store.ts";
+import { SCHEMA_VERSION } from "./migrate.ts";
 import { eventBody, events, joined, runBody, StreamBuilder, stepBody } from "./test-batches.ts";
 
 const RUN = "01999999-0000-7000-8000-00000000abcd";
@@ -269,6 +270,54 @@ describe("runs", () => {
     expect(await store.run("db-01", RUN)).toBeNull();
   });
 
+  test("show items, added steps and undo where they belong, and who started the run", async () => {
+    const steps = [
+      { id: "each", action: "exec", needs: [], part: "steps", effect: "idempotent", work: "action" },
+      { id: "after", action: "exec", needs: ["each"], part: "steps", effect: "ask", work: "action" },
+      { id: "clean", action: "exec", needs: [], part: "finally", effect: "ask", work: "action" },
+    ];
+    const from = { needs: [], effect: "idempotent" };
+    const item = (index: number) => ({
+      part: "steps",
+      origin: { ...from, foreach: { step: "each", index } },
+    });
+    const step = (id: string, extra: Record<string, unknown>, state = "succeeded") => ({
+      class: stepClass,
+      body: stepBody(RUN, id, state, extra),
+    });
+    const starter = { kind: "manual", by: "local:0" };
+    await change(
+      { class: runClass, body: runBody(RUN, "running", { steps, starter, parent: null, retryOf: "r0" }) },
+      step("each", { part: "steps" }, "running"),
+      step("each[10]", item(10)),
+      step("each[2]", item(2)),
+      step("each[2]+1", { part: "steps", origin: { ...from, needs: ["each[2]"], addedBy: "each[2]" } }),
+      step("after", { part: "steps", waits: "approval", child: "c" }, "waiting"),
+      step("after+1", { part: "finally", origin: { ...from, addedBy: "after" } }),
+      step("each[2]~undo", { part: "undo", origin: { ...from, undoes: "each[2]" } }),
+    );
+    const found = await store.run(undefined, RUN);
+    expect(found!.run).toMatchObject({ starter, parent: null, retryOf: "r0" });
+    expect(found!.steps.map((view) => `${view.part} ${view.step}`)).toEqual([
+      "steps each",
+      "steps each[2]",
+      "steps each[2]+1",
+      "steps each[10]",
+      "steps after",
+      "undo each[2]~undo",
+      "finally clean",
+      "finally after+1",
+    ]);
+    expect(found!.steps[1]).toMatchObject({ position: 1, origin: { foreach: { index: 2 } }, waits: null });
+    expect(found!.steps[2]).toMatchObject({ needs: ["each[2]"], effect: "idempotent" });
+    expect(found!.steps[4]).toMatchObject({ waits: "approval", child: "c", origin: null });
+    expect(
+      (await store.ingest("old", told.copy().next([{ class: runClass, body: runBody("r1", "queued") }]), 5))
+        .kind,
+    ).toBe("ack");
+    expect((await store.run("old", "r1"))!.run).toMatchObject({ starter: null, parent: null, retryOf: null });
+  });
+
   test("an older segment that drains late does not bring an older state back", async () => {
     const old = new StreamBuilder("e1", LANES.results, 1).next([
       { class: runClass, body: runBody(RUN, "running") },
@@ -437,6 +486,21 @@ describe("the file", () => {
     expect(schema).toBe(await Bun.file(snapshot).text());
   });
 
+  test("a database of the first schema is brought up to date with what it holds", async () => {
+    await store.ingest(
+      "web-01",
+      new StreamBuilder("e1", LANES.results).next([{ class: runClass, body: runBody(RUN, "running") }]),
+      5,
+    );
+    await store.close();
+    const database = new Database(file);
+    for (const table of ["runs", "steps"]) database.run(`ALTER TABLE ${table} DROP COLUMN details`);
+    database.run("UPDATE schema_version SET version = 1");
+    database.close();
+    store = await open();
+    expect((await store.run(undefined, RUN))!.steps).toHaveLength(2);
+  });
+
   test("a newer schema and a file that is no database are refused, untouched", async () => {
     await store.close();
     const database = new Database(file);
@@ -448,7 +512,7 @@ describe("the file", () => {
     const opening = openHubStore({ file: bad, clock: systemClock(), ids: systemIds() });
     await expect(opening).rejects.toMatchObject({ code: "corrupt" });
     const repaired = new Database(file);
-    repaired.run("UPDATE schema_version SET version = 1");
+    repaired.run("UPDATE schema_version SET version = ?", [SCHEMA_VERSION]);
     repaired.close();
     store = await open();
   });

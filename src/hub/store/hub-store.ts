@@ -8,6 +8,7 @@ import { HubDatabase, type Queries, type Row, type Value } from "./database.ts";
 import { checkChain, ingestBatch } from "./ingest.ts";
 import * as lists from "./lists.ts";
 import { migrate } from "./migrate.ts";
+import { stepsOf } from "./step-views.ts";
 import type { AgentRow, EventFilter, HubStore, IngestResult, RunFilter, RunView, StepView } from "./port.ts";
 import type { WriterOptions } from "./writer-queue.ts";
 
@@ -152,7 +153,7 @@ export class SqlHubStore implements HubStore {
       id,
       row.agent as string,
     ]);
-    return { run: lists.runOf(row), steps: lists.stepsOf(row, steps) };
+    return { run: lists.runOf(row), steps: stepsOf(row, steps) };
   }
 
   async runsMatching(agent: string | undefined, part: string, limit: number): Promise<RunView[]> {

@@ -194,18 +194,18 @@ const EVENTS = {
 const RUNS = {
   into:
     "runs (id, agent, n, pipeline, rule, state, reason, event_source, event_id, created, started, ended, steps, " +
-    "epoch, segment, number)",
-  columns: 16,
+    "details, epoch, segment, number)",
+  columns: 17,
   // A closed segment drains after fresher rows of the next one: an older state never replaces a newer one.
-  tail: `ON CONFLICT (id, agent) DO UPDATE SET ${set(["n", "state", "reason", "started", "ended", "steps", "epoch", "segment", "number"])} ${NEWER("runs")}`,
+  tail: `ON CONFLICT (id, agent) DO UPDATE SET ${set(["n", "state", "reason", "started", "ended", "steps", "details", "epoch", "segment", "number"])} ${NEWER("runs")}`,
 };
 
 const STEPS = {
   into:
-    "steps (agent, run, step, action, state, attempts, key, started, ended, output, error, reason, epoch, segment, " +
-    "number)",
-  columns: 15,
-  tail: `ON CONFLICT (run, agent, step) DO UPDATE SET ${set(["state", "attempts", "started", "ended", "output", "error", "reason", "epoch", "segment", "number"])} ${NEWER("steps")}`,
+    "steps (agent, run, step, action, state, attempts, key, started, ended, output, error, reason, details, epoch, " +
+    "segment, number)",
+  columns: 16,
+  tail: `ON CONFLICT (run, agent, step) DO UPDATE SET ${set(["state", "attempts", "started", "ended", "output", "error", "reason", "details", "epoch", "segment", "number"])} ${NEWER("steps")}`,
 };
 
 async function addProjections(

@@ -1,9 +1,8 @@
 import type { JsonObject } from "../../model/json.ts";
-import { stepKey } from "../../model/run.ts";
 import { numberOrNull } from "./agents.ts";
 import type { Row, Value } from "./database.ts";
-import type { EventFilter, EventView, RunFilter, RunView, StepView } from "./port.ts";
-import type { RunBody } from "./projection.ts";
+import type { EventFilter, EventView, RunFilter, RunView } from "./port.ts";
+import type { RunDetails } from "./projection.ts";
 
 export interface Statement {
   text: string;
@@ -51,7 +50,7 @@ export function eventOf(row: Row): EventView {
 }
 
 const RUN_COLUMNS =
-  "n, agent, id, pipeline, rule, state, reason, event_source, event_id, created, started, ended, steps";
+  "n, agent, id, pipeline, rule, state, reason, event_source, event_id, created, started, ended, steps, details";
 
 export function runsStatement(filter: RunFilter): Statement {
   const { text, values } = where([
@@ -90,6 +89,7 @@ export function runsMatchingStatement(agent: string | undefined, part: string, l
 }
 
 export function runOf(row: Row): RunView {
+  const details = typeof row.details === "string" ? (JSON.parse(row.details) as RunDetails) : {};
   return {
     n: Number(row.n),
     agent: row.agent as string,
@@ -103,30 +103,8 @@ export function runOf(row: Row): RunView {
     createdMs: Number(row.created),
     startedMs: numberOrNull(row.started),
     endedMs: numberOrNull(row.ended),
+    starter: details.starter ?? null,
+    parent: details.parent ?? null,
+    retryOf: details.retryOf ?? null,
   };
-}
-
-/** The steps that the run declares, each with what its last record said; a step without one has not begun. */
-export function stepsOf(run: Row, rows: Row[]): StepView[] {
-  const told = new Map(rows.map((row) => [row.step as string, row]));
-  const declared = JSON.parse(run.steps as string) as RunBody["steps"];
-  return declared.map((step, position) => {
-    const row = told.get(step.id);
-    return {
-      step: step.id,
-      position,
-      part: step.part,
-      action: step.action,
-      effect: step.effect,
-      needs: step.needs,
-      state: (row?.state as string | undefined) ?? "queued",
-      attempts: Number(row?.attempts ?? 0),
-      key: (row?.key as string | undefined) ?? stepKey(run.id as string, step.id),
-      startedMs: numberOrNull(row?.started),
-      endedMs: numberOrNull(row?.ended),
-      output: row ? (JSON.parse(row.output as string) as unknown) : null,
-      error: row ? (JSON.parse(row.error as string) as unknown) : null,
-      reason: (row?.reason as string | null | undefined) ?? null,
-    };
-  });
 }

@@ -2,9 +2,10 @@ import { HoldfastError } from "../../core/errors.ts";
 import type { Queries } from "./database.ts";
 import { SQLITE_TYPES, type Types } from "./column-types.ts";
 import { first } from "./migrations/0001-first.ts";
+import { runDetails } from "./migrations/0002-run-details.ts";
 
 /** Append-only: place in the list + 1 is the version. */
-const MIGRATIONS: ((types: Types) => string[])[] = [first];
+const MIGRATIONS: ((types: Types) => string[])[] = [first, runDetails];
 
 export const SCHEMA_VERSION: number = MIGRATIONS.length;
 

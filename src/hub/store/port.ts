@@ -46,6 +46,10 @@ export interface RunView {
   createdMs: number;
   startedMs: number | null;
   endedMs: number | null;
+  /** Null for a run that an agent of the first versions told of. */
+  starter: { kind: string; by: string } | null;
+  parent: { run: string; step: string } | null;
+  retryOf: string | null;
 }
 
 export interface StepView {
@@ -63,6 +67,12 @@ export interface StepView {
   output: unknown;
   error: unknown;
   reason: string | null;
+  /** While it is `waiting`: what for. */
+  waits: string | null;
+  /** Run that a step of the kind `pipeline` began. */
+  child: string | null;
+  /** Of a step that the pipeline does not declare: an item, an added one, an undo. */
+  origin: { foreach?: { step: string; index: number }; addedBy?: string; undoes?: string } | null;
 }
 
 /** What ingest made of a batch. */

@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { RECORD_CLASSES, type StreamRecord } from "../../model/record.ts";
+import { STEP_PARTS } from "../../model/run.ts";
 import type { Value } from "./database.ts";
 
 /** What lists show of a run of records; rows are in the order of their statements in `projection-statements.ts`. */
@@ -32,6 +33,8 @@ const eventBody = v.object({
 });
 export type EventBody = v.InferOutput<typeof eventBody>;
 
+const part = v.picklist(STEP_PARTS);
+
 const runBody = v.object({
   id: text,
   pipeline: text,
@@ -47,12 +50,17 @@ const runBody = v.object({
       id: text,
       action: text,
       needs: v.array(text),
-      part: v.picklist(["steps", "on_failure"]),
+      part,
       effect: text,
+      work: v.optional(text),
     }),
   ),
+  starter: v.optional(v.object({ kind: text, by: text })),
+  parent: v.optional(v.nullable(v.object({ run: text, step: text }))),
+  retryOf: v.optional(v.nullable(text)),
 });
 export type RunBody = v.InferOutput<typeof runBody>;
+export type RunDetails = Pick<RunBody, "starter" | "parent" | "retryOf">;
 
 const stepBody = v.object({
   run: text,
@@ -66,8 +74,21 @@ const stepBody = v.object({
   output: v.optional(v.unknown(), null),
   error: v.optional(v.unknown(), null),
   reason: v.nullable(text),
+  part: v.optional(part),
+  waits: v.optional(text),
+  child: v.optional(text),
+  origin: v.optional(
+    v.object({
+      foreach: v.optional(v.object({ step: text, index: count })),
+      addedBy: v.optional(text),
+      undoes: v.optional(text),
+      needs: v.array(text),
+      effect: text,
+    }),
+  ),
 });
 export type StepBody = v.InferOutput<typeof stepBody>;
+export type StepDetails = Pick<StepBody, "part" | "waits" | "child" | "origin">;
 
 /**
  * Reads the bodies that lists need. Of several records about the same run or step only the last counts: they are in
@@ -117,12 +138,25 @@ export function eventValues(origin: Origin, { number, event }: Projected["events
 export function runValues(origin: Origin, { number, run }: Projected["runs"][number], n: number): Value[] {
   const cause = [run.event?.source ?? null, run.event?.id ?? null];
   const times = [run.createdMs, run.startedMs, run.endedMs];
+  const { starter, parent, retryOf } = run;
+  const details = starter === undefined ? null : JSON.stringify({ starter, parent, retryOf });
   const head = [run.id, origin.agent, n, run.pipeline, run.rule, run.state, run.reason];
-  return [...head, ...cause, ...times, JSON.stringify(run.steps), origin.epoch, origin.segment, number];
+  return [
+    ...head,
+    ...cause,
+    ...times,
+    JSON.stringify(run.steps),
+    details,
+    origin.epoch,
+    origin.segment,
+    number,
+  ];
 }
 
 export function stepValues(origin: Origin, { number, step }: Projected["steps"][number]): Value[] {
   const head = [origin.agent, step.run, step.step, step.action, step.state, step.attempts, step.key];
   const end = [JSON.stringify(step.output), JSON.stringify(step.error), step.reason];
-  return [...head, step.startedMs, step.endedMs, ...end, origin.epoch, origin.segment, number];
+  const { part, waits, child, origin: from } = step;
+  const details = part === undefined ? null : JSON.stringify({ part, waits, child, origin: from });
+  return [...head, step.startedMs, step.endedMs, ...end, details, origin.epoch, origin.segment, number];
 }

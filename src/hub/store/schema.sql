@@ -79,7 +79,7 @@ CREATE TABLE runs (
   steps TEXT NOT NULL,
   epoch TEXT NOT NULL,
   segment INTEGER NOT NULL,
-  number INTEGER NOT NULL,
+  number INTEGER NOT NULL, details TEXT,
   PRIMARY KEY (id, agent)
 );
 
@@ -100,7 +100,7 @@ CREATE TABLE steps (
   reason TEXT,
   epoch TEXT NOT NULL,
   segment INTEGER NOT NULL,
-  number INTEGER NOT NULL,
+  number INTEGER NOT NULL, details TEXT,
   PRIMARY KEY (run, agent, step)
 );
 
