@@ -16,9 +16,13 @@ const stepSchema = v.looseObject({
   waits: told(text),
   retryAt: told(text),
   deadlineAt: told(text),
-  item: told(v.looseObject({ step: text, index: v.number(), value: v.unknown() })),
-  addedBy: told(v.looseObject({ step: text })),
-  undoes: told(text),
+  origin: told(
+    v.looseObject({
+      foreach: told(v.looseObject({ step: text, index: v.number(), value: v.optional(v.unknown()) })),
+      addedBy: told(text),
+      undoes: told(text),
+    }),
+  ),
   child: told(text),
   skip: told(text),
   approval: told(v.looseObject({ text, by: v.optional(text), note: v.optional(text) })),

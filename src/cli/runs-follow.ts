@@ -53,7 +53,7 @@ export function byTime(a: ShownStep, b: ShownStep): number {
 /** The step that ended last: of those that ran, not of those that were left out. */
 export function finalStep(run: ShownRun): ShownStep | undefined {
   return run.steps
-    .filter((step) => step.endedAt !== null && step.state !== "skipped" && !step.item)
+    .filter((step) => step.endedAt !== null && step.state !== "skipped" && !step.origin?.foreach)
     .toSorted((a, b) => Date.parse(a.endedAt!) - Date.parse(b.endedAt!))
     .at(-1);
 }

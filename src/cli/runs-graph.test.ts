@@ -3,7 +3,7 @@ import { shownRun, type ShownStep } from "./runs-detail.ts";
 import { graphRows } from "./runs-graph.ts";
 import { ASCII_MARKS, BOX_MARKS, marksFor } from "./runs-marks.ts";
 
-type Given = Partial<ShownStep> & { step: string };
+type Given = Partial<Omit<ShownStep, "origin">> & { step: string; origin?: object };
 
 function steps(given: Given[]): ShownStep[] {
   const filled = given.map((step, position) => ({
@@ -99,9 +99,9 @@ describe("the graph of a run's steps", () => {
     const given: Given[] = [
       { step: "a" },
       { step: "z", needs: ["a"], state: "waiting" },
-      { step: "a+1", addedBy: { step: "a" } },
-      { step: "a+2", addedBy: { step: "a" }, state: "waiting" },
-      { step: "a+1+1", addedBy: { step: "a+1" }, state: "running" },
+      { step: "a+1", origin: { addedBy: "a" } },
+      { step: "a+2", origin: { addedBy: "a" }, state: "waiting" },
+      { step: "a+1+1", origin: { addedBy: "a+1" }, state: "running" },
     ];
     expect(picture(given)).toEqual(["✓ a", "✓ a+1", "▸ a+1+1", "○ a+2", "○ z"]);
   });
@@ -109,7 +109,7 @@ describe("the graph of a run's steps", () => {
   test("items stand below their step, beside other branches", () => {
     const item = (index: number, state = "succeeded"): Given => ({
       step: `b[${index}]`,
-      item: { step: "b", index, value: index },
+      origin: { foreach: { step: "b", index } },
       state,
     });
     const given: Given[] = [

@@ -17,10 +17,10 @@ const MAX_LANES = 12;
  */
 export function graphRows(steps: ShownStep[], marks: GraphMarks): { rows: GraphRow[]; drawn: boolean } {
   const items = Map.groupBy(
-    steps.filter((step) => step.item),
-    (step) => step.item!.step,
+    steps.filter((step) => step.origin?.foreach),
+    (step) => step.origin!.foreach!.step,
   );
-  const nodes = steps.filter((step) => !step.item);
+  const nodes = steps.filter((step) => !step.origin?.foreach);
   const needs = edges(nodes);
   const order = inOrder(nodes, needs);
   const rows = drawn(order, reduced(order, needs), marks);
@@ -44,8 +44,8 @@ type Needs = Map<string, Set<string>>;
 function edges(nodes: ShownStep[]): Needs {
   const known = new Set(nodes.map((node) => node.step));
   const added = Map.groupBy(
-    nodes.filter((node) => node.addedBy),
-    (node) => node.addedBy!.step,
+    nodes.filter((node) => node.origin?.addedBy),
+    (node) => node.origin!.addedBy!,
   );
   for (const list of added.values()) list.sort((a, b) => additionNumber(a) - additionNumber(b));
   const tail = (id: string): string => {
@@ -54,10 +54,11 @@ function edges(nodes: ShownStep[]): Needs {
   };
   return new Map(
     nodes.map((node) => {
-      if (!node.addedBy) return [node.step, new Set(node.needs.filter((id) => known.has(id)).map(tail))];
-      const siblings = added.get(node.addedBy.step)!;
+      const adder = node.origin?.addedBy;
+      if (!adder) return [node.step, new Set(node.needs.filter((id) => known.has(id)).map(tail))];
+      const siblings = added.get(adder)!;
       const before = siblings[siblings.indexOf(node) - 1];
-      const need = before === undefined ? node.addedBy.step : tail(before.step);
+      const need = before === undefined ? adder : tail(before.step);
       return [node.step, new Set(known.has(need) ? [need] : [])];
     }),
   );
@@ -182,7 +183,7 @@ function laneText(
 }
 
 function itemRows(items: ShownStep[], below: string, marks: GraphMarks): GraphRow[] {
-  const sorted = items.toSorted((a, b) => a.item!.index - b.item!.index);
+  const sorted = items.toSorted((a, b) => a.origin!.foreach!.index - b.origin!.foreach!.index);
   const indent = below === "" ? "  " : `${below} `;
   return sorted.map((step, index) => ({
     graph: indent + (index === sorted.length - 1 ? marks.lastItem : marks.item) + glyph(step, marks),

@@ -26,7 +26,9 @@ export function showRun(run: ShownRun, nowMs: number, options: ShowOptions): str
     ...childLines(run, options),
     ...askLines(run),
     // What items gave is in the list that their step gave.
-    ...run.steps.flatMap((step) => (step.item ? [] : outputLines(`Output of ${step.step}`, step.output))),
+    ...run.steps.flatMap((step) =>
+      step.origin?.foreach ? [] : outputLines(`Output of ${step.step}`, step.output),
+    ),
     ...outputLines("Output of the run", run.output),
   ];
 }
@@ -101,7 +103,8 @@ function stepColumns(nowMs: number, withNeeds: boolean): Column<GraphRow & { ste
   return [
     {
       title: "STEP",
-      value: ({ graph, step }) => `${graph} ${step.item ? `[${step.item.index}]` : step.step}`,
+      value: ({ graph, step }) =>
+        `${graph} ${step.origin?.foreach ? `[${step.origin.foreach.index}]` : step.step}`,
     },
     {
       title: "ACTION",
@@ -124,6 +127,7 @@ function lasted(step: ShownStep, nowMs: number): string {
 /** Why a step is as it is: what it waits for, who answered, what went wrong, when it is tried again. */
 export function stepReason(step: ShownStep, nowMs: number): string {
   const { approval } = step;
+  const { foreach, addedBy, undoes } = step.origin ?? {};
   const facts = [
     step.waits === "approval" && approval ? `waits for approval: ${approval.text}` : null,
     step.waits === "approval" && step.deadlineAt ? `ends ${age(step.deadlineAt, nowMs)}` : null,
@@ -133,9 +137,9 @@ export function stepReason(step: ShownStep, nowMs: number): string {
     errorText(step.error),
     step.retryAt ? `next try ${age(step.retryAt, nowMs)}` : null,
     step.child ? `run ${step.child.slice(-12)}` : null,
-    step.addedBy ? `added by ${step.addedBy.step}` : null,
-    step.undoes ? `takes back ${step.undoes}` : null,
-    step.item && !isEmpty(step.item.value) ? `item ${JSON.stringify(step.item.value)?.slice(0, 80)}` : null,
+    addedBy ? `added by ${addedBy}` : null,
+    undoes ? `takes back ${undoes}` : null,
+    foreach && !isEmpty(foreach.value) ? `item ${JSON.stringify(foreach.value)?.slice(0, 80)}` : null,
   ];
   return [...new Set(facts.filter(Boolean))].join("; ");
 }

@@ -118,9 +118,7 @@ function stepView(
     output: row.output,
     error: row.error,
     reason: row.reason,
-    item: extra?.foreach ?? null,
-    addedBy: extra?.addedBy ?? null,
-    undoes: extra?.undoes ?? null,
+    origin: originOf(extra),
     child: extra?.child ?? null,
     skip: extra?.skip ?? null,
     approval: extra?.approval ?? null,
@@ -131,6 +129,17 @@ function stepView(
       endedAt: timeOrNull(attempt.endedMs),
       error: attempt.error,
     })),
+  };
+}
+
+/** Of a step that the pipeline does not declare: an item of a `foreach`, an added one, an undo. */
+function originOf(extra: StepRow["extra"]) {
+  if (!extra?.foreach && !extra?.addedBy && extra?.undoes === undefined) return null;
+  const { foreach, addedBy, undoes } = extra;
+  return {
+    ...(foreach ? { foreach } : {}),
+    ...(addedBy ? { addedBy: addedBy.step } : {}),
+    ...(undoes === undefined ? {} : { undoes }),
   };
 }
 
