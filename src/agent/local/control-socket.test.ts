@@ -394,6 +394,21 @@ describe("events", () => {
   });
 });
 
+test("so many streams at once, and each that ends makes room", async () => {
+  const stop = new AbortController();
+  const open = (signal?: AbortSignal) => fetch("http://localhost/v1/events/stream", { unix: path, signal });
+  for (let n = 0; n < 32; n++) expect((await open(stop.signal)).status).toBe(200);
+  expect((await open()).status).toBe(429);
+  stop.abort();
+  let status = 0;
+  for (const last = new AbortController(); status !== 200;) {
+    const response = await open(last.signal);
+    status = response.status;
+    await response.body!.cancel().catch(() => {});
+    if (status === 200) last.abort();
+  }
+});
+
 test("pipelines, rules, findings, status, triggers, and what there is not", async () => {
   expect((await ask("GET", "/v1/pipelines")).body.items).toMatchObject([
     { name: "clean", steps: ["a", "b"], params: [] },
