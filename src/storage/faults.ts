@@ -14,12 +14,21 @@ export interface Fault {
 export class Faults {
   #plan: Required<Fault>[];
   readonly #crash: () => never;
+  readonly #struck: (fault: Fault) => void;
   #crashed = false;
 
-  /** `crash` ends whatever stands for the process; by default the process itself. */
-  constructor(plan: Fault[], crash: () => never = killThisProcess) {
+  /**
+   * `crash` ends whatever stands for the process; by default the process itself. `struck` is told of each fault as it
+   * strikes.
+   */
+  constructor(
+    plan: Fault[],
+    crash: () => never = killThisProcess,
+    struck: (fault: Fault) => void = () => {},
+  ) {
     this.#plan = plan.map((fault) => ({ skip: 0, times: 1, ...fault }));
     this.#crash = crash;
+    this.#struck = struck;
   }
 
   /** Adds to what was ordered. */
@@ -37,6 +46,7 @@ export class Faults {
         continue;
       }
       fault.times--;
+      this.#struck(fault);
       if (fault.with === "crash") {
         this.#crashed = true;
         this.#crash();

@@ -17,6 +17,8 @@ export class SimulatedCrash extends Error {
 export interface InProcessStoreOptions extends Omit<AgentStoreOptions, "link"> {
   /** Called at the moment of a crash, before anything else runs. */
   onCrash?: () => void;
+  /** Called as a fault strikes. */
+  onFault?: (fault: Fault) => void;
   /** Hands a batch or an answer over: a microtask by default, so that the order is the same each time. */
   schedule?: (work: () => void) => void;
 }
@@ -60,7 +62,11 @@ export class InProcessStore extends ThreadedAgentStore {
 
 /** Rejects with SimulatedCrash when a fault strikes while the store is being opened. */
 export async function openInProcessStore(options: InProcessStoreOptions): Promise<InProcessStore> {
-  const link = new InProcessLink(options.schedule ?? queueMicrotask, options.onCrash ?? (() => {}));
+  const link = new InProcessLink(
+    options.schedule ?? queueMicrotask,
+    options.onCrash ?? (() => {}),
+    options.onFault ?? (() => {}),
+  );
   const store = new InProcessStore(options, link);
   await Promise.race([store.open(), link.death]);
   return store;
@@ -78,7 +84,11 @@ class InProcessLink implements StorageLink {
   readonly #onCrash: () => void;
   #rejectDeath!: (error: Error) => void;
 
-  constructor(schedule: (work: () => void) => void, onCrash: () => void) {
+  constructor(
+    schedule: (work: () => void) => void,
+    onCrash: () => void,
+    onFault: (fault: Fault) => void,
+  ) {
     this.#schedule = schedule;
     this.#onCrash = onCrash;
     this.death = new Promise((_, reject) => (this.#rejectDeath = reject));
@@ -91,7 +101,7 @@ class InProcessLink implements StorageLink {
     serveStorage(
       this.#port,
       (options: OpenCommand, faults) => (this.program = agentProgram(options, faults)),
-      (plan) => (this.faults = new Faults(plan, () => this.#fail())),
+      (plan) => (this.faults = new Faults(plan, () => this.#fail(), onFault)),
     );
   }
 
