@@ -268,6 +268,8 @@ describe("which hub, and exit codes", () => {
       [["runs", "list", "--hub", "http://hub.example"], 4],
       [["runs", "list", "--home", home, "--stat", "failed"], 2],
       [["runs", "list", "--home", home, "spare"], 2],
+      [["runs", "list", "--home", home, "--open"], 2],
+      [["runs", "logs", "aa01", "--home", home, "--follow"], 2],
       [["runs", "list", "--home", home, "--limit", "many"], 2],
       [["runs", "list", "--home", home, "--agent"], 2],
       [["runs", "show", "--home", home], 2],

@@ -52,8 +52,9 @@ function refused({ what }: GivenArguments, problems: string[]): HoldfastError {
 
 /** Two tries, as at a door: after that somebody should read the documentation. */
 async function askFor(definition: ParameterDefinition, ask: Ask): Promise<Json> {
-  const { name, description } = definition;
-  const about = description === "" ? "" : ` (${description})`;
+  const { name, description, choices } = definition;
+  const facts = [description, choices === null ? "" : `one of ${choices.join(", ")}`].filter(Boolean);
+  const about = facts.length === 0 ? "" : ` (${facts.join("; ")})`;
   let problem = "";
   for (let tries = 0; tries < TRIES; tries++) {
     const text = await ask(

@@ -1,3 +1,4 @@
+import { HoldfastError } from "../core/errors.ts";
 import type { RunItem } from "../hub/api/views.ts";
 import { runLine } from "./live-lines.ts";
 import { printList } from "./pages.ts";
@@ -25,6 +26,12 @@ export const list = sourceCommand({
   async run(context, args) {
     const { agent, pipeline, state } = args;
     const limit = args.all ? undefined : wholeNumber("limit", args.limit, 1, 1_000_000);
+    if (args.open && !context.local) {
+      throw new HoldfastError(
+        "usage",
+        "--open works with an agent of this host; ask a hub with --state running",
+      );
+    }
     const open = args.open ? "true" : undefined;
     const filter = { ...(context.local ? {} : { agent }), pipeline, state, open };
     if (args.watch) return await watch(context, filter, limit ?? 50);
