@@ -20,8 +20,9 @@ export interface RuleRun {
   index: number;
 }
 
-/** Derived events that one commit may hold; more are refused and counted. */
-export const MAX_DERIVED = 1000;
+/** Derived events that one commit may hold; more are refused and counted. A large batch may cause some for each of its events. */
+const MAX_DERIVED = 1000;
+const MAX_DERIVED_EACH = 10;
 /** Row of a rule that holds what it counted over restarts; keys of events have `=` before them. */
 export const COUNTS_KEY = "#";
 
@@ -32,6 +33,7 @@ export class Collected {
   /** Something was computed from what rules remember: it may not be kept when an earlier commit failed. */
   stateful = false;
   readonly #given: number;
+  readonly #maxDerived: number;
   readonly #dirty = new Map<CompiledRule, Set<string>>();
   readonly #touched = new Set<CompiledRule>();
   readonly #fired = new Set<CompiledRule>();
@@ -44,11 +46,12 @@ export class Collected {
 
   constructor(given: number) {
     this.#given = given;
+    this.#maxDerived = Math.max(MAX_DERIVED, given * MAX_DERIVED_EACH);
   }
 
   /** The index of the event, or null when the commit holds too many. */
   derive(rule: CompiledRule, event: CloudEvent, body: string): number | null {
-    if (this.derived.length >= MAX_DERIVED) return null;
+    if (this.derived.length >= this.#maxDerived) return null;
     const index = this.#given + this.derived.length;
     this.derived.push({ event, body });
     this.#waiting.push({ trigger: `rule:${rule.definition.name}`, event, index });

@@ -178,6 +178,7 @@ export function derive(
   rule: CompiledRule,
   view: Pick<EventView, "times"> & { event: Pick<CloudEvent, "id" | "hops"> | null },
   derived: Derived,
+  extraBytes = 0,
 ): { event: CloudEvent; index: number } | null {
   const event: CloudEvent = {
     specversion: "1.0",
@@ -193,12 +194,13 @@ export function derive(
     data: derived.data,
   };
   const body = JSON.stringify(event);
-  const index = body.length > world.maxEventBytes ? null : collected.derive(rule, event, body);
+  const tooLarge = body.length > world.maxEventBytes + extraBytes;
+  const index = tooLarge ? null : collected.derive(rule, event, body);
   if (index !== null) return { event, index };
   world.totals.refused++;
   note(
     rule,
-    body.length > world.maxEventBytes
+    tooLarge
       ? `${derived.type} has ${body.length} bytes, more than limits.event_size (${world.maxEventBytes})`
       : `${derived.type} was not emitted: one commit of events led to too many others`,
   );

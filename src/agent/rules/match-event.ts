@@ -31,7 +31,7 @@ export function matchEvent(
 }
 
 /** Whatever an event brings (data nested without end, say), it costs this rule its turn and nothing else. */
-function guarded(rule: CompiledRule, work: () => void): void {
+export function guarded(rule: CompiledRule, work: () => void): void {
   try {
     work();
   } catch (error) {

@@ -184,6 +184,9 @@ describe("events that rules cause", () => {
     expect(rig.collect({}).derived).toHaveLength(1000);
     expect(rig.rules.totals.refused).toBeGreaterThan(0);
     expect(rig.counters("r5").lastError).toContain("too many others");
+    const many = new RuleRig([rule("m", { outcomes: emit("m") })]);
+    const batch = Array.from({ length: 1500 }, (_, n) => ({ event: deepEvent(n), timed: false }));
+    expect(many.rules.evaluate("t", batch, many.times).derived).toHaveLength(1500);
     const large = new RuleRig([rule("l", { outcomes: emit("l", { all: "${{ event.data }}" }) })]);
     expect(large.collect({ data: "x".repeat(10_000) }).derived).toEqual([]);
     expect(large.counters("l").lastError).toContain("more than limits.event_size (10000)");

@@ -116,8 +116,7 @@ export class RuleSet {
   /** What time alone has brought about; null when that is nothing. */
   fireDue(times: RuleTimes): Collected | null {
     const collected = this.#collect(0);
-    fireDueKeys(this.#world, collected, times);
-    this.#follow(collected, times);
+    fireDueKeys(this.#world, collected, times, () => this.#follow(collected, times));
     this.#sweep(collected, times);
     return collected.stateful ? collected : null;
   }

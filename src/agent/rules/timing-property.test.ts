@@ -210,3 +210,32 @@ test("a debounced match acts as an event of its own, with what the last one said
   expect(rig.advance(200)).toEqual([]);
   expect(rig.counters("d")).toMatchObject({ fired: 1, cooled: 1 });
 });
+
+test("many keys that are due at once all fire, with all that follows, in portions that a commit can hold", () => {
+  const emit = { kind: "emit" as const, type: "gone", subject: null, severity: null, data: {} };
+  const finding = {
+    kind: "finding" as const,
+    severity: "error" as const,
+    title: "t",
+    key: null,
+    data: {},
+    resolvedWhen: null,
+  };
+  const rig = new RuleRig([
+    rule("a", { by: "event.subject", absence: { forMs: 100 }, outcomes: [emit, finding] }),
+    rule("ear", { on: ["rule:a"], types: ["gone"] }),
+  ]);
+  for (let n = 0; n < 1500; n++) rig.feed({ subject: `k${n}` });
+  const portions = rig.pass(100);
+  expect(portions.length).toBeGreaterThan(1);
+  expect(Math.max(...portions.map(({ derived }) => derived.length))).toBeLessThan(1000);
+  expect(portions.flatMap(({ runs }) => runs)).toHaveLength(1500);
+  expect(rig.findings.size).toBe(1500);
+  expect(rig.rules.totals.refused).toBe(0);
+});
+
+test("a debounced match of the largest size is not lost for what is put around it", () => {
+  const rig = new RuleRig([rule("d", { debounceMs: 10 })], { maxEventBytes: 1000 });
+  rig.feed({ data: "x".repeat(840) });
+  expect(rig.advance(10)).toEqual(["d"]);
+});
