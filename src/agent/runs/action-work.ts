@@ -28,6 +28,13 @@ interface Options {
   killing: AbortSignal;
 }
 
+interface Work {
+  action: string;
+  input: JsonObject;
+  timeoutMs: number;
+  free: () => void;
+}
+
 /** The lease was made while the run was being stopped: the action was never told. */
 const NOT_CALLED: AttemptOutcome = {
   kind: "error",
@@ -42,7 +49,8 @@ export class ActionWork {
     this.#options = options;
   }
 
-  async run({ held, step, definition, compiled, context }: Beginning): Promise<void> {
+  /** `free`: nothing of the action runs any more. */
+  async run({ held, step, definition, compiled, context }: Beginning, free: () => void): Promise<void> {
     const { breakers, changes } = this.#options;
     const input = ofInput(() => compiled.input(context));
     const { breaker } = definition;
@@ -64,7 +72,8 @@ export class ActionWork {
         const leased = await changes.ofStep(held, step, planLease);
         if (leased !== null) {
           const { action, timeoutMs } = definition;
-          return await this.#attempt(held, step.stepId, attempt, { action, input, timeoutMs }, through);
+          const work = { action, input, timeoutMs, free };
+          return await this.#attempt(held, step.stepId, attempt, work, through);
         }
       } finally {
         // By then the step may be tried again: that attempt is not this one's to forget.
@@ -80,7 +89,7 @@ export class ActionWork {
     held: HeldRun,
     stepId: string,
     attempt: Attempt,
-    work: { action: string; input: JsonObject; timeoutMs: number },
+    work: Work,
     through: Passage | null,
   ): Promise<void> {
     const { changes, breakers, counters, killing } = this.#options;
@@ -95,15 +104,13 @@ export class ActionWork {
     else if (through) breakers.withdraw(through);
     // Cut off by the agent's own stop: the lease stays, and the next start finds the attempt as unknown.
     if (outcome.kind === "unknown" && attempt.cause === null && killing.aborted) return;
-    await this.settle(held, leased, outcome, attempt.cause);
+    const settled = this.settle(held, leased, outcome, attempt.cause);
+    // The next step's lease may share the transaction of this one's result.
+    work.free();
+    await settled;
   }
 
-  async #invoke(
-    held: HeldRun,
-    leased: StepRow,
-    signal: AbortSignal,
-    work: { action: string; input: JsonObject; timeoutMs: number },
-  ): Promise<AttemptOutcome> {
+  async #invoke(held: HeldRun, leased: StepRow, signal: AbortSignal, work: Work): Promise<AttemptOutcome> {
     const { actions, additions } = this.#options;
     const { id } = held.run;
     try {

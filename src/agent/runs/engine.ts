@@ -126,7 +126,7 @@ export class RunEngine {
           if (held.definition.exclusive === null) keeper.open(held);
           else keeper.track("the lock of a run", held, locks.forRun(held));
         },
-        execute: (held, stepId) => work.execute(held, stepId),
+        execute: (held, stepId, free) => work.execute(held, stepId, free),
         granted: (held) => keeper.track("a run that waited for a lock", held, locks.granted(held)),
         abort: (held, steps) => stops.abort(held, steps),
         stepExpired: (held, stepId) => stops.stepExpired(held, stepId),

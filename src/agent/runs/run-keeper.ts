@@ -18,8 +18,8 @@ export interface KeeperHooks {
   started(held: HeldRun): void;
   /** The run has its place: take its lock, then `open` it. */
   begin(held: HeldRun): void;
-  /** A queued step has its place. */
-  execute(held: HeldRun, stepId: string): Promise<void>;
+  /** A queued step has its place, until it calls `free` or settles. */
+  execute(held: HeldRun, stepId: string, free: () => void): Promise<void>;
   /** A lock came free for a run. */
   granted(held: HeldRun, lock: string): void;
   /** Attempts and child runs that are to be stopped. */
@@ -155,9 +155,8 @@ export class RunKeeper {
 
   /** Resolves when nothing is under way any more. */
   async idle(): Promise<void> {
-    while (this.#background.size > 0 || this.stepPlaces.inFlight > 0) {
-      await Promise.all([...this.#background, this.stepPlaces.idle()]);
-    }
+    do await Promise.all([...this.#background, this.stepPlaces.idle()]);
+    while (this.#background.size > 0);
   }
 
   #addStarted(parent: HeldRun, made: NewRun): void {
@@ -169,7 +168,7 @@ export class RunKeeper {
   }
 
   #enqueue(held: HeldRun, step: StepRow): void {
-    const work = () => this.#options.hooks.execute(held, step.stepId);
+    const work = (free: () => void) => this.#options.hooks.execute(held, step.stepId, free);
     const { priority } = held.run;
     if (step.notBeforeMs <= this.#options.clock.trusted()) return this.stepPlaces.add(priority, work);
     this.deadlines.at(step.notBeforeMs, () => this.stepPlaces.add(priority, work));

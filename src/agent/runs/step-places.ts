@@ -1,4 +1,5 @@
-type Work = () => Promise<void>;
+/** Must not reject. Calls `free` when it needs its place no more, at the latest it is free when it settles. */
+type Work = (free: () => void) => Promise<void>;
 
 /** First in, first out, in constant time. */
 class Fifo<T> {
@@ -32,6 +33,7 @@ export class StepPlaces {
   #priorities: number[] = [];
   #waiting = 0;
   #inFlight = 0;
+  #unsettled = 0;
   #stopped = false;
   #idle: (() => void)[] = [];
 
@@ -39,6 +41,7 @@ export class StepPlaces {
     this.#max = max;
   }
 
+  /** Places that are taken. */
   get inFlight(): number {
     return this.#inFlight;
   }
@@ -47,7 +50,7 @@ export class StepPlaces {
     return this.#waiting;
   }
 
-  /** `work` begins when there is a place, and has it until it settles; it must not reject. */
+  /** `work` begins when there is a place. */
   add(priority: number, work: Work): void {
     if (this.#stopped) return;
     if (this.#waiting === 0 && this.#inFlight < this.#max) return this.#run(work);
@@ -67,18 +70,25 @@ export class StepPlaces {
     this.#waiting = 0;
   }
 
-  /** Resolves when no work is in flight. */
+  /** Resolves when all work has settled. */
   idle(): Promise<void> {
-    if (this.#inFlight === 0) return Promise.resolve();
+    if (this.#unsettled === 0) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
   #run(work: Work): void {
     this.#inFlight++;
-    void work().then(() => {
+    this.#unsettled++;
+    let freed = false;
+    const free = () => {
+      if (freed) return;
+      freed = true;
       this.#inFlight--;
       this.#next();
-      if (this.#inFlight === 0) for (const resolve of this.#idle.splice(0)) resolve();
+    };
+    void work(free).then(() => {
+      free();
+      if (--this.#unsettled === 0) for (const resolve of this.#idle.splice(0)) resolve();
     });
   }
 

@@ -31,19 +31,19 @@ export class StepWork {
     this.#options = options;
   }
 
-  /** Settles when the step needs its place no more. Does not reject. */
-  async execute(held: HeldRun, stepId: string): Promise<void> {
+  /** `free`: the step needs its place no more. Settles when nothing of it is left to do; does not reject. */
+  async execute(held: HeldRun, stepId: string, free: () => void): Promise<void> {
     const step = held.steps.get(stepId);
     if (step?.state !== "queued" || held.attempts.has(stepId)) return;
     try {
-      await this.#begin(held, step);
+      await this.#begin(held, step, free);
     } catch (error) {
       if (error instanceof InputProblem) await this.#inputProblem(held, step, error);
       else this.#report(held, step, error);
     }
   }
 
-  async #begin(held: HeldRun, step: StepRow): Promise<void> {
+  async #begin(held: HeldRun, step: StepRow, free: () => void): Promise<void> {
     const { changes, locks, actions, inputs } = this.#options;
     const beginning = beginningOf(held, step, inputs);
     const { definition, compiled, context } = beginning;
@@ -62,7 +62,7 @@ export class StepWork {
         return void (await changes.ofStep(held, step, (live, row, now) => planItems(live, row, list, now)));
       }
     }
-    if (definition.work === "action") return await actions.run(beginning);
+    if (definition.work === "action") return await actions.run(beginning, free);
     if (definition.work === "approval") return await this.#ask(beginning);
     const params = ofInput(() => compiled.input(context));
     return await this.#options.children.begin(held, step, definition.action, params);
