@@ -11,6 +11,7 @@ import { silentLogger } from "../src/core/logger.ts";
 import type { Grant } from "../src/model/grant.ts";
 import { NO_PERMISSIONS, SYSTEM_PATHS } from "../src/model/permissions.ts";
 import type { CatalogPlugin } from "../src/model/plugin.ts";
+import { noAdditions } from "../src/testing/no-additions.ts";
 import { plainLauncher } from "../src/testing/plain-launcher.ts";
 import { BENCH_GRANT, grantAlways } from "./confined.ts";
 import { type Bench, type BenchContext, type Figure, median, percentile, withFolder } from "./frame.ts";
@@ -86,7 +87,15 @@ function poolOver(launcher: Launcher, folder: string): { pool: ActionPool; plugi
 
 const never = new AbortController().signal;
 async function call(pool: ActionPool, plugin: CatalogPlugin, n: number): Promise<void> {
-  const wanted = { input: { n }, key: "k", run: "r", step: "s", attempt: 1, timeoutMs: 30_000 };
+  const wanted = {
+    input: { n },
+    key: "k",
+    run: "r",
+    step: "s",
+    attempt: 1,
+    timeoutMs: 30_000,
+    add: noAdditions,
+  };
   const outcome = await pool.call(plugin, wanted, never);
   if (outcome.kind !== "ok") throw new Error(`the call failed: ${outcome.error.message}`);
 }

@@ -11,6 +11,7 @@ import { openKernelCalls } from "./host-operations/kernel-calls.ts";
 import { createPerformer, ownRights } from "./host-operations/perform.ts";
 import { findPrograms } from "./host-operations/programs.ts";
 import { createServiceClient } from "./host-operations/service-client.ts";
+import { additionCalls } from "./workers/scripts/addition-calls.ts";
 import type { ScriptCalls } from "./workers/scripts/ports.ts";
 import type { HostOperation } from "./workers/worker-maker.ts";
 
@@ -65,8 +66,8 @@ export function openHostAccess(options: {
   return {
     hostOperation: (request) => operations.perform(request),
     calls: {
-      open({ plugin, part, grant, log: sink }) {
-        if (grant.host.length === 0) return undefined;
+      open({ plugin, part, grant, log: sink, add }) {
+        if (grant.host.length === 0 && !add) return undefined;
         const token = ids.hex(16);
         const pluginLog = createLogger(
           { sinks: [sink], level: () => "debug", wall: () => clock.wall() },
@@ -77,6 +78,7 @@ export function openHostAccess(options: {
           log: logHandler((level, message, fields) =>
             pluginLog[level](message, fields ? { fields } : undefined),
           ),
+          ...(add ? additionCalls(add) : {}),
         };
         let server: CallServer | undefined;
         return {

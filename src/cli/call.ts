@@ -2,6 +2,7 @@ import { parseArgs } from "node:util";
 import { defineCommand } from "citty";
 import { callAgent, inheritedChannel } from "../agent/host-operations/call-client.ts";
 import { openKernelCalls } from "../agent/host-operations/kernel-calls.ts";
+import { ADDITION_VERBS } from "../agent/workers/scripts/addition-calls.ts";
 import { systemClock } from "../core/clock.ts";
 import { isDuration, parseDuration } from "../core/duration.ts";
 import { HoldfastError, messageOf } from "../core/errors.ts";
@@ -10,6 +11,7 @@ import type { JsonObject } from "../model/json.ts";
 
 /** Longer than any host operation takes. */
 const DEFAULT_TIMEOUT = "35m";
+const VERBS = ["host", "log", ...Object.keys(ADDITION_VERBS)];
 const LEVELS = ["debug", "info", "warn", "error"];
 
 export const call = defineCommand({
@@ -19,12 +21,24 @@ export const call = defineCommand({
       "Ask the agent for something, from a script that it runs",
       "  holdfast call host OPERATION [--json ARGUMENTS]     a host operation; prints its result as JSON",
       "  holdfast call log LEVEL TEXT [--field NAME=VALUE]…  a line in the plugin's log",
+      "  holdfast call add ACTION [NAME=VALUE…]              a step after this one",
+      "  holdfast call finally ACTION [NAME=VALUE…]          a step at the end of the run",
+      "  holdfast call on-failure ACTION [NAME=VALUE…]       a step at the end of a run that fails",
+      "  holdfast call spawn PIPELINE [NAME=VALUE…]          a run of its own",
       "Example: holdfast call host journal.read:nginx.service --json '{\"lines\": 20}'",
     ].join("\n\n"),
   },
   args: {
-    verb: { type: "positional", required: false, description: "host or log" },
-    json: { type: "string", description: "Arguments of the operation, as a JSON object" },
+    verb: {
+      type: "positional",
+      required: false,
+      description: "host, log, add, finally, on-failure or spawn",
+    },
+    json: {
+      type: "string",
+      description: "Arguments of the operation or input of the step, as a JSON object",
+    },
+    pipeline: { type: "boolean", description: "The step is a pipeline, which is waited for (add)" },
     field: { type: "string", description: "A field of the log line, NAME=VALUE; may be repeated" },
     timeout: { type: "string", description: `How long to wait for the answer (${DEFAULT_TIMEOUT})` },
   },
@@ -50,12 +64,16 @@ export interface Call {
 export function readCall(argv: string[]): Call {
   const { positionals, values } = parse(argv);
   const [verb, ...words] = positionals;
-  if (verb === undefined) throw usage("which call? holdfast call host …, or holdfast call log …");
+  if (verb === undefined) throw usage(`which call? holdfast call ${VERBS.join(", ")}`);
   const timeout = values.timeout ?? DEFAULT_TIMEOUT;
   if (!isDuration(timeout)) throw usage(`--timeout must be a duration, like 30s, not "${timeout}"`);
   const timeoutMs = parseDuration(timeout);
   if (verb === "log") return { verb, args: logArguments(words, values.field ?? []), timeoutMs, silent: true };
   const given = values.json === undefined ? {} : jsonObject(values.json);
+  if (Object.hasOwn(ADDITION_VERBS, verb)) {
+    const pipeline = values.pipeline ?? false;
+    return { verb, args: additionArguments(verb, words, given, pipeline), timeoutMs, silent: true };
+  }
   if (verb !== "host") return { verb, args: { words, ...given }, timeoutMs, silent: false };
   if (words.length !== 1) {
     throw usage("one operation: holdfast call host systemd.restart:nginx.service [--json '{…}']");
@@ -72,6 +90,7 @@ function parse(argv: string[]) {
         json: { type: "string" },
         field: { type: "string", multiple: true },
         timeout: { type: "string" },
+        pipeline: { type: "boolean" },
       },
     });
   } catch (error) {
@@ -83,13 +102,27 @@ function logArguments([level = "", ...text]: string[], fields: string[]): JsonOb
   if (!LEVELS.includes(level) || text.length === 0) {
     throw usage(`a level (${LEVELS.join(", ")}) and a text: holdfast call log info "it works"`);
   }
-  const pairs = fields.map((field): [string, string] => {
-    const at = field.indexOf("=");
-    if (at < 1) throw usage(`--field ${JSON.stringify(field)} is not NAME=VALUE`);
-    return [field.slice(0, at), field.slice(at + 1)];
-  });
+  const pairs = fields.map((field) => pair(field, `--field ${JSON.stringify(field)}`));
   const args: JsonObject = { level, message: text.join(" ") };
   return pairs.length === 0 ? args : { ...args, fields: Object.fromEntries(pairs) };
+}
+
+/** Values are texts; what is to be a number or a list goes in --json. */
+function additionArguments(
+  verb: string,
+  [name, ...words]: string[],
+  given: JsonObject,
+  pipeline: boolean,
+): JsonObject {
+  if (name === undefined || name === "" || name.includes("="))
+    throw usage(`what? holdfast call ${verb} NAME key=value …`);
+  return { name, pipeline, with: { ...given, ...Object.fromEntries(words.map((word) => pair(word))) } };
+}
+
+function pair(word: string, what = JSON.stringify(word)): [string, string] {
+  const at = word.indexOf("=");
+  if (at < 1) throw usage(`${what} is not NAME=VALUE`);
+  return [word.slice(0, at), word.slice(at + 1)];
 }
 
 function jsonObject(text: string): JsonObject {

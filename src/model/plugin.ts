@@ -28,6 +28,8 @@ export interface ScriptEntry {
   mode: "once" | "lines";
   /** Triggers only: each line of its output, whatever it is, is an event `line`. */
   plain: boolean;
+  /** Actions with a process for each call only: it may add steps with `holdfast call`. */
+  calls?: boolean;
   /** Fixed variables of its environment. */
   env: Record<string, string>;
 }

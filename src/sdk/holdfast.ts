@@ -78,7 +78,25 @@ export interface TriggerDefinition<S extends ObjectSchema = ObjectSchema> extend
   run(context: TriggerContext<v.InferOutput<S>>): AsyncGenerator<ProposedEvent | Emit, void, void>;
 }
 
-export interface ActionContext<S> extends BaseContext<S> {
+/**
+ * Steps that a running action asks for. Each resolves when what it asks for is durable, and rejects with an ActionError:
+ * `invalid` (no such action or pipeline, more than 100 steps added), `conflict` (the attempt is over). What an attempt added
+ * goes when the step runs again; runs that it spawned stay, and are not begun twice.
+ */
+export interface StepAdders {
+  /** An action after this step and what it has added before, ahead of the steps that need this one. */
+  add(action: string, input?: Record<string, Json>): Promise<void>;
+  /** A pipeline as such a step: it is waited for, and its failure fails this run. */
+  addPipeline(pipeline: string, params?: Record<string, Json>): Promise<void>;
+  /** An action at the end of the run, however it ends; the one added last runs first. */
+  finally(action: string, input?: Record<string, Json>): Promise<void>;
+  /** An action at the end of a run that fails, in the order in which they were added. */
+  onFailure(action: string, input?: Record<string, Json>): Promise<void>;
+  /** A run of its own that nobody waits for, and whose end changes nothing here. */
+  spawn(pipeline: string, params?: Record<string, Json>): Promise<void>;
+}
+
+export interface ActionContext<S> extends BaseContext<S>, StepAdders {
   /** Stable over attempts: `run/step`. */
   key: string;
   run: string;

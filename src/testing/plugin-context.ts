@@ -1,4 +1,6 @@
 /** Contexts for the tests of plugins: real clock, real signal, settings parsed as the host parses them. */
+import { addersOf } from "../agent/workers/host-adders.ts";
+import type { Addition } from "../model/pipeline.ts";
 import {
   type ActionContext,
   type BaseContext,
@@ -48,11 +50,12 @@ interface Options {
   name?: string;
 }
 
-/** A context that serves every kind of plugin; `lines` collects what the plugin logs. */
+/** A context that serves every kind of plugin; `lines` collects what the plugin logs, `added` the steps that it asks for. */
 export function contextFor<D extends PluginDefinition>(definition: D, options: Options) {
   const lines: LogLine[] = [];
   const log = (level: string) => (message: string, fields?: Record<string, Json>) =>
     void lines.push({ level, message, ...(fields && { fields }) });
+  const added: Addition[] = [];
   const context = {
     name: options.name ?? "test",
     settings: v.parse(definition.settings, options.settings) as never,
@@ -67,8 +70,13 @@ export function contextFor<D extends PluginDefinition>(definition: D, options: O
     step: "step",
     attempt: 1,
     timeoutMs: 30_000,
+    ...addersOf(async (additions) => void added.push(...additions)),
   };
-  return { context: context as TriggerContext<never> & ActionContext<never> & BaseContext<never>, lines };
+  return {
+    context: context as TriggerContext<never> & ActionContext<never> & BaseContext<never>,
+    lines,
+    added,
+  };
 }
 
 /** Takes batches until `enough` says so (or the generator ends), then stops the generator. */

@@ -1,4 +1,5 @@
 import type { JsonObject } from "../../model/json.ts";
+import type { Addition } from "../../model/pipeline.ts";
 import type { CatalogPlugin } from "../../model/plugin.ts";
 import type { AttemptOutcome } from "../../model/run-transitions.ts";
 
@@ -10,12 +11,14 @@ export interface ActionCall {
   step: string;
   attempt: number;
   timeoutMs: number;
+  /** Steps that the action asks for while it runs. */
+  add(additions: Addition[]): Promise<void>;
 }
 
 export interface ActionPorts {
   find(action: string): CatalogPlugin | undefined;
   missing(action: string): string;
-  /** Hands the call to the plugin's worker. */
+  /** Hands the call to the plugin's worker. Settles when nothing of the call runs any more, also after an abort. */
   call(plugin: CatalogPlugin, call: Omit<ActionCall, "action">, signal: AbortSignal): Promise<AttemptOutcome>;
 }
 

@@ -87,6 +87,7 @@ test.each<[string, string, RegExp]>([
   ["an impossible size", "resources: { memory: 1KB }", /resources\.memory.*at least 1MB/],
   ["an effect of a trigger", "effect: ask", /6:1: effect: only an action has an effect/],
   ["a plain action", "plain: true", /6:1: plain: only the lines of a trigger/],
+  ["calls of an action that stays", "mode: lines\ncalls: true", /7:1: calls: only an action with a process/],
   ["a variable of ours", "env: { HOLDFAST_KEY: x }", /6:8: env\.HOLDFAST_KEY: names with HOLDFAST_/],
   ["an unknown setting", 'permissions: { read: ["${settings.pth}"] }', /there is no setting "pth"/],
   ["an odd schema", "settings: { type: object, propertys: {} }", /6:38: .*did you mean "properties"\?/],

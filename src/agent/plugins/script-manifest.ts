@@ -45,6 +45,7 @@ const manifestSchema = v.strictObject({
   effect: v.optional(v.picklist(EFFECTS)),
   mode: v.optional(v.picklist(["once", "lines"])),
   plain: v.optional(v.boolean()),
+  calls: v.optional(v.boolean()),
   permissions: v.optional(permissionsSchema, {}),
   resources: v.optional(resourcesSchema, {}),
   env: v.optional(
@@ -93,6 +94,7 @@ export async function readScriptManifest(folder: string, readDocument: ReadDocum
       entry: await realProgram(folder, value.entry),
       mode: value.mode ?? (kind === "trigger" ? "lines" : "once"),
       plain: value.plain ?? false,
+      ...(value.calls ? { calls: true } : {}),
       env,
     },
   };
@@ -104,7 +106,7 @@ function settingsOf({ settings }: Written): JsonObject {
 }
 
 /** Keys that have a meaning for one kind only. */
-function checkFit({ kind, effect, mode, plain, env }: Written, report: ManifestReport): void {
+function checkFit({ kind, effect, mode, plain, calls, env }: Written, report: ManifestReport): void {
   if (effect !== undefined && kind !== "action") {
     report.key(["effect"], `only an action has an effect; this is ${kind === "output" ? "an" : "a"} ${kind}`);
   }
@@ -113,6 +115,9 @@ function checkFit({ kind, effect, mode, plain, env }: Written, report: ManifestR
   }
   if (plain !== undefined && kind !== "trigger") {
     report.key(["plain"], "only the lines of a trigger can be plain");
+  }
+  if (calls && (kind !== "action" || mode === "lines")) {
+    report.key(["calls"], "only an action with a process for each call (mode: once) adds steps");
   }
   for (const name of Object.keys(env)) {
     if (name.startsWith("HOLDFAST_")) report.key(["env", name], "names with HOLDFAST_ are the agent's");

@@ -1,8 +1,9 @@
 import type { Clock } from "../../core/clock.ts";
-import { messageOf } from "../../core/errors.ts";
+import { asHoldfastError, HoldfastError, messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { PartState, PartStatus } from "../../model/agent-status.ts";
 import type { JsonObject } from "../../model/json.ts";
+import type { Addition } from "../../model/pipeline.ts";
 import type { AgentFacts, CatalogPlugin } from "../../model/plugin.ts";
 import type { StepError } from "../../model/run.ts";
 import type { AttemptOutcome } from "../../model/run-transitions.ts";
@@ -11,13 +12,14 @@ import { type Cut, cutOf, diedDuring, notStarted, unknown, within } from "./call
 import { CrashRecord } from "./crash-record.ts";
 import type { UpFrame } from "./frames.ts";
 import type { WorkerTiming } from "./timing.ts";
+import { MAX_MESSAGE } from "./up-frame.ts";
 import type { Worker, WorkerEnd } from "./worker.ts";
 import type { WorkerMaker } from "./worker-maker.ts";
 
 /** Calls that one worker may have under way; the engine's own limit lies below. */
 const MAX_CALLS = 1024;
-/** For a killed worker to be gone, so that a next attempt does not run beside this one. */
-const KILL_MS = 2_000;
+/** Requests for steps of one call at once. */
+const MAX_UNANSWERED = 64;
 
 export interface WorkerCall {
   input: JsonObject;
@@ -27,6 +29,8 @@ export interface WorkerCall {
   step: string;
   attempt: number;
   timeoutMs: number;
+  /** Makes steps durable that the call asks for while it runs; throws `invalid` or `conflict`. */
+  add(additions: Addition[]): Promise<void>;
 }
 
 export interface ActionPorts {
@@ -45,6 +49,8 @@ interface PendingCall {
   /** Refusals by the agent before this call. */
   denials: number;
   cut: Cut | undefined;
+  add: WorkerCall["add"];
+  unanswered: number;
   settle(outcome: AttemptOutcome): void;
 }
 
@@ -140,6 +146,8 @@ export class ActionWorker {
       worker,
       denials: worker.denials().length,
       cut: undefined,
+      add: call.add,
+      unanswered: 0,
       settle: resolve,
     };
     const onAbort = () => this.#cut(id, { code: "cancelled", message: "the call was cancelled" });
@@ -149,8 +157,9 @@ export class ActionWorker {
     this.#cancelIdle();
     this.#calls.set(id, pending);
     signal.addEventListener("abort", onAbort, { once: true });
+    const { input, key, run, step, attempt } = call;
     try {
-      worker.send({ kind: "call", id, ...call, timeoutMs, agent });
+      worker.send({ kind: "call", id, input, key, run, step, attempt, timeoutMs, agent });
     } catch (error) {
       resolve(notStarted("too_large", `its input does not fit: ${messageOf(error)}`, false));
     }
@@ -173,11 +182,12 @@ export class ActionWorker {
       if (this.#calls.get(id) !== pending) return;
       if (cut.code === "timed_out") pending.worker.kill("a call ran out of time and did not end", "time");
       else pending.worker.kill("a call was cancelled and did not end");
-      clock.after(KILL_MS, () => pending.settle(unknown(cut.code, cut.message)));
+      // It is settled by the worker's end: while anything of it runs, a next attempt would run beside it.
     });
   }
 
   #onFrame(frame: UpFrame): void {
+    if (frame.kind === "add") return void this.#add(frame);
     if (frame.kind !== "result" && frame.kind !== "error") {
       throw new Error(`a frame \`${frame.kind}\`, which an action does not send`);
     }
@@ -189,6 +199,22 @@ export class ActionWorker {
     if (cut && frame.error.started)
       pending.settle(unknown(cut.code, `${cut.message}: ${frame.error.message}`));
     else pending.settle({ kind: "error", error: withDenials(frame.error, pending) });
+  }
+
+  async #add({ id, call, additions }: Extract<UpFrame, { kind: "add" }>): Promise<void> {
+    const pending = this.#calls.get(call);
+    const worker = pending?.worker ?? this.#worker;
+    try {
+      if (!pending) throw new HoldfastError("conflict", "the call is over, it can add nothing");
+      if (pending.unanswered >= MAX_UNANSWERED)
+        throw new HoldfastError("busy", `${MAX_UNANSWERED} requests for steps are under way`);
+      pending.unanswered++;
+      await pending.add(additions).finally(() => pending.unanswered--);
+      worker?.send({ kind: "added", id });
+    } catch (error) {
+      const { code, message } = asHoldfastError(error, "add");
+      worker?.send({ kind: "add_error", id, error: { code, message: message.slice(0, MAX_MESSAGE) } });
+    }
   }
 
   /** The worker that may be sent a call at this moment. */

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { JsonObject } from "../../model/json.ts";
 import type { AttemptOutcome } from "../../model/run-transitions.ts";
 import type { CatalogPlugin } from "../../model/plugin.ts";
+import { noAdditions } from "../../testing/no-additions.ts";
 import { type TestBench, testBench } from "../../testing/worker-bench.ts";
 import { until } from "../../testing/until.ts";
 import type { ActionPool } from "./action-pool.ts";
@@ -63,7 +64,11 @@ afterEach(async () => await pool.stop());
 
 const start = (idleMs = 60_000) => (pool = bench.workers.actionPool({ idleMs }));
 const call = (input: JsonObject, timeoutMs = 10_000, signal = never) =>
-  pool.call(plugin, { input, key: "run1/step1", run: "run1", step: "step1", attempt: 2, timeoutMs }, signal);
+  pool.call(
+    plugin,
+    { input, key: "run1/step1", run: "run1", step: "step1", attempt: 2, timeoutMs, add: noAdditions },
+    signal,
+  );
 const error = (
   code: string,
   retryable: boolean,
@@ -259,7 +264,11 @@ describe("a worker that dies takes its calls with it as unknown", () => {
 
 describe("a plugin that cannot be loaded", () => {
   const run = (broken: CatalogPlugin) =>
-    pool.call(broken, { input: {}, key: "k", run: "r", step: "s", attempt: 1, timeoutMs: 5000 }, never);
+    pool.call(
+      broken,
+      { input: {}, key: "k", run: "r", step: "s", attempt: 1, timeoutMs: 5000, add: noAdditions },
+      never,
+    );
 
   test("gives an error that nothing was started", async () => {
     start();
@@ -283,7 +292,7 @@ describe("a plugin that cannot be loaded", () => {
     const slowPool = impatient.workers.actionPool({ idleMs: 1000 });
     const outcome = await slowPool.call(
       slow,
-      { input: {}, key: "k", run: "r", step: "s", attempt: 1, timeoutMs: 5000 },
+      { input: {}, key: "k", run: "r", step: "s", attempt: 1, timeoutMs: 5000, add: noAdditions },
       never,
     );
     expect(outcome).toEqual(

@@ -1,5 +1,6 @@
 import type { JsonObject, Json } from "../../model/json.ts";
 import type { ProposedEvent } from "../../model/event.ts";
+import type { Addition } from "../../model/pipeline.ts";
 import type { AgentFacts, Manifest, PluginEntry } from "../../model/plugin.ts";
 import type { StepError } from "../../model/run.ts";
 
@@ -37,6 +38,9 @@ export type DownFrame =
   /** Answers to `host`. */
   | { kind: "host_result"; id: number; result: Json }
   | { kind: "host_error"; id: number; error: { code: string; message: string } }
+  /** Answers to `add`: what was asked for is durable, or not done. */
+  | { kind: "added"; id: number }
+  | { kind: "add_error"; id: number; error: { code: string; message: string } }
   /** Finish what is under way, then close. */
   | { kind: "drain" }
   | { kind: "ping"; id: number };
@@ -62,5 +66,7 @@ export type UpFrame =
   | { kind: "log"; level: "debug" | "info" | "warn" | "error"; message: string; fields?: JsonObject }
   /** Asks for a host operation, like `systemd.restart:nginx.service`. */
   | { kind: "host"; id: number; operation: string; arguments: JsonObject }
+  /** Steps that the call with this number asks for. */
+  | { kind: "add"; id: number; call: number; additions: Addition[] }
   | { kind: "drained" }
   | { kind: "pong"; id: number };

@@ -1,10 +1,16 @@
 import type { Json, JsonObject } from "../../model/json.ts";
+import type { Addition } from "../../model/pipeline.ts";
 import { ActionError } from "../../sdk/holdfast.ts";
 import type { DownFrame, UpFrame } from "./frames.ts";
 
-type Answer = Extract<DownFrame, { kind: "host_result" | "host_error" }>;
+const ANSWERS = ["host_result", "host_error", "added", "add_error"] as const;
+type Answer = Extract<DownFrame, { kind: (typeof ANSWERS)[number] }>;
 
-/** The plugin host's side of host operations: asks the agent, and gives the plugin its answer. */
+export function isAnswer(frame: DownFrame): frame is Answer {
+  return (ANSWERS as readonly string[]).includes(frame.kind);
+}
+
+/** The plugin host's side of what a plugin asks of the agent: host operations, and steps that a call adds. */
 export class HostAsker {
   readonly #send: (frame: UpFrame) => void;
   readonly #waiting = new Map<number, { resolve(result: Json): void; reject(error: Error): void }>();
@@ -15,19 +21,36 @@ export class HostAsker {
   }
 
   ask(operation: string, args: JsonObject): Promise<Json> {
-    const id = ++this.#lastId;
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
-      this.#send({ kind: "host", id, operation, arguments: args });
-    });
+    return this.#request((id) => ({ kind: "host", id, operation, arguments: args }));
+  }
+
+  async add(call: number, additions: Addition[]): Promise<void> {
+    await this.#request((id) => ({ kind: "add", id, call, additions }));
   }
 
   answered(frame: Answer): void {
     const waiting = this.#waiting.get(frame.id);
     this.#waiting.delete(frame.id);
     if (frame.kind === "host_result") return waiting?.resolve(frame.result);
-    const { code, message } = frame.error;
-    const refused = code === "denied" || code === "invalid";
-    waiting?.reject(new ActionError(message, { code, retryable: !refused, started: !refused }));
+    if (frame.kind === "added") return waiting?.resolve(null);
+    waiting?.reject(frame.kind === "add_error" ? additionError(frame.error) : operationError(frame.error));
   }
+
+  #request(frame: (id: number) => UpFrame): Promise<Json> {
+    const id = ++this.#lastId;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#send(frame(id));
+    });
+  }
+}
+
+function operationError({ code, message }: { code: string; message: string }): ActionError {
+  const refused = code === "denied" || code === "invalid";
+  return new ActionError(message, { code, retryable: !refused, started: !refused });
+}
+
+/** The action has begun, so that an error of what it adds does not vouch for anything. */
+function additionError({ code, message }: { code: string; message: string }): ActionError {
+  return new ActionError(message, { code, retryable: code !== "invalid" && code !== "conflict" });
 }

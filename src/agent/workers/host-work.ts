@@ -2,6 +2,7 @@ import { HoldfastError, messageOf } from "../../core/errors.ts";
 import type { CloudEvent } from "../../model/event.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
 import type { AgentFacts } from "../../model/plugin.ts";
+import type { Addition } from "../../model/pipeline.ts";
 import type { StepError } from "../../model/run.ts";
 import type {
   ActionDefinition,
@@ -12,6 +13,7 @@ import type {
   TriggerDefinition,
 } from "../../sdk/holdfast.ts";
 import { parseSettings } from "../../sdk/settings.ts";
+import { addersOf } from "./host-adders.ts";
 import { EmitPump } from "./emit-pump.ts";
 import { type DownFrame, MAX_FRAME_BYTES, type UpFrame } from "./frames.ts";
 
@@ -22,6 +24,8 @@ export interface HostPorts {
   log: PluginLog;
   clock: PluginClock;
   host: BaseContext<unknown>["host"];
+  /** Resolves when the steps that a call asks for are durable. */
+  add(call: number, additions: Addition[]): Promise<void>;
   /** Aborts when the agent wants an end, or is gone. */
   signal: AbortSignal;
 }
@@ -90,7 +94,9 @@ export function actionWork(definition: ActionDefinition, ports: HostPorts): Host
     const { key, run: runId, step, attempt, timeoutMs } = frame;
     const base = baseContext(ports, definition.name, settings, frame.agent);
     try {
-      const output = await definition.run({ ...base, signal, key, run: runId, step, attempt, timeoutMs });
+      const about = { key, run: runId, step, attempt, timeoutMs };
+      const adders = addersOf((additions) => ports.add(frame.id, additions));
+      const output = await definition.run({ ...base, signal, ...about, ...adders });
       ports.sendJson(resultJson(frame.id, output ?? null));
     } catch (error) {
       ports.send({ kind: "error", id: frame.id, error: stepError(error) });

@@ -7,7 +7,7 @@ import type { PluginDefinition, PluginLog } from "../../sdk/holdfast.ts";
 import { pluginClock } from "../../sdk/plugin-clock.ts";
 import { FrameChannel } from "./channel.ts";
 import type { DownFrame, UpFrame } from "./frames.ts";
-import { HostAsker } from "./host-asker.ts";
+import { HostAsker, isAnswer } from "./host-asker.ts";
 import { loadPlugin, type ShippedLoader } from "./host-load.ts";
 import type { HostNetwork } from "./network/host-network.ts";
 import { CHANNEL_NETWORK_VARIABLE, isNetFrame } from "./network/net-frame.ts";
@@ -68,6 +68,7 @@ class PluginHost {
 
   #onFrame(frame: DownFrame): void {
     if (isNetFrame(frame)) return this.#network?.receive(frame);
+    if (isAnswer(frame)) return this.#host.answered(frame);
     switch (frame.kind) {
       case "go":
         return;
@@ -79,9 +80,6 @@ class PluginHost {
       case "drain":
         this.#drain().catch((error: unknown) => this.fail(error));
         return;
-      case "host_result":
-      case "host_error":
-        return this.#host.answered(frame);
       default:
         this.#work?.frame(frame);
     }
@@ -104,6 +102,7 @@ class PluginHost {
       sendJson: (json) => this.#channel?.send(json),
       log: this.#log(),
       host: (operation, args) => this.#host.ask(operation, args ?? {}),
+      add: (call, additions) => this.#host.add(call, additions),
       clock: pluginClock(this.#clock),
       signal: definition.kind === "trigger" ? this.#stop.signal : this.#gone.signal,
     };

@@ -3,6 +3,7 @@ import { HoldfastError } from "../../core/errors.ts";
 import type { JsonObject } from "../../model/json.ts";
 import { permissionsSchema, resourcesSchema } from "../../model/permissions.ts";
 import { EFFECTS } from "../../model/pipeline.ts";
+import { parseAdditions } from "./additions.ts";
 import type { HandedSocket, UpFrame } from "./frames.ts";
 import { proposedEventProblem } from "./proposed-event.ts";
 
@@ -53,6 +54,13 @@ export function parseUpFrame(value: unknown): UpFrame {
         id: number(frame, "id"),
         operation: text(frame, "operation").slice(0, MAX_OPERATION),
         arguments: frame.arguments === undefined ? {} : (fields(frame.arguments, "arguments") as JsonObject),
+      };
+    case "add":
+      return {
+        kind: "add",
+        id: number(frame, "id"),
+        call: number(frame, "call"),
+        additions: parseAdditions(frame.additions),
       };
     case "sockets":
       return { kind: "sockets", tcp: handed(frame.tcp), udp: handed(frame.udp) };

@@ -21,6 +21,7 @@ import type { JsonObject } from "../../../model/json.ts";
 import { NO_PERMISSIONS, type PermissionsInput, permissionsSchema } from "../../../model/permissions.ts";
 import type { CatalogPlugin } from "../../../model/plugin.ts";
 import { DEFAULT_POLICY } from "../../../model/policy.ts";
+import { noAdditions } from "../../../testing/no-additions.ts";
 import { until } from "../../../testing/until.ts";
 import { AS_NOBODY, openPolicy, runStage } from "../../../testing/stage-one-rig.ts";
 import { type TestBench, testBench, testLauncher, testSelf } from "../../../testing/worker-bench.ts";
@@ -82,7 +83,7 @@ async function call(
       }),
   });
   const pool = workers.actionPool({ idleMs: 60_000 });
-  const about = { key: "r/s", run: "r", step: "s", attempt: 1, timeoutMs: 20_000 };
+  const about = { key: "r/s", run: "r", step: "s", attempt: 1, timeoutMs: 20_000, add: noAdditions };
   try {
     return await pool.call(plugin, { input, ...about }, new AbortController().signal);
   } finally {

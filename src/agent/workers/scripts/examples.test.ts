@@ -5,6 +5,7 @@ import type { ProposedEvent } from "../../../model/event.ts";
 import { bareGrant } from "../../../model/grant.ts";
 import type { Json, JsonObject } from "../../../model/json.ts";
 import { DEFAULT_RESOURCES } from "../../../model/permissions.ts";
+import { noAdditions } from "../../../testing/no-additions.ts";
 import { type ScriptBench, scriptBench } from "../../../testing/script-bench.ts";
 import { until } from "../../../testing/until.ts";
 import { readDocument } from "../../config/document.ts";
@@ -32,7 +33,7 @@ async function example(name: string) {
 async function action(name: string) {
   const made = new ScriptAction({ ...(await example(name)), idleMs: 60_000 }, bench.ports);
   open.push(made);
-  const ids = { key: "r/s", run: "r", step: "s", attempt: 1, timeoutMs: 5_000 };
+  const ids = { key: "r/s", run: "r", step: "s", attempt: 1, timeoutMs: 5_000, add: noAdditions };
   return (input: JsonObject) => made.call({ input, ...ids }, new AbortController().signal);
 }
 

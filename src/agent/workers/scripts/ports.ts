@@ -1,6 +1,7 @@
 import type { Clock } from "../../../core/clock.ts";
 import type { LogSink } from "../../../core/logger.ts";
 import type { Grant } from "../../../model/grant.ts";
+import type { Addition } from "../../../model/pipeline.ts";
 import type { AgentFacts } from "../../../model/plugin.ts";
 import type { EndCause, Verdict } from "../../../model/worker-end.ts";
 import type { WorkerTiming } from "../timing.ts";
@@ -49,8 +50,17 @@ export interface ScriptLauncher {
 
 /** A script's way to talk back (`holdfast call`) on its descriptor 4. */
 export interface ScriptCalls {
-  /** Before the start; undefined for one that has nothing to ask for. What the environment must say (HOLDFAST_CALL_FD and a token). `log` is the plugin's log. */
-  open(who: { plugin: string; part: string; grant: Grant; log: LogSink }): ScriptCallSession | undefined;
+  /**
+   * Before the start; undefined for one that has nothing to ask for. What the environment must say (HOLDFAST_CALL_FD and a
+   * token). `log` is the plugin's log; `add` is there for a call that may add steps.
+   */
+  open(who: {
+    plugin: string;
+    part: string;
+    grant: Grant;
+    log: LogSink;
+    add?: (additions: Addition[]) => Promise<void>;
+  }): ScriptCallSession | undefined;
 }
 
 export interface ScriptCallSession {

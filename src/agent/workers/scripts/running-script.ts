@@ -1,6 +1,7 @@
 import { messageOf } from "../../../core/errors.ts";
 import type { Grant } from "../../../model/grant.ts";
 import type { JsonObject } from "../../../model/json.ts";
+import type { Addition } from "../../../model/pipeline.ts";
 import type { ScriptEntry } from "../../../model/plugin.ts";
 import type { EndCause, Verdict } from "../../../model/worker-end.ts";
 import { type PluginOutput, pluginOutput } from "../plugin-output.ts";
@@ -30,6 +31,8 @@ export interface ScriptStart {
   settings: JsonObject;
   /** More variables, without the prefix HOLDFAST_. */
   call?: Record<string, string | number>;
+  /** For a call that may add steps (`holdfast call add`). */
+  add?: (additions: Addition[]) => Promise<void>;
   /** `call`: the output of one call counts; `minute`: what it logs in a minute. */
   budget: "call" | "minute";
   /** Reads stdout to its end. A failure ends the script, with its message as the reason. */
@@ -64,8 +67,9 @@ export class RunningScript {
 
   /** Rejects when it cannot be started. */
   static async start(options: ScriptStart, ports: ScriptPorts): Promise<RunningScript> {
-    const { plugin, part, script, grant, settings, call } = options;
-    const session = ports.calls?.open({ plugin, part, grant, log: ports.pluginLog(plugin) });
+    const { plugin, part, script, grant, settings, call, add } = options;
+    const who = { plugin, part, grant, log: ports.pluginLog(plugin) };
+    const session = ports.calls?.open(add ? { ...who, add } : who);
     const env = scriptEnvironment({
       script,
       grant,

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { JsonObject } from "../../../model/json.ts";
+import { noAdditions } from "../../../testing/no-additions.ts";
 import { type ScriptBench, scriptBench, type ScriptFixture } from "../../../testing/script-bench.ts";
 import { until } from "../../../testing/until.ts";
 import { ScriptAction } from "./script-action.ts";
@@ -26,7 +27,10 @@ function action(text: string, options: ScriptFixture = {}, idleMs = 60_000): Scr
 const sh = (text: string) => `#!/bin/sh\n${text}\n`;
 const never = new AbortController().signal;
 const call = (to: ScriptAction, input: JsonObject = {}, timeoutMs = 5_000, signal = never) =>
-  to.call({ input, key: "run/step", run: "run", step: "step", attempt: 2, timeoutMs }, signal);
+  to.call(
+    { input, key: "run/step", run: "run", step: "step", attempt: 2, timeoutMs, add: noAdditions },
+    signal,
+  );
 const messages = () => bench.lines.map(({ message }) => message);
 
 describe("a process for each call", () => {
@@ -275,11 +279,14 @@ describe("a process for each call", () => {
   });
 
   test("many at once, and a stop that waits for what is under way", async () => {
+    // Twenty shells may take long on a busy machine.
+    bench.ports.timing.drainMs = 30_000;
     const nap = action(sh("sleep 0.2; echo $HOLDFAST_INPUT_N"));
     const outcomes = Array.from({ length: 20 }, (_, n) => call(nap, { n }));
     await nap.stop();
     expect(await Promise.all(outcomes)).toMatchObject(Array.from({ length: 20 }, (_, n) => ({ output: n })));
     expect(await call(nap)).toMatchObject({ error: { started: false } });
+    bench.ports.timing.drainMs = 300;
     const long = action(sh("sleep 60"));
     const cut = call(long);
     await until("its start", () => readdirSync(bench.workdir).length > 0);

@@ -8,9 +8,6 @@ import { CallOutput, onceOutcome } from "./once-call.ts";
 import type { ScriptPorts } from "./ports.ts";
 import { RunningScript, type ScriptStart } from "./running-script.ts";
 
-/** For a killed process to be gone, so that a next attempt does not run beside this one. */
-const KILL_MS = 2_000;
-
 export interface CallFrame {
   /** Of the action, for messages. */
   name: string;
@@ -34,14 +31,21 @@ export interface CallEnd {
 
 /** One process for one call. Rejects when it could not be started. */
 export async function callOnce(
-  start: Omit<ScriptStart, "settings" | "call" | "budget" | "consume">,
+  start: Omit<ScriptStart, "settings" | "call" | "add" | "budget" | "consume">,
   frame: CallFrame,
   ports: ScriptPorts,
 ): Promise<CallEnd> {
   const { call, name } = frame;
   const output = new CallOutput();
   const running = await RunningScript.start(
-    { ...start, settings: call.input, call: variables(call), budget: "call", consume: output.consume },
+    {
+      ...start,
+      settings: call.input,
+      call: variables(call),
+      ...(start.script.calls ? { add: call.add } : {}),
+      budget: "call",
+      consume: output.consume,
+    },
     ports,
   );
   running.write(`${JSON.stringify(call.input)}\n`);
@@ -66,19 +70,15 @@ export async function callLines(worker: LinesWorker, frame: CallFrame): Promise<
   const { input, key, run, step, attempt, timeoutMs } = call;
   const request = { input, key, run, step, attempt, timeout_ms: timeoutMs };
   const { id, done } = worker.request("call", request as unknown as JsonObject);
-  const gone = Promise.withResolvers<"gone">();
   const cuts = watchCuts(frame, {
     ask: () => worker.cancel(id),
-    kill(reason) {
-      worker.kill(reason);
-      frame.clock.after(KILL_MS, () => gone.resolve("gone"));
-    },
+    // Settled by its end: while anything of it runs, a next attempt would run beside it.
+    kill: (reason) => worker.kill(reason),
   });
-  const end = await Promise.race([done, gone.promise]);
+  const end = await done;
   cuts.over();
   worker.forget(id);
   const cut = cuts.cut();
-  if (end === "gone") return { outcome: unknown(cut!.code, `${name}: ${cut!.message}`) };
   if ("end" in end) {
     if (cut) return { outcome: unknown(cut.code, `${name}: ${cut.message}`) };
     const { killed, verdict, reason } = end.end;

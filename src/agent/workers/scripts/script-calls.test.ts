@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import { noAdditions } from "../../../testing/no-additions.ts";
 import { type ScriptBench, scriptBench } from "../../../testing/script-bench.ts";
 import { until } from "../../../testing/until.ts";
 import type { ScriptCalls, ScriptPorts } from "./ports.ts";
@@ -37,7 +38,15 @@ function call(text: string, ports: Partial<ScriptPorts>) {
     { ...bench.script("talk", `#!/bin/sh\n${text}\n`), idleMs: 60_000 },
     { ...bench.ports, ...ports },
   );
-  const about = { input: {}, key: "r/s", run: "r", step: "s", attempt: 1, timeoutMs: 5_000 };
+  const about = {
+    input: {},
+    key: "r/s",
+    run: "r",
+    step: "s",
+    attempt: 1,
+    timeoutMs: 5_000,
+    add: noAdditions,
+  };
   return action.call(about, new AbortController().signal);
 }
 

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { ProposedEvent } from "../../../model/event.ts";
 import type { Grant } from "../../../model/grant.ts";
 import type { JsonObject } from "../../../model/json.ts";
+import { noAdditions } from "../../../testing/no-additions.ts";
 import { confinedLauncher } from "../../../testing/confined-script-launcher.ts";
 import { type ScriptBench, scriptBench, type ScriptFixture } from "../../../testing/script-bench.ts";
 import { testCommand } from "../../../testing/stage-one-rig.ts";
@@ -33,7 +34,7 @@ afterEach(() => bench.close());
 
 async function call(text: string, options: ScriptFixture = {}, input: JsonObject = {}) {
   const action = new ScriptAction({ ...bench.script("act", text, options), idleMs: 60_000 }, ports);
-  const about = { key: "r/s", run: "r", step: "s", attempt: 1, timeoutMs: 10_000 };
+  const about = { key: "r/s", run: "r", step: "s", attempt: 1, timeoutMs: 10_000, add: noAdditions };
   const outcome = await action.call({ input, ...about }, new AbortController().signal);
   await action.stop();
   return outcome;
