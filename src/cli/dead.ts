@@ -1,7 +1,7 @@
 import { type CommandDef, defineCommand } from "citty";
 import { HoldfastError } from "../core/errors.ts";
 import { type AgentContext, agentCommand } from "./agent-command.ts";
-import type { AgentClient, DeadItem } from "./client/agent-client.ts";
+import type { AgentClient, DeadDetail, DeadItem } from "./client/agent-client.ts";
 import { edit } from "./dead-edit.ts";
 import { printList } from "./pages.ts";
 import { plainText } from "./plain-text.ts";
@@ -43,7 +43,7 @@ const list = agentCommand({
             { title: "PIPELINE", value: (row) => row.pipeline },
             { title: "RULE", value: (row) => row.rule, shrinkTo: 10 },
             { title: "STATE", value: (row) => row.state, color: stateColor },
-            { title: "ERRORS", value: (row) => row.errors.length },
+            { title: "ERRORS", value: (row) => row.errorCount },
             { title: "REASON", value: (row) => row.reason, shrinkTo: 16 },
           ],
           { width: out.width, color: out.color, header },
@@ -64,7 +64,7 @@ const show = agentCommand({
   },
 });
 
-function describe(letter: DeadItem, nowMs: number, { width, color }: TableOptions): string[] {
+function describe(letter: DeadDetail, nowMs: number, { width, color }: TableOptions): string[] {
   const rows: [string, string][] = [
     ["Run", letter.run],
     ["Pipeline", letter.pipeline],

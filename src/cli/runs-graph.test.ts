@@ -75,6 +75,7 @@ describe("the graph of a run's steps", () => {
       "│ ✓ │ e",
       "├─┴─┘",
       "✓ f",
+      "",
       "· alone",
     ]);
   });

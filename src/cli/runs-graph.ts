@@ -113,15 +113,21 @@ function drawn(order: ShownStep[], needs: Needs, marks: GraphMarks): DrawnRow[] 
   for (const { step } of order) for (const need of needs.get(step)!) dependents.get(need)!.push(step);
   const lanes: (string | null)[] = [];
   const rows: DrawnRow[] = [];
+  let endedLane: number | undefined;
   for (const node of order) {
     const own = lanes.flatMap((target, lane) => (target === node.step ? [lane] : []));
     const lane = own[0] ?? freeLane(lanes, 0);
+    // A gap, or it would look as if this step came from the one above.
+    if (own.length === 0 && lane === endedLane) {
+      rows.push({ graph: laneText(lanes, marks, () => undefined), step: null, below: "" });
+    }
     if (own.length > 1) rows.push(connection(lanes, lane, own.slice(1), "merge", marks));
     for (const merged of own.slice(1)) lanes[merged] = null;
     lanes[lane] = node.step;
     const graph = laneText(lanes, marks, (index) => (index === lane ? glyph(node, marks) : undefined));
     const next = dependents.get(node.step)!;
     lanes[lane] = next[0] ?? null;
+    endedLane = next.length === 0 ? lane : undefined;
     const opened = next.slice(1).map((target) => {
       const free = freeLane(lanes, lane + 1);
       lanes[free] = target;

@@ -4,7 +4,7 @@ import type { DeadLetter } from "../../model/run.ts";
 import type { ControlPorts } from "./control-ports.ts";
 import { type ControlRequest, type ControlRoutes, page, PAGE_QUERY } from "./control-request.ts";
 import { paramsSchema } from "./control-runs.ts";
-import { deadView } from "./control-views.ts";
+import { deadItemView, deadView } from "./control-views.ts";
 
 const listSchema = v.strictObject(PAGE_QUERY);
 const editSchema = v.strictObject({ params: paramsSchema });
@@ -39,7 +39,7 @@ export function deadRoutes({ agent, store, engine, log }: ControlPorts): Control
         const { limit, before } = request.query(listSchema);
         const letters = await store.deadLetters(limit + 1, before);
         return page(
-          letters.map((letter) => deadView(agent, letter)),
+          letters.map((letter) => deadItemView(agent, letter)),
           limit,
         );
       },

@@ -27,6 +27,8 @@ const findingsSchema = v.strictObject({
 type Filter = Pick<v.InferOutput<typeof listSchema>, "type" | "source" | "severity">;
 type EventView = ReturnType<typeof eventView>;
 
+/** Events may be large: a page holds fewer than were asked for, and the next one goes on. */
+const MAX_PAGE = 200;
 /** Events that one list looks at in search of a severity, which the store has no index for. */
 const MAX_SCANNED = 20_000;
 const STREAM_PAGE = 100;
@@ -45,7 +47,8 @@ export function eventRoutes(ports: ControlPorts, streams: ControlStreams): Contr
     },
     "/v1/events": {
       async GET(request) {
-        const { limit, before, ...filter } = request.query(listSchema);
+        const { limit: asked, before, ...filter } = request.query(listSchema);
+        const limit = Math.min(asked, MAX_PAGE);
         return page(await newest(ports, filter, before, limit + 1), limit);
       },
       async POST(request) {
@@ -83,7 +86,7 @@ async function newest(
     const rows = await store.events({
       ...filter,
       before: from,
-      limit: severity === undefined ? limit : 1000,
+      limit: severity === undefined ? limit : MAX_PAGE,
     });
     for (const row of rows) {
       const view = eventView(agent, row);

@@ -6,7 +6,13 @@ import { hasEnded, RUN_STATES } from "../../model/run.ts";
 import type { ControlPorts, FoundRun } from "./control-ports.ts";
 import { type ControlRequest, type ControlRoutes, page, PAGE_QUERY } from "./control-request.ts";
 import { type ControlStreams, type NextFrames, sseFrame } from "./control-stream.ts";
-import { pipelineView, type RunDetailView, runDetailView, runView, stepRevision } from "./control-views.ts";
+import {
+  pipelineView,
+  type RunDetailView,
+  runDetailView,
+  runItemView,
+  stepRevision,
+} from "./control-views.ts";
 
 const text = (max: number) => v.pipe(v.string(), v.maxLength(max));
 export const paramsSchema = v.custom<JsonObject>(
@@ -55,7 +61,7 @@ export function runRoutes(ports: ControlPorts, streams: ControlStreams): Control
         const live = new Map(ports.live().map((run) => [run.id, run]));
         const views = rows.map((row) => {
           const { steps = [], overdue = false } = live.get(row.run.id) ?? {};
-          return { ...runView(agent, row), current: steps, overdue };
+          return { ...runItemView(agent, row), current: steps, overdue };
         });
         return page(views, limit);
       },

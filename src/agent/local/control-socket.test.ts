@@ -316,11 +316,11 @@ test("a stream of a run with large outputs comes in several frames, and only the
 });
 
 test("dead letters: list, show, edit, retry, drop", async () => {
-  expect((await ask("GET", "/v1/dead")).body.items).toMatchObject([
-    {
-      run: "run-3",
-      errors: [{ step: "a", attempt: 1, at: "1970-01-01T00:00:00.005Z", error: { code: "failed" } }],
-    },
+  const [item] = (await ask("GET", "/v1/dead")).body.items;
+  expect(item).toMatchObject({ run: "run-3", errorCount: 1 });
+  expect(Object.keys(item)).not.toContain("errors");
+  expect((await ask("GET", "/v1/dead/run-3")).body.errors).toMatchObject([
+    { step: "a", attempt: 1, at: "1970-01-01T00:00:00.005Z", error: { code: "failed" } },
   ]);
   expect((await ask("PUT", "/v1/dead/run-3", { params: { x: 2 } })).body.params).toEqual({ x: 2 });
   expect((await ask("PUT", "/v1/dead/run-3", { params: 2 })).status).toBe(422);

@@ -20,11 +20,15 @@ export interface ViewTimes {
   trustedMs: number;
 }
 
-export type RunView = ReturnType<typeof runView>;
-export type StepView = ReturnType<typeof stepView>;
 export type RunDetailView = ReturnType<typeof runDetailView>;
 
-export function runView(agent: string, { number, run }: { number: number; run: RunRow }) {
+/** An item of a list: without what may be large. */
+export function runItemView(agent: string, row: { number: number; run: RunRow }) {
+  const { params: _params, output: _output, ...item } = runView(agent, row);
+  return item;
+}
+
+function runView(agent: string, { number, run }: { number: number; run: RunRow }) {
   return {
     n: number,
     agent,
@@ -168,19 +172,22 @@ export function eventView(agent: string, { n, body }: { n: number; body: string 
   return { n, agent, source, id, type, subject, severity, time: event.time, receivedAt: event.time, event };
 }
 
-export function deadView(agent: string, letter: DeadLetter & { number?: number }) {
-  const { runId, pipeline, rule, params, state, reason, errors } = letter;
+/** An item of a list: without what may be large. */
+export function deadItemView(agent: string, letter: DeadLetter & { number: number }) {
+  const { number, runId, pipeline, rule, state, reason, errors, createdMs } = letter;
   return {
-    n: letter.number ?? 0,
-    run: runId,
-    agent,
-    pipeline,
-    rule,
-    params,
-    state: state as string,
-    reason,
+    ...{ n: number, run: runId, agent, pipeline, rule, state: state as string, reason },
+    ...{ errorCount: errors.length, createdAt: time(createdMs) },
+  };
+}
+
+export function deadView(agent: string, letter: DeadLetter) {
+  const { runId, pipeline, rule, params, state, reason, errors, createdMs } = letter;
+  return {
+    ...{ run: runId, agent, pipeline, rule, params, state: state as string, reason },
+    errorCount: errors.length,
     errors: errors.map(({ step, attempt, atMs, error }) => ({ step, attempt, at: time(atMs), error })),
-    createdAt: time(letter.createdMs),
+    createdAt: time(createdMs),
   };
 }
 

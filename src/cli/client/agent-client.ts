@@ -30,20 +30,26 @@ const pipelineSchema = v.looseObject({
 });
 export type PipelineInfo = v.InferOutput<typeof pipelineSchema>;
 
-const deadSchema = v.looseObject({
-  n: v.number(),
+const DEAD = {
   run: v.string(),
   pipeline: v.string(),
   rule: v.nullable(v.string()),
-  params: v.record(v.string(), v.any()),
   state: v.string(),
   reason: v.string(),
+  errorCount: v.number(),
+  createdAt: v.string(),
+} as const;
+const deadItemSchema = v.looseObject({ n: v.number(), ...DEAD });
+export type DeadItem = v.InferOutput<typeof deadItemSchema>;
+
+const deadSchema = v.looseObject({
+  ...DEAD,
+  params: v.record(v.string(), v.any()),
   errors: v.array(
     v.looseObject({ step: v.string(), attempt: v.number(), at: v.string(), error: v.unknown() }),
   ),
-  createdAt: v.string(),
 });
-export type DeadItem = v.InferOutput<typeof deadSchema>;
+export type DeadDetail = v.InferOutput<typeof deadSchema>;
 
 const findingSchema = v.looseObject({
   id: v.string(),
@@ -124,14 +130,14 @@ export class AgentClient {
   }
 
   deadLetters({ cursor, ...query }: Query = {}): Promise<views.Page<DeadItem>> {
-    return this.#get(`/v1/dead${search({ ...query, before: cursor })}`, views.pageSchema(deadSchema));
+    return this.#get(`/v1/dead${search({ ...query, before: cursor })}`, views.pageSchema(deadItemSchema));
   }
 
-  deadLetter(id: string): Promise<DeadItem> {
+  deadLetter(id: string): Promise<DeadDetail> {
     return this.#get(`/v1/dead/${encodeURIComponent(id)}`, deadSchema);
   }
 
-  editDeadLetter(id: string, params: Record<string, unknown>): Promise<DeadItem> {
+  editDeadLetter(id: string, params: Record<string, unknown>): Promise<DeadDetail> {
     return this.#send("PUT", `/v1/dead/${encodeURIComponent(id)}`, deadSchema, { params });
   }
 
