@@ -40,6 +40,7 @@ export class RunDraft {
   readonly created = new Map<string, StepRow>();
   readonly removed = new Set<string>();
   readonly #steps: Map<string, StepRow>;
+  #rows: readonly StepRow[] | null = null;
   #family: Map<string, string[]> | null = null;
 
   constructor(of: { run: RunRow; steps: Map<string, StepRow>; definition: PipelineDefinition }) {
@@ -57,12 +58,16 @@ export class RunDraft {
     return this.#steps.get(id);
   }
 
-  *rows(): Generator<StepRow> {
-    const none = this.removed.size === 0;
+  /** The rows as they are now: a snapshot, made anew after a change. */
+  rows(): readonly StepRow[] {
+    if (this.#rows !== null) return this.#rows;
+    const rows: StepRow[] = [];
     for (const [id, row] of this.#steps) {
-      if (none || !this.removed.has(id)) yield this.changed.get(id) ?? row;
+      if (this.removed.size === 0 || !this.removed.has(id)) rows.push(this.changed.get(id) ?? row);
     }
-    yield* this.created.values();
+    for (const row of this.created.values()) rows.push(row);
+    this.#rows = rows;
+    return rows;
   }
 
   move(row: StepRow, state: Exclude<RunState, "waiting">, fields: StepFields = {}): StepRow {
@@ -75,16 +80,20 @@ export class RunDraft {
 
   /** Changes what a row says, not where it stands. */
   note(row: StepRow, extra: NonNullable<StepRow["extra"]>): StepRow {
-    return this.#keep({ ...row, extra: { ...row.extra, ...extra } });
+    const noted = copyOf(row);
+    noted.extra = { ...row.extra, ...extra };
+    return this.#keep(noted);
   }
 
   create(row: StepRow): void {
     this.created.set(row.stepId, row);
+    this.#rows = null;
     this.#family = null;
   }
 
   remove(id: string): void {
     this.removed.add(id);
+    this.#rows = null;
     this.#family = null;
   }
 
@@ -124,13 +133,19 @@ export class RunDraft {
     if (!mayMoveStep(from, to)) {
       throw new Error(`step ${row.runId}/${row.stepId}: ${from} → ${to} is no transition`);
     }
+    const moved = copyOf(row);
+    moved.state = state;
+    moved.waits = waits;
     const extra = fields.extra ? { ...row.extra, ...fields.extra } : row.extra;
-    return this.#keep({ ...row, ...fields, state, waits, extra });
+    Object.assign(moved, fields);
+    moved.extra = extra;
+    return this.#keep(moved);
   }
 
   #keep(row: StepRow): StepRow {
     const into = this.created.has(row.stepId) ? this.created : this.changed;
     into.set(row.stepId, row);
+    this.#rows = null;
     return row;
   }
 
@@ -145,4 +160,26 @@ export class RunDraft {
     }
     return families;
   }
+}
+
+/** Field by field: every change makes one, and a spread costs several times as much. */
+function copyOf(row: StepRow): StepRow {
+  return {
+    runId: row.runId,
+    stepId: row.stepId,
+    part: row.part,
+    position: row.position,
+    state: row.state,
+    waits: row.waits,
+    attempts: row.attempts,
+    unknowns: row.unknowns,
+    fence: row.fence,
+    notBeforeMs: row.notBeforeMs,
+    startedMs: row.startedMs,
+    endedMs: row.endedMs,
+    output: row.output,
+    error: row.error,
+    reason: row.reason,
+    extra: row.extra,
+  };
 }

@@ -31,12 +31,17 @@ export function createItems(draft: RunDraft, step: StepRow, items: Json[], concu
   }
 }
 
-function* itemsOf(draft: RunDraft, step: string): Generator<StepRow> {
-  for (let index = 0; ; index++) {
-    const item = draft.step(itemId(step, index));
-    if (item === undefined) return;
-    yield item;
-  }
+function itemsOf(draft: RunDraft, step: string): StepRow[] {
+  return draft.rows().filter((row) => row.part !== "undo" && row.extra?.foreach?.step === step);
+}
+
+function indexOf(item: StepRow): number {
+  return item.extra!.foreach!.index;
+}
+
+/** The first of two by index; null is none. */
+function firstOf(one: StepRow | null, other: StepRow): StepRow {
+  return one === null || indexOf(other) < indexOf(one) ? other : one;
 }
 
 /** What follows for a `foreach` from its items: another one begins, or none any more, or the step is done. */
@@ -48,10 +53,10 @@ export function advanceForeach(draft: RunDraft, stepId: string, now: Times): voi
   let open = 0;
   for (const item of itemsOf(draft, stepId)) {
     if (!hasEnded(item.state)) open++;
-    else if (bad === null && isBad(item)) bad = item;
-    if (next === null && item.waits === "needs") next = item;
+    else if (isBad(item)) bad = firstOf(bad, item);
+    if (item.waits === "needs") next = firstOf(next, item);
   }
-  if (bad !== null) open -= skipRest(draft, stepId, `item ${bad.extra!.foreach!.index} is ${bad.state}`, now);
+  if (bad !== null) open -= skipRest(draft, stepId, `item ${indexOf(bad)} is ${bad.state}`, now);
   else if (next !== null && ended(draft, stepId)) draft.move(next, "queued");
   if (open === 0) endForeach(draft, step, bad, now);
 }
@@ -86,7 +91,7 @@ function isBad(item: StepRow): boolean {
 
 function endForeach(draft: RunDraft, step: StepRow, bad: StepRow | null, now: Times): void {
   if (bad !== null) {
-    const at = bad.extra!.foreach!.index;
+    const at = indexOf(bad);
     const state = bad.state as "failed" | "dead" | "timed_out" | "uncertain" | "cancelled";
     draft.move(step, state, {
       endedMs: now.wallMs,
@@ -95,7 +100,7 @@ function endForeach(draft: RunDraft, step: StepRow, bad: StepRow | null, now: Ti
     });
     return;
   }
-  const items = [...itemsOf(draft, step.stepId)];
+  const items = itemsOf(draft, step.stepId).sort((a, b) => indexOf(a) - indexOf(b));
   if (items.some((item) => item.state === "skipped" && item.extra?.skip !== "when")) {
     const late = draft.run.stop === null;
     const state = late ? "timed_out" : stoppedState(draft.run.stop!);
