@@ -154,6 +154,20 @@ test("a pipeline that there is not is told with the nearest one; a wrong flag is
   expect((await agent.cli(["run"])).exit).toBe(2);
 }, 30_000);
 
+test("a run is followed over kill -9 of the agent; meanwhile nobody is there, exit code 5", async () => {
+  const child = agent.begin(["run", "gate"]);
+  await until("the question", () => child.out().includes("runs approve"), 20_000);
+  const id = /runs approve\|deny (\S+)/.exec(child.out())![1]!;
+  await agent.stop("SIGKILL");
+  const left = await agent.cli(["runs", "show", id]);
+  expect([left.exit, left.err]).toEqual([5, expect.stringContaining("is not running")]);
+  await agent.start();
+  expect((await agent.cli(["runs", "approve", id])).exit).toBe(0);
+  expect(await child.exited).toBe(0);
+  expect(child.out()).toMatch(/Finished run .* status succeeded/);
+  expect(child.err()).toContain("trying again");
+}, 60_000);
+
 test("no agent is exit 3, one that does not run 5", async () => {
   const nobody = await agent.bare(["run", "quick", "--home", join(agent.base, "nowhere")]);
   expect(nobody.exit).toBe(3);

@@ -29,7 +29,8 @@ export interface CliAgent {
   };
   /** Runs a command on a terminal; answers each prompt that ends in `? ` or `] ` with the next line. */
   onTerminal(args: string[], answers: string[]): Promise<Result>;
-  stop(): Promise<void>;
+  /** Asks the agent to end; with `SIGKILL` it has no say. */
+  stop(signal?: NodeJS.Signals): Promise<void>;
   start(): Promise<void>;
   close(): Promise<void>;
 }
@@ -74,8 +75,8 @@ export async function cliAgent(config: string, scripts: Record<string, string> =
     await until("the agent to be ready", () => ended || started.out().includes('"ready":true'), 60_000);
     if (ended) throw new Error(`the agent did not start: ${started.err()}`);
   };
-  const stop = async () => {
-    agent?.kill("SIGTERM");
+  const stop = async (signal: NodeJS.Signals = "SIGTERM") => {
+    agent?.kill(signal);
     await agent?.exited;
     agent = undefined;
   };
