@@ -36,13 +36,24 @@ export function programCheck(
   return { name, state: "ok", detail: (names === "" ? "no step needs one" : `${names}: there`) + later };
 }
 
-function stepsOf(config: Config): { where: string; step: StepConfig }[] {
-  return Object.entries(config.pipelines).flatMap(([pipeline, { steps, on_failure }]) =>
-    [...steps, ...on_failure].map((step) => ({ where: `pipeline ${pipeline}, step ${step.id}`, step })),
+type Call = Pick<StepConfig, "with"> & { action?: string | undefined };
+
+/** Steps of all parts, and what takes them back. */
+function stepsOf(config: Config): { where: string; step: Call }[] {
+  return Object.entries(config.pipelines).flatMap(([pipeline, parts]) =>
+    [...parts.steps, ...parts.finally, ...parts.on_failure].flatMap((step) => {
+      const where = `pipeline ${pipeline}, step ${step.id}`;
+      return step.undo
+        ? [
+            { where, step },
+            { where: `${where}, undo`, step: step.undo },
+          ]
+        : [{ where, step }];
+    }),
   );
 }
 
-function programOf(step: StepConfig): string | null {
+function programOf(step: Call): string | null {
   if (step.action !== "exec") return null;
   const [first] = [step.with.command].flat();
   return typeof first === "string" ? first : null;
