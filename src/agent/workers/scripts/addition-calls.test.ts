@@ -30,13 +30,7 @@ async function run(text: string, add: WorkerCall["add"], entry: Partial<ScriptEn
   mkdirSync(bin);
   writeFileSync(join(bin, "holdfast"), `#!/bin/sh\nexec ${HOLDFAST} "$@"\n`);
   chmodSync(join(bin, "holdfast"), 0o755);
-  const host = openHostAccess({
-    auditFile: join(bench.dir, "audit"),
-    policy: () => ({ host: { operations: [] } }) as never,
-    clock: bench.clock,
-    ids: systemIds(),
-    log: silentLogger(),
-  });
+  const host = agentSide();
   const fixture = bench.script("adds", text, { entry: { ...entry, env: { PATH: `${bin}:/usr/bin:/bin` } } });
   const action = new ScriptAction({ ...fixture, idleMs: 60_000 }, { ...bench.ports, calls: host.calls });
   const about = { input: {}, key: "r/s", run: "r", step: "s", attempt: 1, timeoutMs: 50_000 };
@@ -44,6 +38,16 @@ async function run(text: string, add: WorkerCall["add"], entry: Partial<ScriptEn
   await action.stop();
   await host.close();
   return outcome;
+}
+
+function agentSide() {
+  return openHostAccess({
+    auditFile: join(bench.dir, "audit"),
+    policy: () => ({ host: { operations: [] } }) as never,
+    clock: bench.clock,
+    ids: systemIds(),
+    log: silentLogger(),
+  });
 }
 
 test("the example in the manual adds what it says, in its order", async () => {
@@ -86,6 +90,28 @@ test("a script whose manifest does not ask for it has no way to the agent", asyn
   expect(outcome).toMatchObject({ kind: "ok", output: { raw_output: "2, fd=\n" } });
 });
 
+test.if(process.env.HOLDFAST_TEST_EXECUTABLE !== undefined)("it works from inside the sandbox", async () => {
+  const host = agentSide();
+  const real = testBench({ calls: host.calls });
+  const pool = real.workers.actionPool({ idleMs: 60_000 });
+  const added: Addition[] = [];
+  try {
+    const text = "#!/bin/sh\nholdfast call spawn other a=1 && holdfast call finally last && echo done\n";
+    const { plugin, script } = bench.script("inside", text, { entry: { calls: true } });
+    chmodSync(bench.dir, 0o755);
+    const about = { input: {}, key: "r/s", run: "r", step: "s", attempt: 1, timeoutMs: 50_000 };
+    const add = async (additions: Addition[]) => void added.push(...additions);
+    const call = { ...about, add };
+    const outcome = await pool.call({ ...plugin, entry: { script } }, call, new AbortController().signal);
+    expect(outcome).toEqual({ kind: "ok", output: { raw_output: "done\n" } });
+    expect(added.map(({ kind, action }) => `${kind} ${action}`)).toEqual(["spawn other", "finally last"]);
+  } finally {
+    await pool.stop();
+    await host.close();
+    real.close();
+  }
+});
+
 test.each(["once", "lines"] as const)(
   "a cancelled script that does not listen is settled when it and all its children are gone: mode %s",
   async (mode) => {
@@ -100,7 +126,10 @@ test.each(["once", "lines"] as const)(
       const about = { input: {}, key: "r/s", run: "r", step: "s", attempt: 1, timeoutMs: 50_000 };
       const add = async () => {};
       const outcome = pool.call({ ...plugin, entry: { script } }, { ...about, add }, controller.signal);
-      await until("the call", () => pidsIn(file).length === 3, 20_000);
+      let early: unknown;
+      void outcome.then((how) => (early = how));
+      await until("the call", () => early !== undefined || pidsIn(file).length === 3, 20_000);
+      expect(early).toBeUndefined();
       const pids = pidsIn(file);
       expect(pids.filter(alive)).toEqual(pids);
       controller.abort();
