@@ -85,6 +85,23 @@ describe("memory", () => {
     expect(end.cause).toBe("memory");
   });
 
+  test("what several processes share on purpose counts once", async () => {
+    // Written bit by bit: what is written from counts too while it is there.
+    const script =
+      "import mmap, os, time\nx = mmap.mmap(-1, 40_000_000)\nfor _ in range(40): x.write(b'x' * 1_000_000)\nfor _ in range(4):\n    if os.fork() == 0: sum(x[at] for at in range(0, len(x), 4096)); time.sleep(1); os._exit(0)\nfor _ in range(4): os.wait()";
+    const end = await watched(hostiles.python(script), limit).verdict();
+    expect(end).toMatchObject({ cause: "exited", text: "exited(0)" });
+    // Seen while each of the five had all of it.
+    expect(end.peak.memoryBytes).toBeGreaterThan(150 * MB);
+  });
+
+  test("what a process takes that was started in no time", async () => {
+    // As a shell does it: the leader hardly runs itself, and then waits.
+    const script = "(head -c 300000000 /dev/zero | tail -c 200000000 | { sleep 1; wc -c; }; :) & wait";
+    const end = await watched(hostiles.sh(script), limit).verdict();
+    expect(end.cause).toBe("memory");
+  });
+
   test("what a fork shares counts once", async () => {
     const script =
       "import os, time\nx = bytearray(b'x') * 40_000_000\nfor _ in range(4):\n    if os.fork() == 0: time.sleep(1); os._exit(0)\nfor _ in range(4): os.wait()";

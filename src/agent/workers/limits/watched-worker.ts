@@ -69,8 +69,9 @@ export class WatchedWorker {
     const waits = [this.#holdMemory(now, use), this.#holdCpu(now, use), this.#holdDisk(now, use)];
     this.#holdProcesses(use);
     if (this.hit) return null;
-    // A folder that is being counted is counted to its end.
-    return idle && !this.#disk.counting ? IDLE_MS : Math.min(...waits);
+    // A fresh one may be resting because others work for it; a folder that is being counted is counted to its end.
+    const rests = idle && !this.#memory.isFresh(now) && !this.#disk.counting;
+    return rests ? IDLE_MS : Math.min(...waits);
   }
 
   peak(): Peak {
@@ -134,7 +135,9 @@ export class WatchedWorker {
   /** What several processes share counts once, before somebody is killed for them. */
   #exactMemory(use: Use): number {
     if (use.processes < 2) return use.memoryBytes;
-    return Math.max(0, this.#family!.exactMemoryBytes() - memoryAllowance(this.#spec.host));
+    const empty = memoryAllowance(this.#spec.host);
+    const limit = this.#spec.resources.memory + empty;
+    return Math.max(0, this.#family!.exactMemoryBytes(limit, this.#governor?.stopped ?? false) - empty);
   }
 
   #holdCpu(now: number, use: Use): number {
