@@ -33,6 +33,8 @@ export class World {
   #udp!: Bun.udp.Socket<"buffer">;
   /** What runs the plugin host. */
   program = process.execPath;
+  /** For how long a worker may say nothing; emulated machines need more. */
+  patienceMs = 25_000;
   #made = 0;
 
   private constructor() {
@@ -181,12 +183,18 @@ function startVictim(cwd: string): Bun.Subprocess {
   return Bun.spawn(["sleep", "120"], { cwd, detached: true, stdio: ["ignore", "ignore", "ignore"] });
 }
 
+const STACK_LIMIT_MS = 20_000;
+
 /** An address that can be read and written. */
 function stackOf(pid: number): number {
-  const line = readFileSync(`/proc/${pid}/maps`, "utf8")
-    .split("\n")
-    .find((item) => item.endsWith("[stack]"));
-  return line === undefined ? 0 : Number.parseInt(line.split("-")[1]!, 16) - 4096;
+  // A spawned process is told of before its exec is through: its stack gets its place only then.
+  for (const end = performance.now() + STACK_LIMIT_MS; performance.now() < end; Bun.sleepSync(1)) {
+    const line = readFileSync(`/proc/${pid}/maps`, "utf8")
+      .split("\n")
+      .find((item) => item.endsWith("[stack]"));
+    if (line !== undefined) return Number.parseInt(line.split("-")[1]!, 16) - 4096;
+  }
+  throw new Error(`process ${pid} has no stack`);
 }
 
 /** Everything about a process that attacks try to change. */
