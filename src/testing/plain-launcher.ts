@@ -42,6 +42,7 @@ export function plainLauncher(options: { self: SelfCommand; workdir: string; ids
         peak: () => NOTHING,
         denials: () => [],
         noteDenial() {},
+        noteTooManyFiles() {},
         exited,
         kill,
       };

@@ -20,7 +20,7 @@ beforeAll(() => {
   plugin = bench.plugin(
     "action",
     "many",
-    `import { appendFileSync, readdirSync, writeSync } from "node:fs";
+    `import { appendFileSync, openSync, readdirSync, writeSync } from "node:fs";
     const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
     export default defineAction({
       name: "many", description: "does as it is told",
@@ -49,6 +49,8 @@ beforeAll(() => {
         if (what === "unasked") { writeSync(3, Buffer.concat([Buffer.from([0, 0, 0, 16]), Buffer.from('{"kind":"emitx"}')])); await wait(5000); }
         if (what === "big") return "x".repeat(6 * 1024 * 1024);
         if (what === "refuse") throw new ActionError("no", { retryable: false, started: false, code: "denied" });
+        if (what === "files") for (const kept = []; ; kept.push(openSync("/dev/null", "r")));
+        if (what === "stray files") { setTimeout(() => { for (const kept = []; ; kept.push(openSync("/dev/null", "r"))); }, 1); await wait(5000); }
         if (what === "throw") throw new Error("plain");
         if (what === "circle") { const a = {}; a.a = a; return a; }
         if (what === "nothing") return;
@@ -119,6 +121,17 @@ describe("a call", () => {
       error("invalid", false, false, expect.stringMatching(/do: .*; more: /)),
     );
     expect(await call({ do: "x".repeat(9 * 1024 * 1024) })).toEqual(error("too_large", false, false));
+  });
+
+  test("that may open no more files says so, and so does a worker that ends by it", async () => {
+    start();
+    expect(await call({ do: "files" })).toEqual(
+      error("files", true, true, expect.stringMatching(/^files: no more could be opened: EMFILE/)),
+    );
+    await pool.stop();
+    start();
+    const outcome = await call({ do: "stray files" });
+    expect(outcome).toEqual(unknown("files", expect.stringContaining("files: 256 open at once are allowed")));
   });
 
   test("with an output too large for a frame is done, and the output is cut", async () => {

@@ -77,6 +77,8 @@ export interface Launched {
   /** Each refusal by the agent so far, like `network example.org:443`. */
   denials(): readonly string[];
   noteDenial(what: string): void;
+  /** It says that it could open no more files. */
+  noteTooManyFiles(): void;
   /** Resolves when everything of it is gone: processes, folder, group. */
   exited: Promise<WorkerExit>;
   /** Ends it and all that it started. The first reason given is the verdict's. */
@@ -126,6 +128,7 @@ class Launch {
   readonly #spec: LaunchSpec;
   readonly #denials: string[] = [];
   #killedFor: KillReason | undefined;
+  #tooManyFiles = false;
   #cleanUp: (() => unknown)[] = [];
 
   constructor(options: LauncherOptions, spec: LaunchSpec) {
@@ -270,7 +273,7 @@ class Launch {
       watch.stop();
       // What the worker left behind must not outlive it.
       killEverything();
-      const oomKills = leaf?.read().oomKills ?? 0;
+      const { oomKills = 0, forksRefused = 0 } = leaf?.read() ?? {};
       await this.#unwind();
       const exit = {
         code: child.exitCode,
@@ -284,6 +287,9 @@ class Launch {
         ...(text !== undefined && cause === undefined ? { killedBecause: text } : {}),
         ...(usedCpu(child) === null ? {} : { usage: { cpuMs: usedCpu(child)! } }),
         oomKills,
+        forksRefused,
+        tooManyFiles: this.#tooManyFiles,
+        openFiles: watch.openFiles(),
         peak: watch.peak(),
         resources: grant.resources,
         denials: this.#denials,
@@ -306,6 +312,7 @@ class Launch {
       peak: () => watch.peak(),
       denials: () => this.#denials,
       noteDenial: (what) => this.#deny(what),
+      noteTooManyFiles: () => void (this.#tooManyFiles = true),
       exited,
       kill,
     };

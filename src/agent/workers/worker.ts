@@ -221,6 +221,7 @@ export class Worker {
         return this.#options.output.line(frame.level, frame.message, frame.fields);
       case "failed":
         this.#cause ??= frame.message;
+        if (frame.tooManyFiles) this.#options.launched.noteTooManyFiles();
         this.#killSoon(frame.message);
         return;
       case "drained":

@@ -165,6 +165,7 @@ function follow(
     peak: () => PEAK,
     denials: () => denials,
     noteDenial: (what) => void denials.push(what),
+    noteTooManyFiles() {},
     exited,
     kill,
   };

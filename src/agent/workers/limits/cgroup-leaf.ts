@@ -25,6 +25,8 @@ export interface LeafUse {
   cpuMs: number;
   processes: number;
   oomKills: number;
+  /** Processes and threads that were not started, because there were as many as are allowed. */
+  forksRefused: number;
 }
 
 export interface LeafOptions {
@@ -79,6 +81,7 @@ export class CgroupLeaf {
       cpuMs: this.#number("cpu.stat", /^usage_usec (\d+)/m) / 1000,
       processes: this.#pids().length,
       oomKills: memory ? this.#number("memory.events", /^oom_kill (\d+)/m) : 0,
+      forksRefused: this.controllers.includes("pids") ? this.#number("pids.events", /^max (\d+)/m) : 0,
     };
   }
 

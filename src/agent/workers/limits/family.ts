@@ -1,4 +1,12 @@
-import { allProcesses, descendants, type ProcStat, ProcReader, readMemory, readStat } from "./proc-stat.ts";
+import {
+  allProcesses,
+  descendants,
+  openFiles,
+  type ProcStat,
+  ProcReader,
+  readMemory,
+  readStat,
+} from "./proc-stat.ts";
 import { pssMemory } from "./pss.ts";
 
 /** Between two looks at the lists of children: of a family that works, of one that rests, and of one process that does. */
@@ -102,6 +110,11 @@ export class Family {
 
   #dividedMemory(): number {
     return this.pids().reduce((sum, pid) => sum + (pssMemory(pid) ?? readMemory(pid) ?? 0), 0);
+  }
+
+  /** Most that one of them has open. */
+  openFiles(): number {
+    return Math.max(...[this.#options.pid, ...this.#others.keys()].map(openFiles));
   }
 
   /** The leader, and the others that are still the same processes. */

@@ -50,6 +50,7 @@ function watched(
       peak: watch.peak(),
       resources: limits,
       denials: [],
+      openFiles: watch.openFiles(),
       host: options.host ?? false,
     });
   };
@@ -137,6 +138,14 @@ describe("disk", () => {
     const end = await watched(child, { fileSize: MB }).verdict();
     expect(end).toMatchObject({ cause: "files", text: "files: a file of 1 MB is the largest allowed" });
   });
+});
+
+test("a script that keeps opening files is told so", async () => {
+  const script =
+    "import time\nf = []\ntry:\n    while True: f.append(open('/dev/null'))\nfinally: time.sleep(0.5)";
+  const child = hostiles.run(["prlimit", "--nofile=64", "python3", "-c", script]);
+  const end = await watched(child, { openFiles: 64 }).verdict();
+  expect(end).toMatchObject({ cause: "files", text: "files: 64 open at once are allowed" });
 });
 
 describe("processes", () => {

@@ -6,6 +6,8 @@ import { WatchedWorker } from "./watched-worker.ts";
 
 export interface LimitWatch {
   peak(): Peak;
+  /** Most descriptors that one process of it was seen to have open. */
+  openFiles(): number;
   /** The limit that was passed, if one was. */
   hit(): Hit | null;
   /** Milliseconds for which it was stopped to hold its share of the processor. */
@@ -37,6 +39,7 @@ export class LimitWatcher {
     this.#arm();
     return {
       peak: () => worker.peak(),
+      openFiles: () => worker.openFiles,
       hit: () => worker.hit,
       throttledMs: () => worker.throttledMs(),
       pids: () => worker.pids(),

@@ -1,4 +1,4 @@
-import { closeSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from "node:fs";
 
 /** The kernel gives times in /proc in hundredths of a second, on every architecture. */
 const MS_PER_TICK = 10;
@@ -127,6 +127,15 @@ export function readMemory(pid: number): number | null {
     return parseMemory(readFileSync(`/proc/${pid}/status`, "latin1"));
   } catch {
     return null;
+  }
+}
+
+/** Descriptors that a process has open: the size of the folder, which kernels before 6.2 give as 0. */
+export function openFiles(pid: number): number {
+  try {
+    return statSync(`/proc/${pid}/fd`).size;
+  } catch {
+    return 0;
   }
 }
 

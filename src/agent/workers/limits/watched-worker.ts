@@ -22,6 +22,8 @@ interface Use {
 /** What is looked at in one worker, and what follows. */
 export class WatchedWorker {
   hit: Hit | null = null;
+  /** Most that one process of it was seen to have open. */
+  openFiles = 0;
   readonly #spec: WatchSpec;
   readonly #mono: () => number;
   /** undefined when it was gone before it could be looked at. */
@@ -65,6 +67,7 @@ export class WatchedWorker {
     this.#note(use);
     if (!this.#spec.confined) return MEASURE_MS;
     const idle = use === this.#last && !this.#governor?.stopped;
+    if (!idle) this.openFiles = Math.max(this.openFiles, this.#family?.openFiles() ?? 0);
     this.#last = use;
     const waits = [this.#holdMemory(now, use), this.#holdCpu(now, use), this.#holdDisk(now, use)];
     this.#holdProcesses(use);
