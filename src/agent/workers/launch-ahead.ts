@@ -6,10 +6,9 @@ import { discardStage, type Stage } from "./launch-stage.ts";
 export const AHEAD_IDLE_MS = 60_000;
 
 export interface LaunchAheadOptions {
-  clock: Clock;
+  clock: Pick<Clock, "after">;
   /** Starts a stage 1 for a script, with a second channel. */
   start: (prefix: string[]) => Stage;
-  idleMs?: number;
 }
 
 /**
@@ -52,8 +51,7 @@ export class LaunchAhead {
       this.#drop();
       this.#waiting = this.#start(prefix, key);
     }
-    const { clock, idleMs = AHEAD_IDLE_MS } = this.#options;
-    this.#cancelTimer = clock.after(idleMs, () => this.#drop());
+    this.#cancelTimer = this.#options.clock.after(AHEAD_IDLE_MS, () => this.#drop());
   }
 
   /** The process that waits, for whoever counts processes. */
