@@ -72,8 +72,6 @@ export interface Boot {
   guest: Guest;
   /** Folder with the file `job`; a copy of it is the guest's second disk. */
   share: string;
-  /** Gets what the job leaves in its folder `out`. */
-  out: string;
   limits: BootLimits;
   /** A line that the job has printed. */
   onLine(line: string): void;
@@ -87,8 +85,8 @@ export interface BootLimits {
 }
 
 /** Boots a guest and waits for its end; gives the job's exit code (124: out of time, 125: it died). */
-export async function bootGuest({ image, guest, share, out, limits, onLine }: Boot): Promise<number> {
-  const child = Bun.spawn([RUN_SCRIPT, image, guest.kernel, share, out, ...guest.arguments], {
+export async function bootGuest({ image, guest, share, limits, onLine }: Boot): Promise<number> {
+  const child = Bun.spawn([RUN_SCRIPT, image, guest.kernel, share, ...guest.arguments], {
     stdin: "ignore",
     stdout: "pipe",
     stderr: "inherit",

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# run-guest.sh IMAGE-FOLDER KERNEL SHARE OUT [KERNEL-ARGUMENT...]
+# run-guest.sh IMAGE-FOLDER KERNEL SHARE [KERNEL-ARGUMENT...]
 # Boots the image of build-image.sh with the newest kernel whose version starts with KERNEL, on an emulated machine (no
 # KVM, no network but loopback, no root needed). A copy of SHARE is the second disk there; `SHARE/job` is run by bash as
-# root, its output is printed here, and what it leaves in its folder `out` is copied to OUT. The exit code is the job's;
-# 124 when this was told to end (SIGTERM), 125 when the guest ended without one. The end of its console says why.
+# root, and its output is printed here. The exit code is the job's; 124 when this was told to end (SIGTERM), 125 when the
+# guest ended without one. The end of its console says why.
 set -euo pipefail
 export PATH=$PATH:/usr/sbin:/sbin
-[ $# -ge 4 ] || { sed -n 2,6p "$0" >&2; exit 2; }
-image=$1 kernel=$2 share=$3 out=$4
-shift 4
+[ $# -ge 3 ] || { sed -n 2,6p "$0" >&2; exit 2; }
+image=$1 kernel=$2 share=$3
+shift 3
 
 kernels=("$image/vmlinuz-$kernel"*)
 [ -e "${kernels[-1]}" ] || { echo "run-guest: there is no kernel $kernel in $image" >&2; exit 2; }
@@ -35,10 +35,8 @@ machine=$!
 while kill -0 "$machine" 2>/dev/null; do wait "$machine" || true; done
 machine=
 
-mkdir -p "$out"
-debugfs -R "rdump out $work" "$work/share.img" >/dev/null 2>&1 || true
-[ ! -d "$work/out" ] || cp -r "$work/out/." "$out/"
-if [ -z "$stopped" ] && [ -s "$out/exit-code" ]; then exit "$(cat "$out/exit-code")"; fi
+code=$(debugfs -R "cat out/exit-code" "$work/share.img" 2>/dev/null || true)
+if [ -z "$stopped" ] && [ -n "$code" ]; then exit "$code"; fi
 
 [ -z "$stopped" ] && code=125 why="ended without an exit code" || code=124 why="was ended from outside"
 echo "run-guest: the guest $why; the end of its console:" >&2

@@ -117,7 +117,7 @@ async function runGuest(
     const result = RESULT.exec(line)?.[1];
     if (result !== undefined) total[result === "pass" ? "passed" : "failed"] += 1;
   };
-  const code = await bootGuest({ image, guest, share, out: join(work, "out"), limits: LIMITS, onLine });
+  const code = await bootGuest({ image, guest, share, limits: LIMITS, onLine });
   rmSync(work, { recursive: true, force: true });
   const whole = made === total.passed + total.failed && code === (total.failed === 0 ? 0 : 1);
   if (!whole) {
