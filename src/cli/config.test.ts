@@ -165,6 +165,10 @@ describe("config show", () => {
         output_size: 256KB # default
         steps: 7 # HOLDFAST__LIMITS__STEPS
         worker_idle: 60s # default
+        memory: 1GB # default
+        cpu: 4 # default
+        disk: 5GB # default
+        interval: 15s # default
       triggers:
         - name: front # agent.yaml:4
           plugin: http-probe # agent.yaml:5

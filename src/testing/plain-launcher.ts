@@ -40,6 +40,7 @@ export function plainLauncher(options: { self: SelfCommand; workdir: string; ids
         channelNetwork: null,
         throttledMs: () => 0,
         peak: () => NOTHING,
+        use: () => NOTHING,
         denials: () => [],
         noteDenial() {},
         noteTooManyFiles() {},

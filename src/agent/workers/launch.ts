@@ -5,7 +5,7 @@ import { HoldfastError, messageOf } from "../../core/errors.ts";
 import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { Grant } from "../../model/grant.ts";
-import type { EndCause, Peak, Verdict } from "../../model/worker-end.ts";
+import type { EndCause, Peak, Verdict, WorkerUse } from "../../model/worker-end.ts";
 import type { Cgroup, CgroupLeaf } from "./limits/cgroup.ts";
 import type { LaunchAhead } from "./launch-ahead.ts";
 import { discardStage, sendPolicy, type Stage, startStage } from "./launch-stage.ts";
@@ -78,6 +78,8 @@ export interface Launched {
   throttledMs(): number;
   /** Most that was used so far. */
   peak(): Peak;
+  /** What is used now. */
+  use(): WorkerUse;
   /** Each refusal by the agent so far, like `network example.org:443`. */
   denials(): readonly string[];
   noteDenial(what: string): void;
@@ -332,6 +334,7 @@ class Launch {
       channelNetwork: network.channel,
       throttledMs: () => watch.throttledMs(),
       peak: () => watch.peak(),
+      use: () => watch.use(),
       denials: () => this.#denials,
       noteDenial: (what) => this.#deny(what),
       noteTooManyFiles: () => void (this.#tooManyFiles = true),

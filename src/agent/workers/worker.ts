@@ -72,6 +72,10 @@ export class Worker {
     this.ended = this.#watch(pipes);
   }
 
+  get pid(): number {
+    return this.#options.launched.pid;
+  }
+
   /** True from the moment that its end is certain; nothing should be sent to it any more. */
   get dying(): boolean {
     return this.#over || this.#cause !== undefined;

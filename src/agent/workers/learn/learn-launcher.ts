@@ -163,6 +163,7 @@ function follow(
     channelNetwork: null,
     throttledMs: () => 0,
     peak: () => PEAK,
+    use: () => PEAK,
     denials: () => denials,
     noteDenial: (what) => void denials.push(what),
     noteTooManyFiles() {},

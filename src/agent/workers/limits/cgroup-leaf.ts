@@ -85,6 +85,11 @@ export class CgroupLeaf {
     };
   }
 
+  /** Memory of all in it that is no file's. */
+  memoryBytes(): number {
+    return this.#number("memory.stat", /^anon (\d+)/m) + this.#number("memory.stat", /^shmem (\d+)/m);
+  }
+
   /** Kills everything in it, at once. False when the kernel could not be told so: then those found were killed one by one. */
   kill(): boolean {
     try {

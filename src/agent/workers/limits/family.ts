@@ -112,6 +112,11 @@ export class Family {
     return this.pids().reduce((sum, pid) => sum + (pssMemory(pid) ?? readMemory(pid) ?? 0), 0);
   }
 
+  /** Now, and all of it; where there are several, what they share counts once. */
+  memoryBytes(): number {
+    return this.#others.size === 0 ? (this.#leader.memory() ?? 0) : this.#dividedMemory();
+  }
+
   /** Most that one of them has open. */
   openFiles(): number {
     return Math.max(...[this.#options.pid, ...this.#others.keys()].map(openFiles));

@@ -1,4 +1,4 @@
-import type { Peak } from "../../../model/worker-end.ts";
+import type { Peak, WorkerUse } from "../../../model/worker-end.ts";
 import { memoryAllowance } from "./allowance.ts";
 import type { LeafUse } from "./cgroup.ts";
 import { CpuGovernor } from "./cpu-governor.ts";
@@ -79,6 +79,13 @@ export class WatchedWorker {
 
   peak(): Peak {
     return { ...this.#peak, diskBytes: Math.round(this.#disk.peakBytes) };
+  }
+
+  use(): WorkerUse {
+    if (this.#over) return { memoryBytes: 0, cpuMs: 0 };
+    const { leaf } = this.#spec;
+    const memoryBytes = leaf && this.#heldByKernel.memory ? leaf.memoryBytes() : this.#family?.memoryBytes();
+    return { memoryBytes: memoryBytes ?? 0, cpuMs: this.#last?.cpuMs ?? 0 };
   }
 
   throttledMs(): number {
