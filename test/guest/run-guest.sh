@@ -32,7 +32,7 @@ setpriv --pdeathsig=KILL qemu-system-x86_64 -nodefaults -no-user-config -no-rebo
   -drive "file=$work/share.img,format=raw,if=none,id=share,cache=unsafe" -device virtio-blk-pci,drive=share,serial=share \
   -serial "file:$work/console" -serial stdio </dev/null 2>"$work/errors" &
 machine=$!
-while kill -0 "$machine" 2>/dev/null; do wait "$machine" || true; done
+while kill -0 "$machine" 2>/dev/null; do { wait "$machine" || true; } 2>/dev/null; done
 machine=
 
 code=$(debugfs -R "cat out/exit-code" "$work/share.img" 2>/dev/null || true)

@@ -1,7 +1,10 @@
 /** A test runner of thirty lines: the guest has no node_modules, and what was found must survive a guest that dies. */
+import { appendFileSync } from "node:fs";
 
 /** The line of one check, which `run.ts` counts. */
 export const RESULT = /^\((pass|fail)\) /;
+/** What is shown of a guest that hangs, with what its kernel says. */
+const CONSOLE = "/dev/console";
 /** The last line: how many there were. */
 export const CLOSING = /^(\d+) checks were made$/;
 
@@ -17,6 +20,7 @@ export class Checks {
   /** Runs one check and says how it ended; what it throws is its failure. */
   async check(name: string, body: () => Promise<void> | void): Promise<void> {
     if (!this.only.test(name)) return;
+    appendFileSync(CONSOLE, `checks: ${name}\n`);
     const started = performance.now();
     let problem: unknown;
     let ok = true;
