@@ -175,6 +175,21 @@ describe("the process", () => {
     expect(pool.statuses()[0]!.restarts).toBe(0);
   });
 
+  test("ends before its time when its memory is wanted, but not in the middle of a call", async () => {
+    start();
+    const before = bench.workers.use().memoryBytes;
+    const under = call({ do: "wait", arg: 300 });
+    await until("it runs", () => bench.workers.use().memoryBytes > before);
+    expect(pool.stopIdle()).toBe(0);
+    expect(await under).toEqual({ kind: "ok", output: "waited" });
+    expect(pool.stopIdle()).toBe(1);
+    expect(pool.stopIdle()).toBe(0);
+    await until("it is gone", () => readdirSync(bench.workdir).length === 0);
+    expect(bench.workers.use().memoryBytes).toBe(before);
+    expect(await call({ do: "nothing" })).toEqual({ kind: "ok", output: null });
+    expect(pool.statuses()[0]!.restarts).toBe(0);
+  });
+
   test("has its lines logged: capped, limited in rate, without secrets", async () => {
     start();
     bench.lines.length = 0;
