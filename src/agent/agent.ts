@@ -19,10 +19,12 @@ import { startControlSocket } from "./local/control-socket.ts";
 import { hostFacts } from "./local/host-facts.ts";
 import type { Catalog } from "./plugins/catalog.ts";
 import { letGo } from "./outbox/let-go.ts";
+import { EmitGate } from "./self-limits/emit-gate.ts";
 import { openAgentStore } from "./store/open-agent-store.ts";
 import type { AgentStore, StoreStats } from "./store/port.ts";
 import type { SyncStatus } from "./sync/sync.ts";
 import type { Workers } from "./workers/workers.ts";
+import { watchSelf } from "./watch-self.ts";
 
 export interface AgentOptions {
   home: AgentHome;
@@ -80,6 +82,14 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   let protections: Protections | null = null;
   void options.protections.then((known) => (protections = known));
   let sync: { status(): SyncStatus; stop(): Promise<void> } | null = null;
+  let workers: Workers | null = null;
+  const gate = new EmitGate(clock);
+  const selfLimits = watchSelf({
+    ...options,
+    gate,
+    automation: () => automation,
+    workers: () => workers,
+  });
 
   const store = await openAgentStore({
     path: home.database,
@@ -97,6 +107,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     ...agentChecks(phase, storeProblem, store, parts(), syncStatus()),
     runCheck(automation?.runs.problem() ?? null),
     policyCheck(options.policy.problem),
+    selfLimits.check(),
   ];
   const status = (): JsonObject =>
     ({
@@ -109,6 +120,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       health: healthPort.url,
       checks: checks(),
       parts: parts(),
+      resources: selfLimits.uses(),
       runs: { open: automation?.runs.openRuns ?? 0, stepsRunning: automation?.runs.stepsInFlight ?? 0 },
       asking: automation?.runs.asking() ?? [],
       sync: syncStatus(),
@@ -137,6 +149,9 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
         emitSeconds: automation?.emitSeconds ?? new Histogram(),
         stepSeconds: automation?.stepSeconds ?? new Histogram(),
         workerEnds: automation?.workerEnds() ?? [],
+        resources: selfLimits.uses(),
+        resourceCounters: selfLimits.counters,
+        batchesWaiting: gate.waiting,
         protections,
       }),
     );
@@ -177,7 +192,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       const ownListeners = () => [listenerOf(healthPort.url)];
       const plugins = await options.plugins(ownListeners);
       cleanUp.push(() => plugins.close());
-      automation = await wireAutomation(options, plugins, store, agent);
+      workers = plugins.workers;
+      automation = await wireAutomation(options, plugins, store, agent, () => gate.enter());
     }
     if (config.hub) sync = await wireSync(options, store, agent, status);
     else keepOnlyTheNewest(store, clock, log);
@@ -187,6 +203,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     throw error;
   }
   phase = "running";
+  selfLimits.start();
   log.info("agent ready", { id, version: VERSION, home: home.root, health: healthPort.url });
 
   return {
@@ -195,6 +212,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     async stop(graceMs) {
       phase = "draining";
       log.info("agent stops", { graceMs });
+      selfLimits.stop();
+      gate.release();
       await automation?.stop(graceMs);
       await sync?.stop();
       await store.setSetting("trusted_ms", clock.trusted()).catch(() => {});
@@ -216,6 +235,7 @@ async function wireAutomation(
   { catalog, workers }: AgentPlugins,
   store: AgentStore,
   agent: Agent,
+  admit: () => Promise<void>,
 ): Promise<Automation> {
   const { config, clock, ids, log } = options;
   const [{ startAutomation }, { pipelineDefinitions, ruleDefinitions }] = await Promise.all([
@@ -237,6 +257,7 @@ async function wireAutomation(
     clock,
     ids,
     log,
+    admit,
   });
 }
 

@@ -32,6 +32,8 @@ export interface AutomationOptions {
   clock: Clock;
   ids: Ids;
   log: Logger;
+  /** Resolves when a batch of events may be recorded; until then its trigger waits. */
+  admit: () => Promise<void>;
 }
 
 /**
@@ -123,8 +125,10 @@ export async function startAutomation(options: AutomationOptions) {
     missing: (plugin) => catalog.missing("trigger", plugin),
     supervise: (part) => workers.superviseTrigger(part),
     checkpoint: (trigger) => store.checkpoint(trigger),
-    record: (trigger, proposed, checkpoint, turn) =>
-      timed(emitSeconds, () => events.record(trigger, proposed, checkpoint, turn)),
+    record: async (trigger, proposed, checkpoint, turn) => {
+      await options.admit();
+      await timed(emitSeconds, () => events.record(trigger, proposed, checkpoint, turn));
+    },
     log: log.child("triggers"),
   });
 
@@ -138,6 +142,7 @@ export async function startAutomation(options: AutomationOptions) {
     pipelines: [...options.pipelines.values()],
     emit,
     workerEnds: () => workers.ends(),
+    stopIdleActions: () => pool.stopIdle(),
     parts: (): PartStatus[] => [...triggers.statuses(), ...outputs.statuses(), ...pool.statuses()],
     /** In the order of the walk: intake first, then what is under way. */
     async stop(graceMs: number): Promise<void> {

@@ -155,14 +155,14 @@ async function runAgent(
 
 /** What the agent tells of its host before anything runs. The kernel is probed beside the start, not before it. */
 async function lookAtHost(home: AgentHome) {
-  const [{ probeKernel }, { protectionsOf }, { loadPolicy, policyFiles, policyText }, { selfCommand }] =
+  const [{ probeInProcess }, { protectionsOf }, { loadPolicy, policyFiles, policyText }, { selfCommand }] =
     await Promise.all([
-      import("../agent/workers/sandbox/probe.ts"),
+      import("../agent/workers/sandbox/probe-process.ts"),
       import("../agent/workers/sandbox/protections.ts"),
       import("../agent/config/policy.ts"),
       import("../agent/workers/self-command.ts"),
     ]);
-  const kernel = probeKernel(selfCommand().command);
+  const kernel = probeInProcess(selfCommand().command);
   const loaded = await loadPolicy(policyFiles(home));
   return {
     kernel,

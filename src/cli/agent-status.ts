@@ -2,6 +2,7 @@ import { type ArgsDef, defineCommand } from "citty";
 import { ERROR_CODES } from "../core/errors.ts";
 import type { Check } from "../core/health-port.ts";
 import type { PartStatus } from "../model/agent-status.ts";
+import { RESOURCE_NAMES, resourceText, type ResourceUses } from "../model/resource-use.ts";
 import type { Protections } from "../model/protection.ts";
 import { callAgent } from "./control-client.ts";
 import { findAgentHome, HOME_ARGS } from "./home-args.ts";
@@ -23,6 +24,7 @@ interface Status {
   health: string;
   checks: Check[];
   parts: PartStatus[];
+  resources: ResourceUses;
   runs: { open: number; stepsRunning: number };
   asking: { run: string; step: string; reason: string | null }[];
   sync: { state: string; lagRows: number; transport: string | null; lastError: string | null };
@@ -59,6 +61,7 @@ function describe(status: Status): string[] {
       `${part.kind} ${part.name}: ${part.state}, ${part.restarts} restarts${because(part.reason)}`,
       ...grantLines(part.granted).map((line) => `  ${line}`),
     ]),
+    ...RESOURCE_NAMES.map((name) => resourceText(name, status.resources[name])),
     `runs: ${runs.open} open, ${runs.stepsRunning} steps running`,
     ...status.asking.map(
       (ask) =>

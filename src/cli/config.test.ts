@@ -167,6 +167,10 @@ describe("config show", () => {
         runs: 10000 # default
         side_effects: 100000 # default
         worker_idle: 60s # default
+        memory: 1GB # default
+        cpu: 4 # default
+        disk: 5GB # default
+        interval: 15s # default
       triggers:
         - name: front # agent.yaml:4
           plugin: http-probe # agent.yaml:5

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { isDuration } from "../core/duration.ts";
+import { isDuration, parseDuration } from "../core/duration.ts";
 import { LOG_LEVELS } from "../core/logger.ts";
 import { SEVERITIES } from "./event.ts";
 import { EFFECTS, PARAMETER_TYPES } from "./pipeline.ts";
@@ -19,6 +19,11 @@ const duration = v.pipe(
 const size = v.pipe(
   v.string(),
   v.regex(/^\d+(B|KB|MB|GB)$/, "a size: a number and a unit, like 64KB, 100MB"),
+);
+/** Of a limit that something must fit under. */
+const megabytes = v.pipe(
+  size,
+  v.check((text) => /^0*[1-9]\d*(MB|GB)$/.test(text), "1MB or more, in MB or GB"),
 );
 const name = v.pipe(v.string(), v.regex(NAME, "a name: letters, digits and _ . : -, at most 128"));
 const label = v.pipe(v.string(), v.maxLength(128));
@@ -348,6 +353,28 @@ export const configSchema = v.strictObject({
       worker_idle: described(
         v.optional(duration, "60s"),
         "An action worker without work stops after this time",
+      ),
+      memory: described(
+        v.optional(megabytes, "1GB"),
+        "Memory of the agent and its workers together; above it workers are stopped",
+      ),
+      cpu: described(
+        v.optional(v.pipe(v.number(), v.minValue(0.05), v.maxValue(1024)), 4),
+        "Processor time of the agent and its workers together, in cores; above it triggers are slowed down",
+      ),
+      disk: described(
+        v.optional(megabytes, "5GB"),
+        "The store and the logs; above it old logs are removed, then triggers are paused",
+      ),
+      interval: described(
+        v.optional(
+          v.pipe(
+            duration,
+            v.check((text) => isDuration(text) && parseDuration(text) >= 1000, "1s or more"),
+          ),
+          "15s",
+        ),
+        "How often memory, cpu and disk are looked at",
       ),
     }),
     {},

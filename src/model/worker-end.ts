@@ -20,6 +20,14 @@ export interface Peak {
   diskBytes: number;
 }
 
+/** What a worker uses now, with all that it started. */
+export interface WorkerUse {
+  /** Resident memory that is no file's, with what an empty plugin host needs. */
+  memoryBytes: number;
+  /** Since its start. */
+  cpuMs: number;
+}
+
 /** The verdict over one life of a worker. */
 export interface Verdict {
   cause: EndCause;

@@ -4,11 +4,15 @@ export interface ByteProxy {
   readonly port: number;
   /** Connections taken since start. */
   readonly connections: number;
+  /** Bytes that clients have sent since start. */
+  readonly sentBytes: number;
   /** Cuts each later connection after so many bytes from the client; undefined lets it live. */
   cutAfter(bytes: (() => number) | undefined): void;
   /** While paused, nothing is passed on in either direction, and nothing is closed. */
   pause(): void;
   resume(): void;
+  /** Until `resume`, what the target answers waits; what clients send is passed on. */
+  holdAnswers(): void;
   /** Resets every connection now. */
   cut(): void;
   /** Where new connections go. */
@@ -28,6 +32,7 @@ export async function startByteProxy(options: { target: number; delayMs?: number
   let limit: (() => number) | undefined;
   let paused = false;
   let connections = 0;
+  let sentBytes = 0;
 
   const destroy = (pair: Pair) => {
     pairs.delete(pair);
@@ -45,6 +50,7 @@ export async function startByteProxy(options: { target: number; delayMs?: number
       else setTimeout(() => to.write(data), options.delayMs);
     };
     client.on("data", (data) => {
+      sentBytes += data.length;
       left -= data.length;
       if (left <= 0) return destroy(pair);
       pass(upstream, data);
@@ -66,6 +72,9 @@ export async function startByteProxy(options: { target: number; delayMs?: number
     get connections() {
       return connections;
     },
+    get sentBytes() {
+      return sentBytes;
+    },
     cutAfter: (bytes) => (limit = bytes),
     pause: () => {
       paused = true;
@@ -75,6 +84,7 @@ export async function startByteProxy(options: { target: number; delayMs?: number
       paused = false;
       both((socket) => socket.resume());
     },
+    holdAnswers: () => pairs.forEach(({ upstream }) => upstream.pause()),
     cut: () => [...pairs].forEach(destroy),
     target: (port) => (target = port),
     stop: async () => {

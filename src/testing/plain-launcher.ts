@@ -40,8 +40,10 @@ export function plainLauncher(options: { self: SelfCommand; workdir: string; ids
         channelNetwork: null,
         throttledMs: () => 0,
         peak: () => NOTHING,
+        use: () => NOTHING,
         denials: () => [],
         noteDenial() {},
+        noteTooManyFiles() {},
         exited,
         kill,
       };

@@ -35,7 +35,7 @@ chmod 755 "$work/fetch-kernels"
 
 left_out=()
 for path in doc man locale info; do left_out+=("--dpkgopt=path-exclude=/usr/share/$path/*"); done
-mmdebstrap --quiet --variant=minbase --include="$packages" "${left_out[@]}" \
+mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Retries "3"' --include="$packages" "${left_out[@]}" \
   --customize-hook="$work/fetch-kernels" "$suite" "$root"
 
 for archive in "$work"/kernels/*.deb; do

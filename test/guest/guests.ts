@@ -15,8 +15,14 @@ export interface Guest {
   arguments: string[];
   /** What `holdfast doctor` must say there. */
   levels: Record<Role, Levels>;
-  /** As whom the escape suite is run: emulated, it takes a minute or two each time, so only where it finds something new. */
-  suite: ("root" | "user")[];
+  /** As whom `holdfast up` runs its sample automation: emulated, it takes its time, so each role has its turn somewhere. */
+  up: Role;
+  /** As whom the escape suite is run. */
+  suite: "root" | "user";
+  /** As whom the everyday commands are run; `restricted` is the user after user namespaces were switched off. */
+  everyday: ("root" | "user" | "restricted")[];
+  /** What must hold limits there, where no other guest shows it. */
+  limits: "controllers" | "watch" | null;
   /** For the ordinary user, after user namespaces were switched off. */
   withoutNamespaces: Levels;
 }
@@ -42,7 +48,10 @@ export const GUESTS: Guest[] = [
     kernel: "6.1.",
     arguments: [],
     levels: byRole("enforced", "partial", "partial", "enforced"),
-    suite: ["user"],
+    up: "unit",
+    suite: "user",
+    everyday: ["user"],
+    limits: "controllers",
     withoutNamespaces: levels("partial", "partial", "partial", "partial"),
   },
   {
@@ -50,7 +59,10 @@ export const GUESTS: Guest[] = [
     kernel: "6.12.",
     arguments: [],
     levels: byRole("enforced", "enforced", "enforced", "enforced"),
-    suite: [],
+    up: "root",
+    suite: "root",
+    everyday: ["root", "restricted"],
+    limits: "controllers",
     withoutNamespaces: levels("enforced", "enforced", "enforced", "partial"),
   },
   {
@@ -58,7 +70,10 @@ export const GUESTS: Guest[] = [
     kernel: "6.12.",
     arguments: ["lsm=capability,yama,apparmor"],
     levels: byRole("partial", "partial", "partial", "enforced"),
-    suite: ["user"],
+    up: "user",
+    suite: "user",
+    everyday: ["user"],
+    limits: null,
     withoutNamespaces: levels("missing", "partial", "partial", "partial"),
   },
   {
@@ -66,7 +81,10 @@ export const GUESTS: Guest[] = [
     kernel: "6.1.",
     arguments: ["systemd.unified_cgroup_hierarchy=0", "systemd.legacy_systemd_cgroup_controller=0"],
     levels: byRole("enforced", "partial", "partial", "partial"),
-    suite: [],
+    up: "unit",
+    suite: "root",
+    everyday: ["restricted"],
+    limits: "watch",
     withoutNamespaces: levels("partial", "partial", "partial", "partial"),
   },
 ];

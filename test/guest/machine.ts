@@ -72,28 +72,44 @@ export interface Boot {
   guest: Guest;
   /** Folder with the file `job`; a copy of it is the guest's second disk. */
   share: string;
-  /** Gets what the job leaves in its folder `out`. */
-  out: string;
-  limitSeconds: number;
+  limits: BootLimits;
   /** A line that the job has printed. */
   onLine(line: string): void;
 }
 
+/** After either the guest is ended, and the end of its console shown. */
+export interface BootLimits {
+  /** Without a line of the job. */
+  silenceMs: number;
+  totalMs: number;
+}
+
 /** Boots a guest and waits for its end; gives the job's exit code (124: out of time, 125: it died). */
-export async function bootGuest({ image, guest, share, out, limitSeconds, onLine }: Boot): Promise<number> {
-  const child = Bun.spawn(
-    [RUN_SCRIPT, image, guest.kernel, share, out, String(limitSeconds), ...guest.arguments],
-    { stdin: "ignore", stdout: "pipe", stderr: "inherit" },
-  );
+export async function bootGuest({ image, guest, share, limits, onLine }: Boot): Promise<number> {
+  const child = Bun.spawn([RUN_SCRIPT, image, guest.kernel, share, ...guest.arguments], {
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "inherit",
+  });
   const stop = () => child.kill("SIGTERM");
+  const end = (why: string) => {
+    console.error(`guests: ${guest.name}: ${why}`);
+    stop();
+  };
+  const { silenceMs, totalMs } = limits;
+  const silence = setTimeout(() => end(`it said nothing for ${silenceMs / 1000} s`), silenceMs);
+  const total = setTimeout(() => end(`it was not done after ${totalMs / 1000} s`), totalMs);
   process.once("exit", stop);
   const decoder = new TextDecoder();
   let rest = "";
   for await (const chunk of child.stdout) {
+    silence.refresh();
     const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
     rest = lines.pop() ?? "";
     for (const line of lines) onLine(line.trimEnd());
   }
+  clearTimeout(silence);
+  clearTimeout(total);
   process.off("exit", stop);
   return await child.exited;
 }

@@ -1,9 +1,10 @@
 /**
- * `bun test/guest/run.ts [--only REGEX] [NAME…]`: the compiled executable on other kernels, in booted Debian guests, one
- * after the other. NAME picks guests by a part of their name, REGEX checks by theirs. Takes minutes, so it is a step of its
- * own in .ci/run and no part of `npm test`. Last it prints `N passed, N failed`.
+ * `bun test/guest/run.ts [--only REGEX] [--at-once N] [NAME…]`: the compiled executable on other kernels, in booted Debian
+ * guests, two at a time: one waits while the other computes. NAME picks guests by a part of their name, REGEX checks by
+ * theirs. Takes minutes, so it is a step of its own in .ci/run and no part of `npm test`. Last it prints
+ * `N passed, N failed`.
  */
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -11,11 +12,14 @@ import { runScript } from "../../scripts/run-command.ts";
 import { buildExecutable } from "../e2e/harness.ts";
 import { bundlePlugin } from "../sandbox/bundle.ts";
 import { type Guest, GUESTS } from "./guests.ts";
-import type { CheckResult } from "./inside/checks.ts";
-import { bootGuest, ensureImage, whyNoGuests } from "./machine.ts";
+import { CLOSING, RESULT } from "./inside/checks.ts";
+import { bootGuest, type BootLimits, ensureImage, whyNoGuests } from "./machine.ts";
 
-/** Emulated on an idle machine, a guest needs about three minutes. This is for one that hangs, not for one that is slow. */
-const GUEST_LIMIT_SECONDS = 600;
+/**
+ * Emulated on an idle machine, a guest needs about three minutes. These are for one that hangs, not for one that is slow;
+ * no check waits for longer than the first before it fails.
+ */
+const LIMITS: BootLimits = { silenceMs: 420_000, totalMs: 1_200_000 };
 /** What the job does: the executable is also the Bun that runs the checks. */
 const JOB = "BUN_BE_BUN=1 exec ./holdfast run ./checks.js\n";
 
@@ -30,7 +34,7 @@ async function main(args: string[]): Promise<number> {
   const { values, positionals: names } = parseArgs({
     args,
     allowPositionals: true,
-    options: { only: { type: "string", default: "" } },
+    options: { only: { type: "string", default: "" }, "at-once": { type: "string", default: "2" } },
   });
   const why = whyNoGuests();
   if (why !== null) {
@@ -43,21 +47,27 @@ async function main(args: string[]): Promise<number> {
   const chosen = GUESTS.filter(({ name }) => names.length === 0 || names.some((part) => name.includes(part)));
   if (chosen.length === 0)
     throw new Error(`no guest is called so; there are ${GUESTS.map(({ name }) => name).join(", ")}`);
-  const image = await ensureImage((text) => console.log(`guests: ${text}`));
-  const total: Total = { passed: 0, failed: 0 };
   const work = mkdtempSync(join(tmpdir(), "holdfast-guests-"));
-  try {
-    const tools = await buildTools(work);
-    for (const guest of chosen) {
-      const result = await runGuest({ ...guest, only: values.only }, image, tools, join(work, guest.name));
-      total.passed += result.passed;
-      total.failed += result.failed;
-    }
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
-  console.log(`${total.passed} passed, ${total.failed} failed`);
-  return total.failed === 0 ? 0 : 1;
+  process.once("exit", () => rmSync(work, { recursive: true, force: true }));
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+  const image = await ensureImage((text) => console.log(`guests: ${text}`));
+  const tools = await buildTools(work);
+  const totals = await inLanes(Number(values["at-once"]), chosen, (guest) =>
+    runGuest({ ...guest, only: values.only }, image, tools, join(work, guest.name)),
+  );
+  const sum = (key: keyof Total) => totals.reduce((all, total) => all + total[key], 0);
+  console.log(`${sum("passed")} passed, ${sum("failed")} failed`);
+  return sum("failed") === 0 ? 0 : 1;
+}
+
+async function inLanes<T, R>(lanes: number, items: T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const left = [...items];
+  const results: R[] = [];
+  const lane = async () => {
+    for (let item = left.shift(); item !== undefined; item = left.shift()) results.push(await work(item));
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
+  return results;
 }
 
 /** Files and folders that every guest gets, by their name there. */
@@ -91,35 +101,30 @@ async function runGuest(
   tools: Record<string, string>,
   work: string,
 ): Promise<Total> {
-  console.log(`\n${guest.name}:`);
+  console.log(`${guest.name}: boots`);
   const started = performance.now();
   const share = join(work, "share");
-  const out = join(work, "out");
   mkdirSync(share, { recursive: true });
   for (const [name, path] of Object.entries(tools)) cpSync(path, join(share, name), { recursive: true });
   writeFileSync(join(share, "guest.json"), JSON.stringify(guest));
   writeFileSync(join(share, "job"), JOB);
-  const code = await bootGuest({
-    image,
-    guest,
-    share,
-    out,
-    limitSeconds: GUEST_LIMIT_SECONDS,
-    onLine: (line) => console.log(line),
-  });
-  const results = readResults(join(out, "results.jsonl"));
-  const passed = results.filter((result) => result.ok).length;
-  const failed = results.length - passed;
+  const total: Total = { passed: 0, failed: 0 };
+  let made: number | undefined;
+  const onLine = (line: string) => {
+    const closing = CLOSING.exec(line)?.[1];
+    if (closing !== undefined) made = Number(closing);
+    else console.log(line);
+    const result = RESULT.exec(line)?.[1];
+    if (result !== undefined) total[result === "pass" ? "passed" : "failed"] += 1;
+  };
+  const code = await bootGuest({ image, guest, share, limits: LIMITS, onLine });
   rmSync(work, { recursive: true, force: true });
+  const whole = made === total.passed + total.failed && code === (total.failed === 0 ? 0 : 1);
+  if (!whole) {
+    console.log(`(fail) ${guest.name}: its checks did not come to their end (${code})`);
+    total.failed += 1;
+  }
   const seconds = Math.round((performance.now() - started) / 1000);
-  console.log(`${guest.name}: ${passed} passed, ${failed} failed, in ${seconds} s`);
-  if (code === 0 || (code === 1 && failed > 0)) return { passed, failed };
-  console.log(`(fail) ${guest.name}: its checks did not come to their end (${code})`);
-  return { passed, failed: failed + 1 };
-}
-
-function readResults(path: string): CheckResult[] {
-  if (!existsSync(path)) return [];
-  const lines = readFileSync(path, "utf8").split("\n").slice(0, -1);
-  return lines.map((line) => JSON.parse(line) as CheckResult);
+  console.log(`${guest.name}: ${total.passed} passed, ${total.failed} failed, in ${seconds} s`);
+  return total;
 }

@@ -10,6 +10,7 @@
  *   --holdfast PATH   the executable; without it the product in this checkout
  *   --without LIST    leaves parts of the kernel out (each one is a host for `degraded`, `granted` and `everyday`): landlock,seccomp,mountNamespace,netNamespace,cgroup,abi=2
  *   --only REGEX      attacks whose id matches
+ *   --patience SECONDS  for how long a worker may say nothing
  *   --json            one JSON object
  */
 import { chmodSync, copyFileSync, existsSync, mkdirSync } from "node:fs";
@@ -58,6 +59,7 @@ interface Options {
   /** One for each host. */
   without: string[];
   only?: string;
+  patience?: string;
 }
 
 async function main(argv: string[]): Promise<void> {
@@ -68,6 +70,7 @@ async function main(argv: string[]): Promise<void> {
       holdfast: { type: "string" },
       without: { type: "string", multiple: true },
       only: { type: "string" },
+      patience: { type: "string" },
       json: { type: "boolean" },
     },
   });
@@ -142,9 +145,12 @@ async function granted({ self, world, hosts }: Place): Promise<GrantedReport[]> 
 }
 
 async function everyday({ self, world, hosts }: Place): Promise<EverydayReport[]> {
-  const off = await runEveryday(unconfined(self, world.folder), world);
+  const unhindered = runEveryday(unconfined(self, world.folder), world);
   const reports = hosts.map(async (facts) => {
-    const on = await confinedIn(self, facts, world, ({ start }) => runEveryday(start, world), unhurried);
+    const [off, on] = await Promise.all([
+      unhindered,
+      confinedIn(self, facts, world, ({ start }) => runEveryday(start, world), unhurried),
+    ]);
     return { facts, off, on };
   });
   return await Promise.all(reports);
@@ -193,6 +199,7 @@ async function within<T>(options: Options, work: (place: Place) => Promise<T>): 
   try {
     const self = selfOf(options.holdfast === undefined ? undefined : ownCopy(options.holdfast, world.folder));
     world.program = self.command[0]!;
+    if (options.patience !== undefined) world.patienceMs = Number(options.patience) * 1000;
     const facts = await probeKernel(self.command);
     return await work({
       self,

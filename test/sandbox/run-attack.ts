@@ -25,8 +25,6 @@ export interface RunPorts {
   plugin: string;
 }
 
-/** Longest life of one worker. */
-const LIFE_MS = 25_000;
 const ARRIVAL_MS = 1000;
 const MAX_FAILURES = 3;
 const AGENT: AgentFacts = { id: "escape", labels: {}, home: "/" };
@@ -115,11 +113,12 @@ async function runOnce(
   ports.world.look(left);
   const command = { host: [], sh: ["/bin/sh", file], py: ["/usr/bin/python3", file] }[kind];
   const started = await ports.start({ kind: kind === "host" ? "host" : "script", command, code: folder });
-  const late = setTimeout(() => started.kill(), LIFE_MS);
+  const late = setTimeout(() => started.kill(), ports.world.patienceMs);
   const said = new Map<string, string>();
   let current: string | undefined;
   let share: Promise<CpuUse> = Promise.resolve({ used: 0, wanted: 0 });
   const reading = eachLine(started.stdout, (line) => {
+    late.refresh();
     const [word, id] = line.split(" ", 2) as [string, string];
     if (word === "BEGIN") {
       current = id;
@@ -134,18 +133,20 @@ async function runOnce(
     }
   });
   const errors = new Response(started.stderr).text().catch(() => "");
-  await serve(started, file, kind === "host" ? tasks : []);
+  await serve(started, file, kind === "host" ? tasks : [], ports.world.patienceMs);
   const end = await started.exited;
   const cpuShare = await share;
   clearTimeout(late);
-  await Promise.race([reading, Bun.sleep(500)]);
-  const output = (await Promise.race([errors, Bun.sleep(100).then(() => "")])).slice(-2000);
+  // What it left behind may keep its output open.
+  const lastWords = ports.world.patienceMs / 10;
+  await Promise.race([reading, Bun.sleep(lastWords)]);
+  const output = (await Promise.race([errors, Bun.sleep(lastWords).then(() => "")])).slice(-2000);
   if (current !== undefined) said.set(current, `STOPPED ${current} the worker ended: ${end.text}`);
   return { said, exitCode: end.code, end: end.text, output, cpuShare };
 }
 
 /** Loads the plugin, makes the one call, and ends the worker when it is answered. */
-async function serve(started: Started, file: string, tasks: Task[]): Promise<void> {
+async function serve(started: Started, file: string, tasks: Task[], patienceMs: number): Promise<void> {
   const load = () => send({ kind: "load", entry: { file }, describe: false });
   const channel = await FrameChannel.open(started.channelFd, {
     frame(frame) {
@@ -157,7 +158,7 @@ async function serve(started: Started, file: string, tasks: Task[]): Promise<voi
           if (tasks.length > 0) load();
         });
       }
-      if (kind === "ready") send(callOf(tasks));
+      if (kind === "ready") send(callOf(tasks, patienceMs * tasks.length));
       if (kind === "result" || kind === "error") started.kill();
     },
     closed() {},
@@ -167,7 +168,7 @@ async function serve(started: Started, file: string, tasks: Task[]): Promise<voi
   void started.exited.then(() => channel.close());
 }
 
-function callOf(tasks: Task[]): unknown {
+function callOf(tasks: Task[], timeoutMs: number): unknown {
   return {
     kind: "call",
     id: 1,
@@ -178,14 +179,14 @@ function callOf(tasks: Task[]): unknown {
     run: "escape",
     step: "1",
     attempt: 1,
-    timeoutMs: LIFE_MS,
+    timeoutMs,
     agent: AGENT,
   };
 }
 
 /** The channel of a script, which has nothing to say on it. */
 export async function adoptChannel(started: Started): Promise<void> {
-  await serve(started, "", []);
+  await serve(started, "", [], 0);
 }
 
 /** Share of one processor over a good second of the spin, from when a governor has had the time to see it. */

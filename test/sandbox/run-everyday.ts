@@ -11,7 +11,8 @@ export interface EverydayResult {
   why: string;
 }
 
-const LIFE_MS = 120_000;
+/** One command may do much more than one attack. */
+const PATIENCE = 4;
 
 /** Commands whose program is on this host. */
 export function possibleCommands(): EverydayCommand[] {
@@ -40,9 +41,10 @@ async function runOnce(
   const file = join(folder, "everyday.sh");
   writeFileSync(file, everydayScript(commands), { mode: 0o755 });
   const started = await start({ kind: "script", command: ["/bin/sh", file], code: folder });
-  const late = setTimeout(() => started.kill(), LIFE_MS);
+  const late = setTimeout(() => started.kill(), PATIENCE * world.patienceMs);
   let current: string | undefined;
   const reading = eachLine(started.stdout, (line) => {
+    late.refresh();
     const [, word, id, why] = /^(BEGIN|OK|FAILED) ([^:]+)(?:: (.*))?$/.exec(line) ?? [];
     if (id === undefined) return;
     current = word === "BEGIN" ? id : undefined;
@@ -52,8 +54,9 @@ async function runOnce(
   await adoptChannel(started);
   const end = await started.exited;
   clearTimeout(late);
-  await Promise.race([reading, Bun.sleep(500)]);
+  const lastWords = world.patienceMs / 10;
+  await Promise.race([reading, Bun.sleep(lastWords)]);
   if (current !== undefined)
     results.set(current, { id: current, ok: false, why: `it ended the script: ${end.text}` });
-  return `${end.text} ${(await Promise.race([errors, Bun.sleep(100).then(() => "")])).slice(-500)}`;
+  return `${end.text} ${(await Promise.race([errors, Bun.sleep(lastWords).then(() => "")])).slice(-500)}`;
 }

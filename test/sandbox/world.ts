@@ -33,6 +33,8 @@ export class World {
   #udp!: Bun.udp.Socket<"buffer">;
   /** What runs the plugin host. */
   program = process.execPath;
+  /** For how long a worker may say nothing; emulated machines need more. */
+  patienceMs = 25_000;
   #made = 0;
 
   private constructor() {
@@ -176,17 +178,26 @@ export class World {
 /** Workers of the suite get half a processor. */
 const MAX_SHARE = 0.65;
 
+const VICTIM = ["sleep", "600"];
+
 function startVictim(cwd: string): Bun.Subprocess {
   // A group of its own, so that an attack on the group reaches nobody else.
-  return Bun.spawn(["sleep", "120"], { cwd, detached: true, stdio: ["ignore", "ignore", "ignore"] });
+  return Bun.spawn(VICTIM, { cwd, detached: true, stdio: ["ignore", "ignore", "ignore"] });
 }
 
-/** An address that can be read and written. */
+const EXEC_LIMIT_MS = 20_000;
+
+/** An address of a victim that can be read and written. */
 function stackOf(pid: number): number {
-  const line = readFileSync(`/proc/${pid}/maps`, "utf8")
-    .split("\n")
-    .find((item) => item.endsWith("[stack]"));
-  return line === undefined ? 0 : Number.parseInt(line.split("-")[1]!, 16) - 4096;
+  // `spawn` returns before the exec is through; until then this is the harness's memory, or a stack without its place.
+  for (const end = performance.now() + EXEC_LIMIT_MS; performance.now() < end; Bun.sleepSync(1)) {
+    const isVictim = readFileSync(`/proc/${pid}/cmdline`, "latin1").startsWith(`${VICTIM[0]}\0`);
+    const line = readFileSync(`/proc/${pid}/maps`, "utf8")
+      .split("\n")
+      .find((item) => item.endsWith("[stack]"));
+    if (isVictim && line !== undefined) return Number.parseInt(line.split("-")[1]!, 16) - 4096;
+  }
+  throw new Error(`process ${pid} did not become ${VICTIM.join(" ")}`);
 }
 
 /** Everything about a process that attacks try to change. */

@@ -1,6 +1,7 @@
 import type { Histogram } from "../../core/histogram.ts";
 import type { MetricFamily } from "../../core/metrics.ts";
 import type { PartStatus } from "../../model/agent-status.ts";
+import { RESOURCE_NAMES, type ResourceName, type ResourceUses } from "../../model/resource-use.ts";
 import type { Protections } from "../../model/protection.ts";
 import { byLabel, counter, gauge } from "./metric-families.ts";
 import { runMetrics, type RunMetricsSource } from "./run-metrics.ts";
@@ -32,6 +33,14 @@ export interface AgentMetricsSource {
   emitSeconds: Histogram;
   stepSeconds: Histogram;
   workerEnds: { plugin: string; cause: string; count: number }[];
+  resources: ResourceUses;
+  resourceCounters: {
+    warnings: Record<ResourceName, number>;
+    overruns: Record<ResourceName, number>;
+    reactions: Partial<Record<string, number>>;
+  };
+  /** Batches of events that wait because of `limits`. */
+  batchesWaiting: number;
   protections: Protections | null;
 }
 
@@ -120,6 +129,7 @@ export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
         value: count,
       })),
     },
+    ...resourceMetrics(source),
     {
       name: "holdfast_agent_protection",
       help: "What the kernel holds workers to: 1 for the level that each protection has",
@@ -152,6 +162,63 @@ export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
       help: "From a step's lease to its result",
       type: "histogram",
       histogram: source.stepSeconds,
+    },
+  ];
+}
+
+/** What the agent and its workers use, against `limits` of the configuration. */
+function resourceMetrics(source: AgentMetricsSource): MetricFamily[] {
+  const { resources, resourceCounters: counters, batchesWaiting } = source;
+  const each = (of: (name: ResourceName) => number) =>
+    RESOURCE_NAMES.map((resource) => ({ labels: { resource }, value: of(resource) }));
+  return [
+    {
+      name: "holdfast_agent_resource_used",
+      help: "What the agent and its workers use together: bytes, and of cpu cores",
+      type: "gauge",
+      values: each((name) => resources[name].used),
+    },
+    {
+      name: "holdfast_agent_resource_limit",
+      help: "What limits of the configuration allow, in the same units",
+      type: "gauge",
+      values: each((name) => resources[name].limit),
+    },
+    {
+      name: "holdfast_agent_resource_level",
+      help: "1 for the level a resource is at: ok, warning or over",
+      type: "gauge",
+      values: RESOURCE_NAMES.map((resource) => ({
+        labels: { resource, level: resources[resource].level },
+        value: 1,
+      })),
+    },
+    {
+      name: "holdfast_agent_resource_warnings_total",
+      help: "Times that four fifths of a limit were reached",
+      type: "counter",
+      values: each((name) => counters.warnings[name]),
+    },
+    {
+      name: "holdfast_agent_resource_overruns_total",
+      help: "Times that a limit was passed",
+      type: "counter",
+      values: each((name) => counters.overruns[name]),
+    },
+    {
+      name: "holdfast_agent_resource_reactions_total",
+      help: "What was done because a limit was passed",
+      type: "counter",
+      values: Object.entries(counters.reactions).map(([reaction, value]) => ({
+        labels: { reaction },
+        value: value ?? 0,
+      })),
+    },
+    {
+      name: "holdfast_agent_resource_waiting_batches",
+      help: "Batches of events that wait because a limit was passed",
+      type: "gauge",
+      values: [{ value: batchesWaiting }],
     },
   ];
 }

@@ -9,6 +9,10 @@ export interface SupervisedTrigger {
   status(): PartStatus;
   reset(): void;
   stop(): Promise<void>;
+  /** What its worker uses now. */
+  memoryBytes(): number;
+  /** Starts its worker again; false when it does not run. */
+  restart(reason: string): boolean;
 }
 
 export interface TriggerPorts {
@@ -84,6 +88,15 @@ export class Triggers {
     const trigger = this.#running.find((candidate) => candidate.status().name === name);
     trigger?.reset();
     return trigger !== undefined;
+  }
+
+  /** Starts the trigger again whose worker uses most memory; its name, null when none runs. */
+  restartLargest(reason: string): string | null {
+    const bySize = this.#running
+      .map((trigger) => ({ trigger, bytes: trigger.memoryBytes() }))
+      .sort((a, b) => b.bytes - a.bytes);
+    const restarted = bySize.find(({ trigger }) => trigger.restart(reason));
+    return restarted?.trigger.status().name ?? null;
   }
 
   async stop(): Promise<void> {

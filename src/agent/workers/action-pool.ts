@@ -19,6 +19,8 @@ export interface ActionPool {
   statuses(): PartStatus[];
   /** Takes an action out of quarantine; false when it has none. */
   reset(name: string): boolean;
+  /** Stops the workers that have nothing to do before their time; how many. */
+  stopIdle(): number;
   stop(): Promise<void>;
 }
 
@@ -66,6 +68,10 @@ export class ActionPoolOf implements ActionPool {
     const members = this.#members.get(name);
     for (const member of members?.values() ?? []) member.reset();
     return members !== undefined;
+  }
+
+  stopIdle(): number {
+    return this.#all().filter((member) => member.stopIdle()).length;
   }
 
   async stop(): Promise<void> {

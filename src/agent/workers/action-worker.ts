@@ -130,6 +130,19 @@ export class ActionWorker {
     return await this.#send(worker, call, Math.max(1, Math.round(deadline - clock.mono())), signal);
   }
 
+  /** Ends a worker that has nothing to do; false when there is none. */
+  stopIdle(): boolean {
+    const worker = this.#worker;
+    if (!worker || this.#calls.size > 0) return false;
+    this.#cancelIdle();
+    // From now on a call gets a new worker; this one only goes.
+    this.#worker = undefined;
+    this.#started = false;
+    this.#set("stopped");
+    void worker.stop();
+    return true;
+  }
+
   /** Ends the worker; what it has under way may finish first, for as long as a drain may take. */
   async stop(): Promise<void> {
     this.#stopped.abort(new Error("the agent stops"));
@@ -286,15 +299,7 @@ export class ActionWorker {
   #watchIdle(): void {
     this.#cancelIdle();
     if (this.#calls.size > 0 || !this.#worker) return;
-    this.#cancelIdle = this.#ports.clock.after(this.#ports.idleMs, () => {
-      const worker = this.#worker;
-      if (!worker || this.#calls.size > 0) return;
-      // From now on a call gets a new worker; this one only goes.
-      this.#worker = undefined;
-      this.#started = false;
-      this.#set("stopped");
-      void worker.stop();
-    });
+    this.#cancelIdle = this.#ports.clock.after(this.#ports.idleMs, () => this.stopIdle());
   }
 
   #set(state: PartState, reason?: string): void {

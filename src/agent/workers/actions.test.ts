@@ -21,7 +21,7 @@ beforeAll(() => {
   plugin = bench.plugin(
     "action",
     "many",
-    `import { appendFileSync, readdirSync, writeSync } from "node:fs";
+    `import { appendFileSync, openSync, readdirSync, writeSync } from "node:fs";
     const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
     export default defineAction({
       name: "many", description: "does as it is told",
@@ -50,6 +50,8 @@ beforeAll(() => {
         if (what === "unasked") { writeSync(3, Buffer.concat([Buffer.from([0, 0, 0, 16]), Buffer.from('{"kind":"emitx"}')])); await wait(5000); }
         if (what === "big") return "x".repeat(6 * 1024 * 1024);
         if (what === "refuse") throw new ActionError("no", { retryable: false, started: false, code: "denied" });
+        if (what === "files") for (const kept = []; ; kept.push(openSync("/dev/null", "r")));
+        if (what === "stray files") { setTimeout(() => { for (const kept = []; ; kept.push(openSync("/dev/null", "r"))); }, 1); await wait(5000); }
         if (what === "throw") throw new Error("plain");
         if (what === "circle") { const a = {}; a.a = a; return a; }
         if (what === "nothing") return;
@@ -126,6 +128,17 @@ describe("a call", () => {
     expect(await call({ do: "x".repeat(9 * 1024 * 1024) })).toEqual(error("too_large", false, false));
   });
 
+  test("that may open no more files says so, and so does a worker that ends by it", async () => {
+    start();
+    expect(await call({ do: "files" })).toEqual(
+      error("files", true, true, expect.stringMatching(/^files: no more could be opened: EMFILE/)),
+    );
+    await pool.stop();
+    start();
+    const outcome = await call({ do: "stray files" });
+    expect(outcome).toEqual(unknown("files", expect.stringContaining("files: 256 open at once are allowed")));
+  });
+
   test("with an output too large for a frame is done, and the output is cut", async () => {
     start();
     expect(await call({ do: "big" })).toMatchObject({
@@ -163,6 +176,21 @@ describe("the process", () => {
       "idle",
       () => pool.statuses()[0]!.state === "stopped" && readdirSync(bench.workdir).length === 0,
     );
+    expect(await call({ do: "nothing" })).toEqual({ kind: "ok", output: null });
+    expect(pool.statuses()[0]!.restarts).toBe(0);
+  });
+
+  test("ends before its time when its memory is wanted, but not in the middle of a call", async () => {
+    start();
+    const before = bench.workers.use().memoryBytes;
+    const under = call({ do: "wait", arg: 300 });
+    await until("it runs", () => bench.workers.use().memoryBytes > before);
+    expect(pool.stopIdle()).toBe(0);
+    expect(await under).toEqual({ kind: "ok", output: "waited" });
+    expect(pool.stopIdle()).toBe(1);
+    expect(pool.stopIdle()).toBe(0);
+    await until("it is gone", () => readdirSync(bench.workdir).length === 0);
+    expect(bench.workers.use().memoryBytes).toBe(before);
     expect(await call({ do: "nothing" })).toEqual({ kind: "ok", output: null });
     expect(pool.statuses()[0]!.restarts).toBe(0);
   });

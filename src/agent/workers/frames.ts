@@ -56,8 +56,8 @@ export type UpFrame =
   /** From the launcher, before there is a host: descriptors of the sockets that it made in the worker's network. */
   | { kind: "sockets"; tcp: HandedSocket[]; udp: HandedSocket[] }
   | { kind: "ready"; manifest: Manifest }
-  /** Loading or starting failed; the host exits after it. */
-  | { kind: "failed"; message: string }
+  /** The plugin failed; the host exits after it. `tooManyFiles`: because it could open no more. */
+  | { kind: "failed"; message: string; tooManyFiles?: true }
   | { kind: "started" }
   /** Events of a trigger with the checkpoint that commits with them. At most EMIT_WINDOW are unanswered. */
   | { kind: "emit"; seq: number; events: ProposedEvent[]; checkpoint?: Json }

@@ -171,12 +171,21 @@ export function stepError(error: unknown): StepError {
   const told = error as Partial<StepError> | null;
   const isTold = error instanceof Error && error.name === "ActionError";
   const denied = refusedByKernel(error);
+  if (isTooManyFiles(error)) {
+    const message = `files: no more could be opened: ${messageOf(error)}`.slice(0, 4096);
+    return { message, code: "files", retryable: true, started: true };
+  }
   return {
     message: (denied ?? messageOf(error)).slice(0, 4096),
     code: denied !== undefined ? "denied" : isTold && typeof told?.code === "string" ? told.code : "failed",
     retryable: denied !== undefined ? false : isTold ? told?.retryable !== false : true,
     started: isTold ? told?.started !== false : true,
   };
+}
+
+/** The limit `openFiles` of this process was reached. */
+export function isTooManyFiles(error: unknown): boolean {
+  return (error as { code?: unknown } | null)?.code === "EMFILE";
 }
 
 /** What the kernel refused, told as a denial: `denied: open /etc/shadow (EACCES)`. */

@@ -11,7 +11,14 @@ import { HostAsker, isAnswer } from "./host-asker.ts";
 import { loadPlugin, type ShippedLoader } from "./host-load.ts";
 import type { HostNetwork } from "./network/host-network.ts";
 import { CHANNEL_NETWORK_VARIABLE, isNetFrame } from "./network/net-frame.ts";
-import { actionWork, type HostPorts, type HostWork, outputWork, triggerWork } from "./host-work.ts";
+import {
+  actionWork,
+  type HostPorts,
+  type HostWork,
+  isTooManyFiles,
+  outputWork,
+  triggerWork,
+} from "./host-work.ts";
 
 import { NO_EXEC_VARIABLE } from "./sandbox/stage-two-variable.ts";
 
@@ -135,7 +142,11 @@ class PluginHost {
     console.error(error instanceof Error ? (error.stack ?? error.message) : error);
     // Nobody to tell: it was not started by an agent.
     if (this.#channel === undefined) process.exit(1);
-    this.#send({ kind: "failed", message: messageOf(error).slice(0, 4096) });
+    this.#send({
+      kind: "failed",
+      message: messageOf(error).slice(0, 4096),
+      ...(isTooManyFiles(error) ? { tooManyFiles: true } : {}),
+    });
     await this.#leave(1);
   }
 

@@ -1,14 +1,17 @@
-import { existsSync, writeSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock } from "../../core/clock.ts";
 import { HoldfastError, messageOf } from "../../core/errors.ts";
 import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { Grant } from "../../model/grant.ts";
-import type { EndCause, Peak, Verdict } from "../../model/worker-end.ts";
+import type { EndCause, Peak, Verdict, WorkerUse } from "../../model/worker-end.ts";
 import type { Cgroup, CgroupLeaf } from "./limits/cgroup.ts";
+import type { LaunchAhead } from "./launch-ahead.ts";
+import { discardStage, sendPolicy, type Stage, startStage } from "./launch-stage.ts";
 import { killAll } from "./limits/kill-all.ts";
 import type { LimitWatcher } from "./limits/limit-watch.ts";
+import { readStat } from "./limits/proc-stat.ts";
 import { verdictOf } from "./limits/verdict.ts";
 import type { ChannelNetwork } from "./network/channel-network.ts";
 import { type HandedSockets, openWorkerNetwork, type WorkerNetwork } from "./network/worker-network.ts";
@@ -16,6 +19,7 @@ import type { Broker } from "./network/broker.ts";
 import { makeOwnFolder } from "./own-folder.ts";
 import { type OwnUser, ownUser } from "./own-user.ts";
 import type { KernelFacts } from "./sandbox/kernel-facts.ts";
+import type { LaunchPolicy } from "./sandbox/launch-policy.ts";
 import { launchPrefix, planLaunch, SMALL_ENGINE } from "./sandbox/plan-launch.ts";
 import type { ScriptStdin } from "./scripts/ports.ts";
 import type { ScriptPipes } from "./scripts/script-pipes.ts";
@@ -74,9 +78,13 @@ export interface Launched {
   throttledMs(): number;
   /** Most that was used so far. */
   peak(): Peak;
+  /** What is used now. */
+  use(): WorkerUse;
   /** Each refusal by the agent so far, like `network example.org:443`. */
   denials(): readonly string[];
   noteDenial(what: string): void;
+  /** It says that it could open no more files. */
+  noteTooManyFiles(): void;
   /** Resolves when everything of it is gone: processes, folder, group. */
   exited: Promise<WorkerExit>;
   /** Ends it and all that it started. The first reason given is the verdict's. */
@@ -90,6 +98,8 @@ export interface LauncherOptions {
   watcher: LimitWatcher;
   broker: Broker;
   openPipes: () => ScriptPipes;
+  /** Has a stage 1 waiting for the next script. Without it each is started when it is needed. */
+  ahead?: LaunchAhead;
   /** Folder (tmp/workdir) in which each worker gets a fresh one of its own. */
   workdir: string;
   /** Variables of the agent's environment, from which those in a grant's `env` are taken. */
@@ -104,13 +114,9 @@ export interface Launcher {
 }
 
 interface Spawned {
-  child: Bun.Subprocess<"pipe", "pipe", "pipe">;
-  /** A script's; a host has the ones that Bun makes. */
-  pipes: ScriptPipes | null;
+  stage: Stage;
+  prefix: string[];
 }
-
-const CHANNEL_FD = 3;
-const CALL_FD = 4;
 
 const MAX_DENIALS = 20;
 const BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -126,6 +132,7 @@ class Launch {
   readonly #spec: LaunchSpec;
   readonly #denials: string[] = [];
   #killedFor: KillReason | undefined;
+  #tooManyFiles = false;
   #cleanUp: (() => unknown)[] = [];
 
   constructor(options: LauncherOptions, spec: LaunchSpec) {
@@ -210,47 +217,66 @@ class Launch {
       network: network.launch,
       ...(leaf ? { cgroup: leaf.folder } : {}),
     });
-    const pipes = kind === "script" ? this.#options.openPipes() : null;
-    const [input, output, errors] = pipes?.child ?? [stdin, "pipe", "pipe"];
+    const prefix = launchPrefix(kernel, policy);
+    const stage =
+      (kind === "script" && this.#takeWaiting(prefix, policy)) || this.#startStage(prefix, policy);
+    if (stage.pipes && stdin === "ignore") void stage.pipes.stdin.end();
+    return { stage, prefix };
+  }
+
+  /** One that was started ahead; none when it has died meanwhile. */
+  #takeWaiting(prefix: string[], policy: LaunchPolicy): Stage | undefined {
+    const stage = this.#options.ahead?.take(prefix, this.#spec.calls ?? false);
+    if (!stage) return undefined;
     try {
-      const child = Bun.spawn([...launchPrefix(kernel, policy), ...self.command, "__launch"], {
-        cwd: folder,
-        env: launchEnvironment(folder),
-        // Socket pairs whose ends here belong to the channels, which close them.
-        stdio: [input, output, errors, "socket-fd", ...(calls ? ["socket-fd"] : [])] as unknown as [
-          "pipe",
-          "pipe",
-          "pipe",
-        ],
-        // A session of its own: a kill reaches everything it started, and Ctrl-C in a terminal reaches only the agent.
-        detached: true,
-      });
-      writeFrame(
-        child.stdio[CHANNEL_FD] as unknown as number,
-        calls ? { ...policy, keepFds: CALL_FD + 1 } : policy,
-      );
-      pipes?.closeChild();
-      if (pipes && stdin === "ignore") void pipes.stdin.end();
-      return { child, pipes };
+      sendPolicy(stage, policy, this.#options.kernel.arch);
+      return stage;
+    } catch {
+      discardStage(stage);
+      return undefined;
+    }
+  }
+
+  #startStage(prefix: string[], policy: LaunchPolicy): Stage {
+    const { self, workdir, openPipes } = this.#options;
+    const { kind, stdin, calls = false } = this.#spec;
+    const pipes = kind === "script" ? openPipes() : null;
+    let stage: Stage;
+    try {
+      stage = startStage({ self, prefix, workdir, stdin, pipes, calls });
     } catch (error) {
       pipes?.closeAll();
+      throw error;
+    }
+    try {
+      sendPolicy(stage, policy, this.#options.kernel.arch);
+      return stage;
+    } catch (error) {
+      discardStage(stage);
       throw error;
     }
   }
 
   #follow(
-    { child, pipes }: Spawned,
+    { stage: { child, pipes, channelFd, callFd }, prefix }: Spawned,
     folder: string,
     leaf: CgroupLeaf | null,
     network: WorkerNetwork,
     user: OwnUser | undefined,
   ): Launched {
-    const { watcher } = this.#options;
+    const { watcher, ahead } = this.#options;
     const { grant, kind } = this.#spec;
     const { pid } = child;
     const alone = grant.sandbox === "on" && grant.exec.length === 0;
+    const since = readStat(pid)?.started;
     const killEverything = () =>
-      killAll(pid, leaf, { folder, alone, pids: watch.pids(), ...(user ? { uid: user.uid } : {}) });
+      killAll(pid, leaf, {
+        folder,
+        alone,
+        pids: watch.pids(),
+        ...(since === undefined ? {} : { since }),
+        ...(user ? { uid: user.uid } : {}),
+      });
     const kill = (why?: KillReason) => {
       this.#killedFor ??= why;
       killEverything();
@@ -270,8 +296,9 @@ class Launch {
       watch.stop();
       // What the worker left behind must not outlive it.
       killEverything();
-      const oomKills = leaf?.read().oomKills ?? 0;
+      const { oomKills = 0, forksRefused = 0 } = leaf?.read() ?? {};
       await this.#unwind();
+      if (kind === "script") ahead?.prepare(prefix);
       const exit = {
         code: child.exitCode,
         signal: child.signalCode === null ? null : String(child.signalCode),
@@ -284,6 +311,9 @@ class Launch {
         ...(text !== undefined && cause === undefined ? { killedBecause: text } : {}),
         ...(usedCpu(child) === null ? {} : { usage: { cpuMs: usedCpu(child)! } }),
         oomKills,
+        forksRefused,
+        tooManyFiles: this.#tooManyFiles,
+        openFiles: watch.openFiles(),
         peak: watch.peak(),
         resources: grant.resources,
         denials: this.#denials,
@@ -294,8 +324,8 @@ class Launch {
     return {
       pid,
       folder,
-      channelFd: child.stdio[3] as unknown as number,
-      callFd: (child.stdio[CALL_FD] as unknown as number | undefined) ?? null,
+      channelFd,
+      callFd,
       stdin: pipes?.stdin ?? null,
       stdout: pipes?.stdout ?? child.stdout,
       stderr: pipes?.stderr ?? child.stderr,
@@ -304,8 +334,10 @@ class Launch {
       channelNetwork: network.channel,
       throttledMs: () => watch.throttledMs(),
       peak: () => watch.peak(),
+      use: () => watch.use(),
       denials: () => this.#denials,
       noteDenial: (what) => this.#deny(what),
+      noteTooManyFiles: () => void (this.#tooManyFiles = true),
       exited,
       kill,
     };
@@ -318,17 +350,6 @@ class Launch {
   async #unwind(): Promise<void> {
     for (const step of this.#cleanUp.splice(0).reverse()) await step();
   }
-}
-
-function writeFrame(fd: number, value: unknown): void {
-  const body = Buffer.from(JSON.stringify(value));
-  const frame = Buffer.allocUnsafe(4 + body.length);
-  frame.writeUInt32BE(body.length, 0);
-  body.copy(frame, 4);
-  // A fresh socket pair takes far more than a policy at once.
-  const written = writeSync(fd, frame);
-  if (written !== frame.length)
-    throw new HoldfastError("failed", "the launch policy does not fit the channel");
 }
 
 /** Processor time of the process and of what it waited for, by the kernel's count. */
@@ -359,11 +380,6 @@ function baseEnvironment(folder: string): Record<string, string> {
     LANG: "C.UTF-8",
     ...(process.env.TZ === undefined ? {} : { TZ: process.env.TZ }),
   };
-}
-
-/** For stage 1, which is our own code and needs nothing but a place for Bun's files. */
-function launchEnvironment(folder: string): Record<string, string> {
-  return { PATH: "/usr/bin:/bin", HOME: folder, TMPDIR: folder };
 }
 
 function granted(env: Record<string, string | undefined>, names: string[]): Record<string, string> {

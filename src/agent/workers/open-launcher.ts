@@ -2,6 +2,8 @@ import type { Clock } from "../../core/clock.ts";
 import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
 import { createLauncher, type Launcher } from "./launch.ts";
+import { LaunchAhead } from "./launch-ahead.ts";
+import { startStage } from "./launch-stage.ts";
 import { createCgroup } from "./limits/cgroup.ts";
 import { LimitWatcher } from "./limits/limit-watch.ts";
 import { createBroker } from "./network/broker.ts";
@@ -26,18 +28,25 @@ export interface OpenLauncherOptions {
 /** All that starting workers needs, over this host's kernel. */
 export async function openLauncher(
   options: OpenLauncherOptions,
-): Promise<{ launcher: Launcher; close(): Promise<void> }> {
+): Promise<{ launcher: Launcher; ahead: LaunchAhead; close(): Promise<void> }> {
   const { kernel, workdir, clock, ids, log, ownListeners = () => [], self = selfCommand() } = options;
   const { cgroup } = await createCgroup(kernel.cgroup, { clock, log });
   const watcher = new LimitWatcher(clock);
   const broker = createBroker({ clock, ids, ownListeners, log });
+  const openPipes = scriptPipes();
+  const ahead = new LaunchAhead({
+    clock,
+    start: (prefix) =>
+      startStage({ self, prefix, workdir, stdin: "ignore", pipes: openPipes(), calls: true }),
+  });
   const launcher = createLauncher({
     self,
     kernel,
     cgroup,
     watcher,
     broker,
-    openPipes: scriptPipes(),
+    openPipes,
+    ahead,
     workdir,
     env: process.env,
     clock,
@@ -46,7 +55,9 @@ export async function openLauncher(
   });
   return {
     launcher,
+    ahead,
     async close() {
+      ahead.close();
       watcher.stop();
     },
   };

@@ -22,6 +22,8 @@ export interface PartEnd {
 export interface Incarnation {
   /** What the worker was granted. */
   granted?: GrantSummary;
+  /** Of the worker's process. */
+  pid?: number;
   ended: Promise<PartEnd>;
   stop(): Promise<void>;
 }
@@ -50,6 +52,8 @@ export class Supervisor<T extends Incarnation> {
   /** Ends a rest in `stopped` or `quarantined`, or a wait between two starts. */
   #again = new AbortController();
   #watchers: (() => void)[] = [];
+  /** Why its end is to be followed by a start at once. */
+  #restartFor: string | undefined;
 
   constructor(options: SupervisorOptions<T>) {
     const { name, plugin, kind } = options;
@@ -68,6 +72,20 @@ export class Supervisor<T extends Incarnation> {
     if (this.#current) return;
     this.#crashes.clear();
     this.#again.abort();
+  }
+
+  /** Of the worker that runs now. */
+  get pid(): number | undefined {
+    return this.#current?.pid;
+  }
+
+  /** Lets it finish what is under way, and starts it again; that is no crash. False when it does not run. */
+  restart(reason: string): boolean {
+    if (!this.#current || this.#status.state !== "running") return false;
+    this.#restartFor = reason;
+    this.#set("draining", reason);
+    void this.#current.stop();
+    return true;
   }
 
   /** The running part. Waits while it starts; rejects with the reason when it does not run. */
@@ -99,7 +117,9 @@ export class Supervisor<T extends Incarnation> {
       const end = await this.#live();
       this.#current = undefined;
       if (stopping.aborted) break;
-      await this.#rest(end);
+      const wanted = this.#restartFor !== undefined;
+      this.#restartFor = undefined;
+      if (!wanted) await this.#rest(end);
       if (!stopping.aborted) this.#status.restarts++;
     }
     this.#set("stopped");

@@ -59,6 +59,7 @@ export async function startTrigger(
   const running = worker;
   return {
     granted: summaryOf(grant),
+    pid: running.pid,
     ended,
     stop: () => running.stop().catch((error: unknown) => running.kill(messageOf(error))),
   };

@@ -78,6 +78,30 @@ function keeper(handler: (events: ProposedEvent[]) => Promise<void> = async () =
 }
 const upTo = (n: number) => Array.from({ length: n }, (_, at) => at + 1);
 
+describe("a restart that is wanted", () => {
+  test("goes on from the last checkpoint, and is no crash", async () => {
+    const { kept, supervise } = keeper();
+    const trigger = supervise({ to: 500, batch: 10, then: "wait" });
+    await until("all", () => kept.ids.length === 500 && trigger.status().state === "running");
+    expect(trigger.memoryBytes()).toBeGreaterThan(1024 ** 2);
+    // Far more often than crashes would be allowed.
+    for (let n = 1; n <= 7; n++) {
+      expect(trigger.restart("its memory is wanted")).toBe(true);
+      expect(trigger.restart("twice")).toBe(false);
+      await until("it runs again", () => {
+        const { state, restarts } = trigger.status();
+        return state === "running" && restarts === n;
+      });
+    }
+    expect(trigger.status().reason).toBe("its memory is wanted");
+    expect(kept.ids).toEqual(upTo(500));
+    await trigger.stop();
+    expect(trigger.restart("too late")).toBe(false);
+    expect(trigger.memoryBytes()).toBe(0);
+    expect(readdirSync(bench.workdir)).toEqual([]);
+  }, 30_000);
+});
+
 describe("events", () => {
   test("200,000 arrive once and in order, each checkpoint with the events before it", async () => {
     const { kept, supervise } = keeper(async () => {

@@ -58,6 +58,7 @@ describe("frames", () => {
     { kind: "error", id: 1, error },
     { kind: "log", level: "info", message: "m", fields: { a: 1 } },
     { kind: "failed", message: "m" },
+    { kind: "failed", message: "m", tooManyFiles: true },
     { kind: "started" },
     { kind: "drained" },
     { kind: "pong", id: 3 },

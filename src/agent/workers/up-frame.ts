@@ -67,7 +67,11 @@ export function parseUpFrame(value: unknown): UpFrame {
     case "ready":
       return { kind: "ready", manifest: manifest(frame.manifest) };
     case "failed":
-      return { kind: "failed", message: text(frame, "message") };
+      return {
+        kind: "failed",
+        message: text(frame, "message"),
+        ...(frame.tooManyFiles === true ? { tooManyFiles: true } : {}),
+      };
     case "pong":
       return { kind: "pong", id: number(frame, "id") };
     case "started":

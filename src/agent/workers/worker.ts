@@ -72,6 +72,10 @@ export class Worker {
     this.ended = this.#watch(pipes);
   }
 
+  get pid(): number {
+    return this.#options.launched.pid;
+  }
+
   /** True from the moment that its end is certain; nothing should be sent to it any more. */
   get dying(): boolean {
     return this.#over || this.#cause !== undefined;
@@ -221,6 +225,7 @@ export class Worker {
         return this.#options.output.line(frame.level, frame.message, frame.fields);
       case "failed":
         this.#cause ??= frame.message;
+        if (frame.tooManyFiles) this.#options.launched.noteTooManyFiles();
         this.#killSoon(frame.message);
         return;
       case "drained":

@@ -5,9 +5,10 @@ import type { Logger, LogSink } from "../../core/logger.ts";
 import type { PartStatus } from "../../model/agent-status.ts";
 import type { CloudEvent } from "../../model/event.ts";
 import type { AgentFacts, Manifest, PluginEntry } from "../../model/plugin.ts";
-import type { EndCause, Verdict } from "../../model/worker-end.ts";
+import type { EndCause, Verdict, WorkerUse } from "../../model/worker-end.ts";
 import { type ActionPool, ActionPoolOf } from "./action-pool.ts";
 import type { Launcher } from "./launch.ts";
+import { LiveWorkers } from "./live-workers.ts";
 import { type OutputOptions, startOutput } from "./output-part.ts";
 import { removeLeftovers } from "./own-folder.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -43,6 +44,13 @@ export interface SupervisedPart {
   stop(): Promise<void>;
 }
 
+export interface SupervisedTrigger extends SupervisedPart {
+  /** What its worker uses now. */
+  memoryBytes(): number;
+  /** Starts its worker again, with what is under way finished; false when it does not run. */
+  restart(reason: string): boolean;
+}
+
 export interface SupervisedOutput extends SupervisedPart {
   /** Resolves when the plugin has taken all events. Rejects at once while the output does not run. */
   write(events: CloudEvent[]): Promise<void>;
@@ -62,7 +70,9 @@ export type Workers = ReturnType<typeof createWorkers>;
 export function createWorkers(options: WorkersOptions) {
   const { clock, ids, log, agent } = options;
   const timing = { ...DEFAULT_TIMING, ...options.timing };
-  const { workdir, pluginLog, launcher, grantFor } = options;
+  const { workdir, pluginLog, grantFor } = options;
+  const live = new LiveWorkers();
+  const launcher = live.follow(options.launcher);
   const ends = new Map<string, WorkerEnds>();
   const onEnd = (plugin: string, { verdict: { cause } }: { verdict: Verdict }) => {
     const key = `${plugin} ${cause}`;
@@ -88,8 +98,8 @@ export function createWorkers(options: WorkersOptions) {
     /** Removes the folders that workers of a killed agent left. Only for who holds the agent's lock. */
     sweep: () => removeLeftovers(workdir),
 
-    superviseTrigger(trigger: TriggerOptions & OnChange): SupervisedPart {
-      return new Supervisor({
+    superviseTrigger(trigger: TriggerOptions & OnChange): SupervisedTrigger {
+      const supervisor = new Supervisor({
         ...common,
         name: trigger.name,
         plugin: trigger.plugin.manifest.name,
@@ -108,6 +118,13 @@ export function createWorkers(options: WorkersOptions) {
             : startTrigger(trigger, maker, agent, stopping),
         onChange: trigger.onChange,
       });
+      return {
+        status: () => supervisor.status(),
+        reset: () => supervisor.reset(),
+        stop: () => supervisor.stop(),
+        restart: (reason) => supervisor.restart(reason),
+        memoryBytes: () => live.memoryOf(supervisor.pid),
+      };
     },
 
     superviseOutput(output: OutputOptions & OnChange): SupervisedOutput {
@@ -141,6 +158,9 @@ export function createWorkers(options: WorkersOptions) {
     actionPool(pool: { idleMs: number }): ActionPool {
       return new ActionPoolOf({ ...common, maker, agent, timing, scripts, idleMs: pool.idleMs });
     },
+
+    /** What all workers that run now use together. */
+    use: (): WorkerUse => live.use(),
 
     /** Ends of workers so far, by plugin and cause. */
     ends: (): WorkerEnds[] => [...ends.values()],

@@ -31,7 +31,7 @@ pipelines:
           command: react.sh
           input: { line: "\${{ event.data.line }}" }
           write: [reactions.log]
-        timeout: 10s
+        timeout: 30s
 `;
 }
 

@@ -6,6 +6,10 @@ import type { Role } from "../guests.ts";
 /** The guest's ordinary user, made by build-image.sh. */
 const USER = "watcher";
 const HOMES = "/srv";
+/** These are for what hangs, not for what is slow: an emulated machine may be, and so may the one that emulates it. */
+const RUN_LIMIT_MS = 380_000;
+const READY_LIMIT_MS = 180_000;
+const UNTIL_LIMIT_MS = 180_000;
 
 export interface Finished {
   code: number | null;
@@ -39,9 +43,9 @@ export function giveTo(role: Role, path: string): void {
   if (role !== "root") chownSync(path, uidOf(USER), uidOf(USER));
 }
 
-/** Runs a program of the guest to its end. */
+/** Runs a program of the guest to its end; one that hangs is ended, and has no exit code. */
 export function run(command: string[]): Finished {
-  const done = Bun.spawnSync(command, { env: environment(), stdin: "ignore" });
+  const done = Bun.spawnSync(command, { env: environment(), stdin: "ignore", timeout: RUN_LIMIT_MS });
   return { code: done.exitCode, out: done.stdout.toString(), err: done.stderr.toString() };
 }
 
@@ -59,7 +63,7 @@ export async function start(
   role: Role,
   name: string,
   command: string[],
-  limitMs = 240_000,
+  limitMs = READY_LIMIT_MS,
 ): Promise<Running> {
   const unit = `holdfast-${name}-${crypto.randomUUID().slice(0, 8)}`;
   const child = Bun.spawn(commandOf(role, command, unit), {
@@ -107,11 +111,11 @@ export async function start(
   }
 }
 
-/** Waits for a condition; emulated machines are slow, so limits are generous. */
+/** Waits for a condition. */
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  limitMs = 180_000,
+  limitMs = UNTIL_LIMIT_MS,
 ): Promise<void> {
   const deadline = performance.now() + limitMs;
   while (!(await condition())) {

@@ -1,25 +1,26 @@
-/** A test runner of thirty lines: the guest has no node_modules, and each result must survive a guest that dies. */
-import { appendFileSync, mkdirSync } from "node:fs";
+/** A test runner of thirty lines: the guest has no node_modules, and what was found must survive a guest that dies. */
+import { appendFileSync } from "node:fs";
 
-export interface CheckResult {
-  name: string;
-  ok: boolean;
-}
+/** The line of one check, which `run.ts` counts. */
+export const RESULT = /^\((pass|fail)\) /;
+/** What is shown of a guest that hangs, with what its kernel says. */
+const CONSOLE = "/dev/console";
+/** The last line: how many there were. */
+export const CLOSING = /^(\d+) checks were made$/;
 
 export class Checks {
+  private made = 0;
   private failed = 0;
 
   constructor(
     private readonly guest: string,
-    private readonly file: string,
     private readonly only: RegExp,
-  ) {
-    mkdirSync("out", { recursive: true });
-  }
+  ) {}
 
-  /** Runs one check and notes how it ended; what it throws is its failure. */
+  /** Runs one check and says how it ended; what it throws is its failure. */
   async check(name: string, body: () => Promise<void> | void): Promise<void> {
     if (!this.only.test(name)) return;
+    appendFileSync(CONSOLE, `checks: ${name}\n`);
     const started = performance.now();
     let problem: unknown;
     let ok = true;
@@ -31,12 +32,14 @@ export class Checks {
       this.failed += 1;
     }
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
-    appendFileSync(this.file, `${JSON.stringify({ name, ok } satisfies CheckResult)}\n`);
+    this.made += 1;
     console.log(`(${ok ? "pass" : "fail"}) ${this.guest} > ${name} [${seconds} s]`);
     if (!ok) console.log(indented(problem instanceof Error ? problem.message : String(problem)));
   }
 
-  get exitCode(): number {
+  /** Says how many there were; gives the exit code. */
+  close(): number {
+    console.log(`${this.made} checks were made`);
     return this.failed === 0 ? 0 : 1;
   }
 }

@@ -93,7 +93,7 @@ export async function firstEvent(
   plugin: string,
 ): Promise<Record<string, any>> {
   try {
-    await until(`an event ${type}`, () => agent.events(type).length > 0, 180_000);
+    await until(`an event ${type}`, () => agent.events(type).length > 0);
   } catch (error) {
     const said = `${agent.process.said()}\n${agent.pluginLog(plugin)}\n${JSON.stringify(agent.status())}`;
     throw new Error(`${(error as Error).message}\n${said}`);

@@ -45,14 +45,14 @@ export const NETWORK: Attack[] = [
     code: {
       ts: async (t) => {
         const url = `http://127.0.0.1:${t.tcp}/${t.id}`;
-        const response = await fetch(url, { signal: AbortSignal.timeout(2000) });
+        const response = await fetch(url, { signal: AbortSignal.timeout(10_000) });
         if (!response.ok) throw new Error(await response.text());
         return await response.text();
       },
-      sh: `curl -fsS --max-time 2 "http://127.0.0.1:$tcp/$id"`,
+      sh: `curl -fsS --max-time 10 "http://127.0.0.1:$tcp/$id"`,
       py: `
 import urllib.request
-return urllib.request.urlopen(f"http://127.0.0.1:{t.tcp}/{t.id}", timeout=2).read()`,
+return urllib.request.urlopen(f"http://127.0.0.1:{t.tcp}/{t.id}", timeout=10).read()`,
     },
   },
   {

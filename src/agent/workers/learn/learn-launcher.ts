@@ -163,8 +163,10 @@ function follow(
     channelNetwork: null,
     throttledMs: () => 0,
     peak: () => PEAK,
+    use: () => PEAK,
     denials: () => denials,
     noteDenial: (what) => void denials.push(what),
+    noteTooManyFiles() {},
     exited,
     kill,
   };

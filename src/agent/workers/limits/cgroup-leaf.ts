@@ -25,6 +25,8 @@ export interface LeafUse {
   cpuMs: number;
   processes: number;
   oomKills: number;
+  /** Processes and threads that were not started, because there were as many as are allowed. */
+  forksRefused: number;
 }
 
 export interface LeafOptions {
@@ -79,7 +81,13 @@ export class CgroupLeaf {
       cpuMs: this.#number("cpu.stat", /^usage_usec (\d+)/m) / 1000,
       processes: this.#pids().length,
       oomKills: memory ? this.#number("memory.events", /^oom_kill (\d+)/m) : 0,
+      forksRefused: this.controllers.includes("pids") ? this.#number("pids.events", /^max (\d+)/m) : 0,
     };
+  }
+
+  /** Memory of all in it that is no file's. */
+  memoryBytes(): number {
+    return this.#number("memory.stat", /^anon (\d+)/m) + this.#number("memory.stat", /^shmem (\d+)/m);
   }
 
   /** Kills everything in it, at once. False when the kernel could not be told so: then those found were killed one by one. */

@@ -90,11 +90,12 @@ describe("files of a group, played by a folder", () => {
       "memory.events": "low 0\nhigh 0\nmax 7\noom 2\noom_kill 1\n",
       "cpu.stat": "usage_usec 1234000\nuser_usec 1\n",
       "cgroup.procs": "10\n11\n",
+      "pids.events": "max 3\n",
     };
     for (const [file, text] of Object.entries(files)) writeFileSync(join(leaf, file), text);
-    const use = CgroupLeaf.at(leaf, clock, ["memory"]).read();
-    expect(use).toEqual({ memoryBytes: 40 * MB, cpuMs: 1234, processes: 2, oomKills: 1 });
-    expect(CgroupLeaf.at(leaf, clock).read()).toMatchObject({ memoryBytes: 0, oomKills: 0 });
+    const use = CgroupLeaf.at(leaf, clock, ["memory", "pids"]).read();
+    expect(use).toEqual({ memoryBytes: 40 * MB, cpuMs: 1234, processes: 2, oomKills: 1, forksRefused: 3 });
+    expect(CgroupLeaf.at(leaf, clock).read()).toMatchObject({ memoryBytes: 0, oomKills: 0, forksRefused: 0 });
   });
 
   test("a controller that cannot be switched on is left out, with the reason", async () => {
@@ -257,7 +258,7 @@ describe.skipIf(process.env.HOLDFAST_TEST_CGROUP !== "1")("real controllers", ()
         if (ms !== undefined) void clock.sleep(ms).then(kill);
         await child.exited;
         watch.stop();
-        const { oomKills } = leaf.read();
+        const { oomKills, forksRefused } = leaf.read();
         await leaf.remove();
         expect(existsSync(leaf.folder)).toBe(false);
         const exit = { code: child.exitCode, signal: child.signalCode as string | null };
@@ -266,6 +267,7 @@ describe.skipIf(process.env.HOLDFAST_TEST_CGROUP !== "1")("real controllers", ()
           exit,
           hit: watch.hit(),
           oomKills,
+          forksRefused,
           peak,
           resources: limits,
           denials: [],
@@ -279,7 +281,9 @@ describe.skipIf(process.env.HOLDFAST_TEST_CGROUP !== "1")("real controllers", ()
       ]);
       expect(hog.cause).toBe("memory");
       const forks = "i=0; while [ $i -lt 30 ]; do sleep 2 & i=$((i+1)); done; wait";
-      expect((await live("forks", ["sh", "-c", forks])).peak.processes).toBeLessThanOrEqual(8);
+      const bomb = await live("forks", ["sh", "-c", forks]);
+      expect(bomb.peak.processes).toBeLessThanOrEqual(8);
+      expect(bomb).toMatchObject({ cause: "denied", text: "denied: more than 8 processes at once" });
       const spin = await live("spin", ["sh", "-c", "while :; do :; done"], 4000);
       expect(spin.peak.cpuMs).toBeLessThan(1200);
     } finally {

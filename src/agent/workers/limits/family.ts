@@ -1,9 +1,18 @@
-import { allProcesses, descendants, type ProcStat, ProcReader, readMemory, readStat } from "./proc-stat.ts";
+import {
+  allProcesses,
+  descendants,
+  openFiles,
+  type ProcStat,
+  ProcReader,
+  readMemory,
+  readStat,
+} from "./proc-stat.ts";
 import { pssMemory } from "./pss.ts";
 
-/** Between two looks at the lists of children: of a family that works, and of one that does not. */
+/** Between two looks at the lists of children: of a family that works, of one that rests, and of one process that does. */
 const REFRESH_MS = 100;
-const IDLE_REFRESH_MS = 2_000;
+const RESTING_REFRESH_MS = 500;
+const LONE_REFRESH_MS = 2_000;
 /** Between two looks through all of /proc (milliseconds each) for what broke away from its parents. */
 const SCAN_MS = 2_000;
 /** The same where the kernel has no lists of children. */
@@ -35,7 +44,10 @@ export class Family {
   #lastCpu = 0;
   #last: { leader: ProcStat; sample: FamilySample } | undefined;
   #cpuMs = 0;
-  #refreshed = { at: -Infinity, cpuMs: 0 };
+  #refreshed: { at: number; cpuMs: number; leader?: ProcStat | null; runs?: string } = {
+    at: -Infinity,
+    cpuMs: 0,
+  };
   #scanned: { at: number; cpuMs: number } | undefined;
 
   /** Throws when the process is gone. */
@@ -47,7 +59,7 @@ export class Family {
   /** null when nobody is left; the same object as before when nothing has happened. */
   sample(now: number): FamilySample | null {
     const leader = this.#leader.stat();
-    if (!this.#options.alone) this.#refresh(now, leader?.cpuMs);
+    if (!this.#options.alone) this.#refresh(now, leader);
     if (leader === null && this.#others.size === 0) return null;
     // Every page that is touched for the first time is counted there too: without a change no memory was taken.
     if (this.#others.size === 0 && this.#last?.leader === leader) return this.#last.sample;
@@ -80,11 +92,34 @@ export class Family {
     return { ...sum, cpuMs: this.#cpuMs };
   }
 
-  /** The same memory with each page counted once; slow (milliseconds), for a decision. */
-  exactMemoryBytes(): number {
-    let sum = 0;
-    for (const pid of this.pids()) sum += pssMemory(pid) ?? readMemory(pid) ?? 0;
-    return sum;
+  /**
+   * The same memory with each page counted once; slow (milliseconds), for a decision. A page that a process comes to share
+   * between the look at another and the look at it counts too often: what seems to pass `limit` is counted once more while
+   * all of them stand still. `stopped`: they do already, and go on doing so.
+   */
+  exactMemoryBytes(limit: number, stopped: boolean): number {
+    const moving = this.#dividedMemory();
+    if (moving <= limit || stopped) return moving;
+    this.signal("SIGSTOP");
+    try {
+      return this.#dividedMemory();
+    } finally {
+      this.signal("SIGCONT");
+    }
+  }
+
+  #dividedMemory(): number {
+    return this.pids().reduce((sum, pid) => sum + (pssMemory(pid) ?? readMemory(pid) ?? 0), 0);
+  }
+
+  /** Now, and all of it; where there are several, what they share counts once. */
+  memoryBytes(): number {
+    return this.#others.size === 0 ? (this.#leader.memory() ?? 0) : this.#dividedMemory();
+  }
+
+  /** Most that one of them has open. */
+  openFiles(): number {
+    return Math.max(...[this.#options.pid, ...this.#others.keys()].map(openFiles));
   }
 
   /** The leader, and the others that are still the same processes. */
@@ -110,17 +145,25 @@ export class Family {
     this.#leader.close();
   }
 
-  /** Nobody starts a process without using the processor: an idle family is looked at seldom. */
-  #refresh(now: number, leaderMs = Infinity): void {
-    const cpuMs = Math.max(this.#cpuMs, leaderMs);
+  /** Nobody starts a process without running: a family of which nobody ran is looked at seldom. */
+  #refresh(now: number, leader: ProcStat | null): void {
+    const cpuMs = Math.max(this.#cpuMs, leader?.cpuMs ?? Infinity);
     this.#scanned ??= { at: now, cpuMs: 0 };
     const since = now - this.#refreshed.at;
-    if (since < REFRESH_MS || (cpuMs === this.#refreshed.cpuMs && since < IDLE_REFRESH_MS)) return;
-    this.#refreshed = { at: now, cpuMs };
-    const listed = this.pids().map(descendants);
-    for (const pid of listed.flat()) if (pid !== null) this.#add(readStat(pid));
-    const scanMs = listed.includes(null) ? ONLY_SCAN_MS : SCAN_MS;
-    if (now - this.#scanned.at < scanMs || cpuMs === this.#scanned.cpuMs) return;
+    if (since < REFRESH_MS) return;
+    const runs = this.#leader.runs();
+    const last = this.#refreshed;
+    // Starting a process takes far less than the hundredth of a second in which the kernel tells processor time.
+    const rested = cpuMs === last.cpuMs && leader === last.leader && runs === last.runs;
+    if (rested && since < (this.#others.size === 0 ? LONE_REFRESH_MS : RESTING_REFRESH_MS)) return;
+    this.#refreshed = { at: now, cpuMs, leader, runs };
+    const listed = descendants(this.pids());
+    for (const pid of listed ?? []) this.#add(readStat(pid));
+    this.#scan(now, cpuMs, listed === null ? ONLY_SCAN_MS : SCAN_MS);
+  }
+
+  #scan(now: number, cpuMs: number, everyMs: number): void {
+    if (now - this.#scanned!.at < everyMs || cpuMs === this.#scanned!.cpuMs) return;
     this.#scanned = { at: now, cpuMs };
     for (const stat of familyIn(allProcesses(), new Set(this.pids()))) this.#add(stat);
   }

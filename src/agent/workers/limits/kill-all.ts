@@ -14,6 +14,8 @@ export interface KillMarks {
   folder?: string;
   /** It could not start processes. */
   alone?: boolean;
+  /** When the worker started, in ticks since boot: nobody of it is older, so nobody older is looked at closely. */
+  since?: number;
   /** Known from earlier looks. */
   pids?: number[];
 }
@@ -50,6 +52,7 @@ function survivors(known: ReadonlySet<number>, marks: KillMarks): number[] {
 }
 
 function isMarked(stat: ProcStat, marks: KillMarks): boolean {
+  if (marks.since !== undefined && stat.started < marks.since) return false;
   if (marks.uid !== undefined && hasUser(stat, marks.uid)) return true;
   return marks.folder !== undefined && hasMounted(stat.pid, marks.folder);
 }

@@ -50,6 +50,7 @@ function watched(
       peak: watch.peak(),
       resources: limits,
       denials: [],
+      openFiles: watch.openFiles(),
       host: options.host ?? false,
     });
   };
@@ -82,6 +83,23 @@ describe("memory", () => {
     const hog =
       "import mmap, time\nb = []\nfor _ in range(100):\n    b.append(mmap.mmap(-1, 1 << 20)); b[-1].write(b'x' * (1 << 20))\ntime.sleep(60)";
     const end = await watched(hostiles.python(hog), limit).verdict();
+    expect(end.cause).toBe("memory");
+  });
+
+  test("what several processes share on purpose counts once", async () => {
+    // Written bit by bit: what is written from counts too while it is there.
+    const script =
+      "import mmap, os, time\nx = mmap.mmap(-1, 40_000_000)\nfor _ in range(40): x.write(b'x' * 1_000_000)\nfor _ in range(4):\n    if os.fork() == 0: sum(x[at] for at in range(0, len(x), 4096)); time.sleep(1); os._exit(0)\nfor _ in range(4): os.wait()";
+    const end = await watched(hostiles.python(script), limit).verdict();
+    expect(end).toMatchObject({ cause: "exited", text: "exited(0)" });
+    // Seen while each of the five had all of it.
+    expect(end.peak.memoryBytes).toBeGreaterThan(150 * MB);
+  });
+
+  test("what a process takes that was started in no time", async () => {
+    // As a shell does it: the leader hardly runs itself, and then waits.
+    const script = "(head -c 300000000 /dev/zero | tail -c 200000000 | { sleep 1; wc -c; }; :) & wait";
+    const end = await watched(hostiles.sh(script), limit).verdict();
     expect(end.cause).toBe("memory");
   });
 
@@ -120,6 +138,14 @@ describe("disk", () => {
     const end = await watched(child, { fileSize: MB }).verdict();
     expect(end).toMatchObject({ cause: "files", text: "files: a file of 1 MB is the largest allowed" });
   });
+});
+
+test("a script that keeps opening files is told so", async () => {
+  const script =
+    "import time\nf = []\ntry:\n    while True: f.append(open('/dev/null'))\nfinally: time.sleep(0.5)";
+  const child = hostiles.run(["prlimit", "--nofile=64", "python3", "-c", script]);
+  const end = await watched(child, { openFiles: 64 }).verdict();
+  expect(end).toMatchObject({ cause: "files", text: "files: 64 open at once are allowed" });
 });
 
 describe("processes", () => {

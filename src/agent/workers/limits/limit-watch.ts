@@ -1,11 +1,15 @@
 import type { Clock } from "../../../core/clock.ts";
-import type { Peak } from "../../../model/worker-end.ts";
+import type { Peak, WorkerUse } from "../../../model/worker-end.ts";
 import { READ_BYTES } from "./proc-stat.ts";
 import type { Hit, WatchSpec } from "./watch-spec.ts";
 import { WatchedWorker } from "./watched-worker.ts";
 
 export interface LimitWatch {
   peak(): Peak;
+  /** What it uses now. */
+  use(): WorkerUse;
+  /** Most descriptors that one process of it was seen to have open. */
+  openFiles(): number;
   /** The limit that was passed, if one was. */
   hit(): Hit | null;
   /** Milliseconds for which it was stopped to hold its share of the processor. */
@@ -37,6 +41,8 @@ export class LimitWatcher {
     this.#arm();
     return {
       peak: () => worker.peak(),
+      use: () => worker.use(),
+      openFiles: () => worker.openFiles,
       hit: () => worker.hit,
       throttledMs: () => worker.throttledMs(),
       pids: () => worker.pids(),

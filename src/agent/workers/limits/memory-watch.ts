@@ -32,9 +32,14 @@ export class MemoryWatch {
     return { over: usedBytes > this.#limit, nextMs: this.#nextMs(now, usedBytes, grew) };
   }
 
+  /** It was started so lately that nothing is known of it. */
+  isFresh(now: number): boolean {
+    return this.#startedAt !== undefined && now - this.#startedAt < FRESH_MS;
+  }
+
   #nextMs(now: number, used: number, grew: number): number {
     if (used > this.#limit * 0.8 && now - this.#steadySince < STEADY_MS) return NEAR_MS;
-    if (now - this.#startedAt! < FRESH_MS || grew > NOISE_BYTES) return FAST_MS;
+    if (this.isFresh(now) || grew > NOISE_BYTES) return FAST_MS;
     return now - this.#steadySince < STEADY_MS && used > this.#limit / 2 ? FAST_MS : SLOW_MS;
   }
 }

@@ -57,15 +57,29 @@ test("memory, time and session of a real process", async () => {
   await child.exited;
   expect(reader.stat()).toBeNull();
   expect(reader.memory()).toBeNull();
+  expect(reader.runs()).toBe("");
   reader.close();
   expect(() => new ProcReader(child.pid)).toThrow();
 });
 
+test("running shows, also when it took no time to speak of", async () => {
+  const child = hostiles.run(["sleep", "60"]);
+  const reader = new ProcReader(child.pid);
+  await until("it waits", () => reader.stat()?.state === "S");
+  const [stat, runs] = [reader.stat(), reader.runs()];
+  expect(reader.runs()).toBe(runs);
+  child.kill("SIGSTOP");
+  child.kill("SIGCONT");
+  await until("it ran", () => reader.runs() !== runs);
+  expect(reader.stat()!.cpuMs).toBeLessThanOrEqual(stat!.cpuMs + 10);
+  reader.close();
+});
+
 test("children of every generation are found", async () => {
   const child = hostiles.sh("sh -c 'sleep 60 & sleep 61; :' & wait");
-  await until("all four run", () => descendants(child.pid)?.length === 4);
+  await until("all four run", () => descendants([child.pid])?.length === 4);
   expect(childrenOf(child.pid)).toHaveLength(1);
   const session = allProcesses().filter((stat) => stat.session === child.pid);
-  expect(session.map((stat) => stat.pid).sort()).toEqual(descendants(child.pid)!.sort());
+  expect(session.map((stat) => stat.pid).sort()).toEqual(descendants([child.pid])!.sort());
   expect(readStat(2 ** 30)).toBeNull();
 });

@@ -1,4 +1,4 @@
-import { closeSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from "node:fs";
 
 /** The kernel gives times in /proc in hundredths of a second, on every architecture. */
 const MS_PER_TICK = 10;
@@ -58,6 +58,7 @@ export class ProcReader {
   readonly pid: number;
   readonly #stat: number;
   readonly #status: number;
+  readonly #schedstat: number | undefined;
   readonly #buffer: Buffer;
   readonly #lastLine = Buffer.alloc(512);
   #last: ProcStat | undefined;
@@ -73,6 +74,7 @@ export class ProcReader {
       closeSync(this.#stat);
       throw error;
     }
+    this.#schedstat = openOptional(`/proc/${pid}/schedstat`);
   }
 
   /** null when the process is gone; the same object as before when nothing at all has happened in it. */
@@ -90,9 +92,17 @@ export class ProcReader {
     return length === 0 ? null : parseMemory(this.#buffer.toString("latin1", 0, length));
   }
 
+  /**
+   * Changes whenever the first thread has run, however shortly: nanoseconds on a processor, and how often. Empty where the
+   * kernel does not count them.
+   */
+  runs(): string {
+    if (this.#schedstat === undefined) return "";
+    return this.#buffer.toString("latin1", 0, this.#read(this.#schedstat));
+  }
+
   close(): void {
-    closeSync(this.#stat);
-    closeSync(this.#status);
+    for (const fd of [this.#stat, this.#status, this.#schedstat]) if (fd !== undefined) closeSync(fd);
   }
 
   #read(fd: number): number {
@@ -104,11 +114,28 @@ export class ProcReader {
   }
 }
 
+function openOptional(path: string): number | undefined {
+  try {
+    return openSync(path, "r");
+  } catch {
+    return undefined;
+  }
+}
+
 export function readMemory(pid: number): number | null {
   try {
     return parseMemory(readFileSync(`/proc/${pid}/status`, "latin1"));
   } catch {
     return null;
+  }
+}
+
+/** Descriptors that a process has open: the size of the folder, which kernels before 6.2 give as 0. */
+export function openFiles(pid: number): number {
+  try {
+    return statSync(`/proc/${pid}/fd`).size;
+  } catch {
+    return 0;
   }
 }
 
@@ -153,13 +180,13 @@ export function childrenOf(pid: number): number[] | null {
   return children;
 }
 
-/** The process and what descends from it without a break, by the kernel's lists; null where there are none. */
-export function descendants(root: number): number[] | null {
-  const found = [root];
-  for (let at = 0; at < found.length; at++) {
-    const children = childrenOf(found[at]!);
+/** The processes and what descends from them without a break, by the kernel's lists; null where there are none. */
+export function descendants(roots: readonly number[]): number[] | null {
+  const found = new Set(roots);
+  for (const pid of found) {
+    const children = childrenOf(pid);
     if (children === null) return null;
-    for (const child of children) if (!found.includes(child)) found.push(child);
+    for (const child of children) found.add(child);
   }
-  return found;
+  return [...found];
 }

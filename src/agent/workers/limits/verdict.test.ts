@@ -137,6 +137,27 @@ const table: [what: string, change: Partial<Ending>, cause: string, text: string
     "files: 256 open at once are allowed",
   ],
   [
+    "as many files open as are allowed, when last seen",
+    { exit: code(1), openFiles: 250, host: false },
+    "files",
+    "files: 256 open at once are allowed",
+  ],
+  ["fewer files open", { exit: code(1), openFiles: 200 }, "exited", "exited(1)"],
+  ["many files open, and it managed", { exit: code(0), openFiles: 256 }, "exited", "exited(0)"],
+  [
+    "a thread that the kernel did not start",
+    { exit: signal("SIGABRT"), forksRefused: 2 },
+    "denied",
+    "denied: more than 32 processes and threads at once",
+  ],
+  [
+    "a process that the kernel did not start",
+    { exit: code(2), forksRefused: 1, host: false },
+    "denied",
+    "denied: more than 32 processes at once",
+  ],
+  ["… and it managed", { exit: code(0), forksRefused: 1 }, "exited", "exited(0)"],
+  [
     "the agent had a reason",
     { killedBecause: "is hung: it left 3 pings unanswered" },
     "exited",

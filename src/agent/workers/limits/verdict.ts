@@ -8,6 +8,8 @@ export interface Ending {
   hit: { cause: EndCause; text: string } | null;
   /** Kills by the kernel for the memory of its control group. */
   oomKills: number;
+  /** Processes and threads that the kernel did not start, for their number in its control group. */
+  forksRefused?: number;
   /** The most that was seen. */
   peak: Peak;
   /** What the kernel counted for the process that was waited for, with what it waited for. */
@@ -19,6 +21,8 @@ export interface Ending {
   killedBecause?: string;
   /** The worker reported that it could open no more files. */
   tooManyFiles?: boolean;
+  /** Most that one of its processes was seen to have open. */
+  openFiles?: number;
   /** Ran the JavaScript engine; else it was a script. */
   host: boolean;
 }
@@ -60,10 +64,11 @@ function causeOf(ending: Ending): { cause: EndCause; text: string } {
   const limit = byLimitSignal(ending);
   if (limit) return limit;
   if (exit.code === 0) return { cause: "exited", text: "exited(0)" };
+  if ((ending.forksRefused ?? 0) > 0) return tooManyProcesses(ending);
   if (isOutOfMemory(ending)) return memory(ending);
   if (exit.signal === "SIGSYS") return { cause: "denied", text: "denied: a system call" };
   if (denials.length > 0) return { cause: "denied", text: `denied: ${denials[0]}` };
-  if (ending.tooManyFiles) {
+  if (ending.tooManyFiles || (ending.openFiles ?? 0) >= resources.openFiles * VERY_NEAR) {
     return { cause: "files", text: `files: ${resources.openFiles} open at once are allowed` };
   }
   if (exit.signal !== null) return { cause: "crashed", text: `crashed(${exit.signal})` };
@@ -100,6 +105,12 @@ function isOutOfMemory(ending: Ending): boolean {
   const signal = signalOf(ending);
   if (signal !== null) return MEMORY_SIGNALS.includes(signal) && used >= NEAR;
   return used >= VERY_NEAR;
+}
+
+/** An engine that gets no thread aborts; a shell that gets no process ends with an error. */
+function tooManyProcesses({ resources, host }: Ending): { cause: EndCause; text: string } {
+  const what = host ? "processes and threads" : "processes";
+  return { cause: "denied", text: `denied: more than ${resources.processes} ${what} at once` };
 }
 
 function signalOf({ exit, host }: Ending): string | null {

@@ -1,4 +1,4 @@
-import type { Peak } from "../../../model/worker-end.ts";
+import type { Peak, WorkerUse } from "../../../model/worker-end.ts";
 import { memoryAllowance } from "./allowance.ts";
 import type { LeafUse } from "./cgroup.ts";
 import { CpuGovernor } from "./cpu-governor.ts";
@@ -22,6 +22,8 @@ interface Use {
 /** What is looked at in one worker, and what follows. */
 export class WatchedWorker {
   hit: Hit | null = null;
+  /** Most that one process of it was seen to have open. */
+  openFiles = 0;
   readonly #spec: WatchSpec;
   readonly #mono: () => number;
   /** undefined when it was gone before it could be looked at. */
@@ -65,16 +67,25 @@ export class WatchedWorker {
     this.#note(use);
     if (!this.#spec.confined) return MEASURE_MS;
     const idle = use === this.#last && !this.#governor?.stopped;
+    if (!idle) this.openFiles = Math.max(this.openFiles, this.#family?.openFiles() ?? 0);
     this.#last = use;
     const waits = [this.#holdMemory(now, use), this.#holdCpu(now, use), this.#holdDisk(now, use)];
     this.#holdProcesses(use);
     if (this.hit) return null;
-    // A folder that is being counted is counted to its end.
-    return idle && !this.#disk.counting ? IDLE_MS : Math.min(...waits);
+    // A fresh one may be resting because others work for it; a folder that is being counted is counted to its end.
+    const rests = idle && !this.#memory.isFresh(now) && !this.#disk.counting;
+    return rests ? IDLE_MS : Math.min(...waits);
   }
 
   peak(): Peak {
     return { ...this.#peak, diskBytes: Math.round(this.#disk.peakBytes) };
+  }
+
+  use(): WorkerUse {
+    if (this.#over) return { memoryBytes: 0, cpuMs: 0 };
+    const { leaf } = this.#spec;
+    const memoryBytes = leaf && this.#heldByKernel.memory ? leaf.memoryBytes() : this.#family?.memoryBytes();
+    return { memoryBytes: memoryBytes ?? 0, cpuMs: this.#last?.cpuMs ?? 0 };
   }
 
   throttledMs(): number {
@@ -134,7 +145,9 @@ export class WatchedWorker {
   /** What several processes share counts once, before somebody is killed for them. */
   #exactMemory(use: Use): number {
     if (use.processes < 2) return use.memoryBytes;
-    return Math.max(0, this.#family!.exactMemoryBytes() - memoryAllowance(this.#spec.host));
+    const empty = memoryAllowance(this.#spec.host);
+    const limit = this.#spec.resources.memory + empty;
+    return Math.max(0, this.#family!.exactMemoryBytes(limit, this.#governor?.stopped ?? false) - empty);
   }
 
   #holdCpu(now: number, use: Use): number {

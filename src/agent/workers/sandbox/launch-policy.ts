@@ -21,6 +21,8 @@ export interface LaunchPolicy {
   net?: NetPolicy;
   landlock?: LandlockPolicy;
   seccomp?: SeccompPolicy;
+  /** The filter of `seccomp` for this process, ready to be installed (base64); without it stage 1 makes it. */
+  filter?: string;
   /** Soft and hard value, in the kernel's units (bytes, seconds, counts). */
   rlimits: Partial<Record<RlimitName, number>>;
   /** Descriptors that stay open: 0 up to this one, exclusive. */

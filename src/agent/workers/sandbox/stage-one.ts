@@ -4,7 +4,7 @@ import { becomeUser, dieWithAgent, dropPrivileges } from "./capabilities.ts";
 import { becomeProgram } from "./exec.ts";
 import { restrictPaths } from "./landlock.ts";
 import { LaunchChannel } from "./launch-channel.ts";
-import type { LaunchPolicy } from "./launch-policy.ts";
+import type { LaunchPolicy, SeccompPolicy } from "./launch-policy.ts";
 import { type Kernel, must, openKernel } from "./libc.ts";
 import { enterMounts } from "./mount-namespace.ts";
 import { enterNetwork } from "./net-namespace.ts";
@@ -56,7 +56,12 @@ function confine(kernel: Kernel, policy: LaunchPolicy, channel: LaunchChannel): 
   applyLimits(kernel, policy.rlimits);
   if (policy.learn) return announceListener(kernel, channel);
   if (policy.landlock) restrictPaths(kernel, policy.landlock);
-  if (policy.seccomp) installFilter(kernel, seccompFilter(policy.seccomp, kernel.arch, process.pid));
+  if (policy.seccomp) installFilter(kernel, filterOf(kernel, policy, policy.seccomp));
+}
+
+function filterOf(kernel: Kernel, { filter }: LaunchPolicy, seccomp: SeccompPolicy): Uint8Array {
+  if (filter !== undefined) return Buffer.from(filter, "base64");
+  return seccompFilter(seccomp, kernel.arch, process.pid);
 }
 
 function joinCgroup(kernel: Kernel, folder: string): void {

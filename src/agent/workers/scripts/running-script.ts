@@ -65,6 +65,10 @@ export class RunningScript {
   #over = false;
   #unwritten = 0;
 
+  get pid(): number {
+    return this.#process.pid;
+  }
+
   /** Rejects when it cannot be started. */
   static async start(options: ScriptStart, ports: ScriptPorts): Promise<RunningScript> {
     const { plugin, part, script, grant, settings, call, add } = options;

@@ -88,6 +88,20 @@ export class ScriptAction {
     }
   }
 
+  /** Ends a process that has nothing to do; false when there is none. */
+  stopIdle(): boolean {
+    const worker = this.#worker;
+    if (!worker || this.#calls.size > 0) return false;
+    this.#cancelIdle();
+    // From now on a call gets a new process; this one only goes.
+    this.#worker = undefined;
+    this.#set("stopped");
+    const end = worker.stop(this.#ports.timing.drainMs);
+    this.#ends.add(end);
+    void end.then(() => this.#ends.delete(end));
+    return true;
+  }
+
   /** What is under way may finish first, for as long as a drain may take. */
   async stop(): Promise<void> {
     const { clock, timing } = this.#ports;
@@ -228,17 +242,7 @@ export class ScriptAction {
   #watchIdle(): void {
     this.#cancelIdle();
     if (this.#calls.size > 0 || !this.#worker || this.#stopped.signal.aborted) return;
-    const { clock, timing } = this.#ports;
-    this.#cancelIdle = clock.after(this.#options.idleMs, () => {
-      const worker = this.#worker;
-      if (!worker || this.#calls.size > 0) return;
-      // From now on a call gets a new process; this one only goes.
-      this.#worker = undefined;
-      this.#set("stopped");
-      const end = worker.stop(timing.drainMs);
-      this.#ends.add(end);
-      void end.then(() => this.#ends.delete(end));
-    });
+    this.#cancelIdle = this.#ports.clock.after(this.#options.idleMs, () => this.stopIdle());
   }
 
   #set(state: PartState, reason?: string): void {

@@ -69,7 +69,7 @@ export async function startScriptTrigger(
     const clean = code === 0 && killed === undefined && emitter.fault === undefined;
     return { clean, reason: emitter.fault ?? reason, counts: true };
   });
-  return { ended, stop: () => started.stop(ports.timing.drainMs) };
+  return { pid: started.pid, ended, stop: () => started.stop(ports.timing.drainMs) };
 }
 
 /** The lines of one chunk; resolves when there is room for the next. */
