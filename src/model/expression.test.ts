@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { celValue, compileExpression, conditionProblem } from "./expression.ts";
+import { celValue, compileExpression, conditionProblem, listProblem } from "./expression.ts";
 import { compileTemplate, templateProblems } from "./template.ts";
 
 const context = {
@@ -78,4 +78,11 @@ describe("templates", () => {
     expect(problems).toHaveLength(1);
     expect(problems[0]!.path).toEqual(["bad", 1]);
   });
+});
+
+test("what must give a list", () => {
+  expect(listProblem("params.hosts")).toBeNull();
+  expect(listProblem("[1, 2].filter(x, x > 1)")).toBeNull();
+  expect(listProblem("1 + 1")).toBe("the expression gives int, not a list");
+  expect(listProblem("params.")).toContain("Expected");
 });

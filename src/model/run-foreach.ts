@@ -72,6 +72,8 @@ export function skipRest(
   let skipped = 0;
   for (const item of itemsOf(draft, stepId)) {
     if (hasEnded(item.state) || item.state === "running" || item.attempts > 0) continue;
+    // Somebody was asked: that is under way as well.
+    if (item.waits === "approval") continue;
     draft.move(item, "skipped", { endedMs: now.wallMs, reason, extra: { skip } });
     skipped++;
   }

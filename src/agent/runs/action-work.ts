@@ -51,7 +51,8 @@ export class ActionWork {
 
   /** `free`: nothing of the action runs any more. */
   async run({ held, step, definition, compiled, context }: Beginning, free: () => void): Promise<void> {
-    const { breakers, changes } = this.#options;
+    const { breakers, changes, killing } = this.#options;
+    if (killing.aborted) return;
     const input = ofInput(() => compiled.input(context));
     const { breaker } = definition;
     const through =
@@ -94,6 +95,8 @@ export class ActionWork {
   ): Promise<void> {
     const { changes, breakers, counters, killing } = this.#options;
     const leased = held.steps.get(stepId)!;
+    // The agent gave up while the lease was being written: it stays, for the next start to look at.
+    if (attempt.cause === null && killing.aborted) return;
     counters.attempts++;
     const outcome = attempt.controller.signal.aborted
       ? NOT_CALLED

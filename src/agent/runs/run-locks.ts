@@ -17,6 +17,13 @@ interface Options {
 
 type Busy = "queue" | "abort";
 
+interface Entry {
+  /** Takes a place at a lock that is free. */
+  place: () => Promise<boolean>;
+  /** What is done instead of waiting; null waits. */
+  abort: ((why: string) => Promise<void>) | null;
+}
+
 /** Takes the locks of pipelines and steps: a durable place first; who has the first place goes on, the others wait. */
 export class RunLocks {
   readonly #options: Options;
@@ -38,7 +45,10 @@ export class RunLocks {
       return await this.#stop(held, `exclusive.lock: ${messageOf(error)}`);
     }
     const name = lockName(held.definition.namespace, lock);
-    if (!(await this.#enter(held, name, exclusive.busy, (free) => this.#lockRun(held, lock, free)))) return;
+    const abort = exclusive.busy === "queue" ? null : (why: string) => this.#stop(held, why);
+    const has = keeper.locks.places(held.run.id).has(name);
+    const place = async () => has || (await this.#lockRun(held, lock, true));
+    if (!(await this.#enter(held, name, { place, abort }))) return;
     if (keeper.locks.holder(name) !== held.run.id) {
       if (this.#isDeadlock(held, name)) return await this.#stop(held, this.#deadlock(held, name));
       if (held.run.state === "queued") await this.#lockRun(held, lock, false);
@@ -54,33 +64,27 @@ export class RunLocks {
     const place = (free: boolean) =>
       changes.ofStep(held, step, (live, row, now) => planLock(live, row, lock, now, free));
     let again = false;
-    const entered = await this.#enter(held, name, busy, async (free) => {
-      const planned = await place(free);
-      again = planned?.queued.some((row) => row.stepId === step.stepId) ?? false;
-      return planned !== null;
+    const entered = await this.#enter(held, name, {
+      place: async () => {
+        const planned = await place(true);
+        again = planned?.queued.some((row) => row.stepId === step.stepId) ?? false;
+        return planned !== null;
+      },
+      // What cleans up after a run cannot be ended by a lock, but it does not wait for it either.
+      abort:
+        busy === "queue"
+          ? null
+          : (why) => (step.part === "steps" ? this.#stop(held, why) : this.#fail(held, step, "busy", why)),
     });
     if (!entered || again) return false;
-    if (keeper.locks.holder(name) !== held.run.id) {
-      if (this.#isDeadlock(held, name)) {
-        const error = {
-          code: "deadlock",
-          message: this.#deadlock(held, name),
-          retryable: false,
-          started: false,
-        };
-        await this.#unlock(held, step.stepId);
-        await changes.change(held, (now) => {
-          const row = held.steps.get(step.stepId);
-          return row?.state === "queued" ? planUnstarted(held, row, error, now) : null;
-        });
-        return false;
-      }
+    if (keeper.locks.holder(name) === held.run.id) return held.steps.get(step.stepId)?.state === "queued";
+    if (this.#isDeadlock(held, name)) await this.#fail(held, step, "deadlock", this.#deadlock(held, name));
+    else {
       await place(false);
       // The holder may have ended while the step was put to wait: then nobody else wakes it.
       if (keeper.locks.holder(name) === held.run.id) await this.#unlock(held, step.stepId);
-      return false;
     }
-    return held.steps.get(step.stepId)?.state === "queued";
+    return false;
   }
 
   /** A lock has come free for a run that waited for it. */
@@ -91,29 +95,22 @@ export class RunLocks {
     }
   }
 
-  /** Takes a place unless the run has one. False when there is nothing more to do for it. */
-  async #enter(
-    held: HeldRun,
-    name: string,
-    busy: Busy,
-    place: (free: boolean) => Promise<boolean>,
-  ): Promise<boolean> {
+  /** Takes a free place unless the run has one. False when there is nothing more to do for it. */
+  async #enter(held: HeldRun, name: string, { place, abort }: Entry): Promise<boolean> {
     const { locks } = this.#options.keeper;
     const { id } = held.run;
     const before = locks.holder(name);
-    const stop = (holder: string) => this.#stop(held, `exclusive lock ${name} is held by run ${holder}`);
-    if (before !== undefined && before !== id && busy === "abort") {
-      await stop(before);
-      return false;
-    }
-    if (locks.places(id).has(name)) return true;
-    if (before === undefined && !(await place(true))) return false;
+    if (before === undefined && !(await place())) return false;
     const holder = locks.holder(name);
-    if (before === undefined && holder !== id && holder !== undefined && busy === "abort") {
-      await stop(holder);
-      return false;
-    }
-    return true;
+    if (abort === null || holder === undefined || holder === id) return true;
+    await abort(`exclusive lock ${name} is held by run ${holder}`);
+    return false;
+  }
+
+  /** A step that is not to wait ends without having begun. */
+  async #fail(held: HeldRun, step: StepRow, code: string, message: string): Promise<void> {
+    const error = { code, message, retryable: false, started: false };
+    await this.#options.changes.ofStep(held, step, (live, row, now) => planUnstarted(live, row, error, now));
   }
 
   async #lockRun(held: HeldRun, lock: string, free: boolean): Promise<boolean> {

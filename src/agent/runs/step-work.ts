@@ -71,9 +71,11 @@ export class StepWork {
   async #ask({ held, step, definition, compiled, context }: Beginning): Promise<void> {
     const text = ofInput(() => compiled.question!(context));
     const { approvers, strict, timeoutMs } = definition.approval!;
-    await this.#options.changes.ofStep(held, step, (live, row, now) =>
-      planAsk(live, row, { text, approvers, strict, deadlineMs: now.trustedMs + timeoutMs }, now),
-    );
+    await this.#options.changes.ofStep(held, step, (live, row, now) => {
+      // An item has the deadline of its `foreach` as well.
+      const deadlineMs = Math.min(now.trustedMs + timeoutMs, row.extra?.deadlineMs ?? Infinity);
+      return planAsk(live, row, { text, approvers, strict, deadlineMs }, now);
+    });
   }
 
   async #inputProblem(held: HeldRun, step: StepRow, { message }: InputProblem): Promise<void> {

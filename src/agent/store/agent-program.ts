@@ -45,7 +45,10 @@ export function agentProgram(command: OpenCommand, faults: Faults | undefined): 
       heads.flush();
       rules.flush();
     },
-    reload: () => loadParts(parts),
+    reload: () => {
+      loadParts(parts);
+      history.load();
+    },
     signal: (): CommitSignal | null => {
       if (!heads.added && heads.epoch === told) return null;
       const signal = { outbox: heads.added, epoch: heads.epoch };

@@ -16,6 +16,7 @@ import type {
 } from "./commands.ts";
 import { packEvents } from "./commit-events.ts";
 import { definitionOf } from "./definition-rows.ts";
+import { unpackMemory } from "./pack-memory.ts";
 import { RunPacker } from "./pack-runs.ts";
 import type {
   AgentStore,
@@ -61,7 +62,7 @@ export class ThreadedAgentStore extends StoreConnection implements AgentStore {
   }
 
   async ruleMemory(keep: string[]): Promise<RuleMemory> {
-    return await this.client.write("ruleMemory", keep);
+    return unpackMemory(await this.client.write<string>("ruleMemory", keep));
   }
 
   async findings(state: FindingRow["state"] | null, limit: number): Promise<FindingRow[]> {

@@ -41,6 +41,10 @@ export class History {
     );
   }
 
+  load(): void {
+    this.#runs.load();
+  }
+
   /** One step; true when there is more to delete. */
   trim(): boolean {
     const { heads, dead, rules } = this.#parts;

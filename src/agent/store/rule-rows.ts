@@ -1,8 +1,9 @@
 import type { Database } from "bun:sqlite";
 import { HoldfastError } from "../../core/errors.ts";
-import type { FindingRow, RuleChanges, RuleMemory, RuleStateRow, WindowEntryRow } from "../../model/rule.ts";
+import type { FindingRow, RuleChanges, RuleStateRow, WindowEntryRow } from "../../model/rule.ts";
 import type { WriteGate } from "../../storage/write-gate.ts";
 import type { KeyValues } from "./key-values.ts";
+import { packMemory } from "./pack-memory.ts";
 import { fromJson, type SqlRow, toJson } from "./run-columns.ts";
 
 const VERSION = "rule_version";
@@ -100,23 +101,17 @@ export class RuleRows {
     this.#putFinding(id, rule, key, severity, title, toJson(data), state, count, firstMs, lastMs, resolvedMs);
   }
 
-  /** Findings of rules that are gone stay: they are for people to look at. */
-  memory(keep: string[]): RuleMemory {
+  /** As `packMemory` makes it. Findings of rules that are gone stay: they are for people to look at. */
+  memory(keep: string[]): string {
     const kept = JSON.stringify(keep);
     this.#forgetStates(kept);
     this.#forgetEntries(kept);
-    const states = this.#database
-      .query("SELECT rule, key, body FROM rule_states ORDER BY n")
-      .all() as SqlRow[];
-    const entries = this.#database
-      .query("SELECT rule, key, at_ms AS atMs, value FROM window_entries ORDER BY n")
-      .all() as WindowEntryRow[];
-    return {
-      states: states.map(stateFromRow),
-      entries,
+    return packMemory({
+      states: this.#database.query("SELECT rule, key, body FROM rule_states ORDER BY n").values(),
+      entries: this.#database.query("SELECT rule, key, at_ms, value FROM window_entries ORDER BY n").values(),
       openFindings: this.findings("open", -1),
       version: this.#version,
-    };
+    });
   }
 
   /** The newest first; a limit of -1 is none. */

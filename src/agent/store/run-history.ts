@@ -46,6 +46,11 @@ export class RunHistory {
     this.#deleteRuns = prepare("runs.trim", "runs", "n");
   }
 
+  /** After a roll-back nothing of the last step was done. */
+  load(): void {
+    this.#from = 0;
+  }
+
   /** One step; true when there is more to delete. */
   trim(keep: number): boolean {
     const { runs, definitions } = this.#parts;

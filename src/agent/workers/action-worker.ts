@@ -18,8 +18,8 @@ import type { WorkerMaker } from "./worker-maker.ts";
 
 /** Calls that one worker may have under way; the engine's own limit lies below. */
 const MAX_CALLS = 1024;
-/** Requests for steps of one call at once. */
-const MAX_UNANSWERED = 64;
+/** Requests for steps of one call at once, each held in memory until it is durable. */
+const MAX_UNANSWERED = 16;
 
 export interface WorkerCall {
   input: JsonObject;

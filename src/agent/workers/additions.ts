@@ -7,7 +7,7 @@ export const MAX_ADDITIONS = 100;
 /** Longer than any name of an action or a pipeline. */
 const MAX_NAME = 256;
 /** Of all inputs of one request together. */
-const MAX_INPUT_CHARS = 1024 * 1024;
+const MAX_INPUT_CHARS = 256 * 1024;
 const KINDS: ReadonlySet<unknown> = new Set(["add", "finally", "onFailure", "spawn"]);
 const KEYS: ReadonlySet<string> = new Set(["kind", "action", "pipeline", "with"]);
 
