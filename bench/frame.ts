@@ -63,6 +63,13 @@ export function percentile(samples: number[], share: number): number {
 
 export const median = (samples: number[]) => percentile(samples, 0.5);
 
+/** Milliseconds that it takes. */
+export async function timed(work: () => Promise<unknown>): Promise<number> {
+  const from = performance.now();
+  await work();
+  return performance.now() - from;
+}
+
 /** Runs with a fresh folder, inside of `within`, and removes it. */
 export async function withFolder<T>(
   work: (folder: string) => Promise<T>,

@@ -1,4 +1,4 @@
-import { closeSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Launcher } from "../src/agent/workers/launch.ts";
@@ -9,25 +9,24 @@ import { createWorkers } from "../src/agent/workers/workers.ts";
 import { systemClock } from "../src/core/clock.ts";
 import { systemIds } from "../src/core/ids.ts";
 import { silentLogger } from "../src/core/logger.ts";
-import type { Grant } from "../src/model/grant.ts";
-import { NO_PERMISSIONS, SYSTEM_PATHS } from "../src/model/permissions.ts";
+import { NO_PERMISSIONS } from "../src/model/permissions.ts";
 import type { CatalogPlugin } from "../src/model/plugin.ts";
 import { noAdditions } from "../src/testing/no-additions.ts";
 import { plainLauncher } from "../src/testing/plain-launcher.ts";
-import { BENCH_GRANT, grantAlways } from "./confined.ts";
+import { grantAlways } from "./confined.ts";
+import { requireConfined, scriptStarts } from "./script-starts.ts";
 import {
   type Bench,
   type BenchContext,
   type Figure,
-  type Goal,
   median,
   percentile,
+  timed,
   withFolder,
 } from "./frame.ts";
 import { childrenOf, pssMb } from "./processes.ts";
 
 const COLD_ROUNDS = 30;
-const BETWEEN_SCRIPTS_MS = 40;
 const WARM_CALLS = 5_000;
 const FLOOD_CALLS = 100_000;
 const FLOOD_AT_ONCE = 256;
@@ -65,7 +64,7 @@ export const bench: Bench = {
         await requireConfined(launcher);
         return [
           await coldAction(context, folder, launcher, plain),
-          ...(await coldScript(context, launcher, alone.launcher)),
+          ...(await scriptStarts(context, launcher, alone.launcher)),
           ...(await warmCalls(context, folder, launcher)),
           await idleWorkers(folder, launcher),
         ];
@@ -75,15 +74,6 @@ export const bench: Bench = {
     }, context.folder);
   },
 };
-
-const SCRIPT_GRANT: Grant = { ...BENCH_GRANT, read: [SYSTEM_PATHS], exec: [SYSTEM_PATHS] };
-
-/** Figures of a sandbox that is not there would be good ones. */
-async function requireConfined(launcher: Launcher): Promise<void> {
-  const said = await runScript(launcher, ["/bin/cat", "/proc/self/status"]);
-  if (!/^NoNewPrivs:\s+1$/m.test(said) || !/^Seccomp:\s+2$/m.test(said))
-    throw new Error(`the script was not confined: ${said}`);
-}
 
 function poolOver(launcher: Launcher, folder: string): { pool: ActionPool; plugin: CatalogPlugin } {
   const workers = createWorkers({
@@ -152,66 +142,6 @@ async function coldAction(
     baseline: { name: "the same host unconfined", value: median(times.plain) },
     goal: { kind: "ratio at most", value: 3 },
   };
-}
-
-async function coldScript(context: BenchContext, ahead: Launcher, alone: Launcher): Promise<Figure[]> {
-  const bwrap = Bun.which("bwrap");
-  const wrapped = ["--unshare-all", "--ro-bind", "/", "/", "--dev", "/dev", "--die-with-parent", "/bin/true"];
-  const ways: Record<string, () => Promise<unknown>> = {
-    plain: () => Bun.spawn(["/bin/true"]).exited,
-    ahead: () => runScript(ahead, ["/bin/true"]),
-    alone: () => runScript(alone, ["/bin/true"]),
-    ...(bwrap ? { bwrap: () => Bun.spawn([bwrap, ...wrapped]).exited } : {}),
-  };
-  const times: Record<string, number[]> = {};
-  for (let round = 0; round < COLD_ROUNDS; round++) {
-    for (const [way, run] of Object.entries(ways)) {
-      (times[way] ??= []).push(await timed(run));
-      // What one starts for the next is not to run beside the next.
-      await Bun.sleep(BETWEEN_SCRIPTS_MS);
-    }
-  }
-  context.progress(
-    `${COLD_ROUNDS} confined scripts, ${BETWEEN_SCRIPTS_MS} ms apart${bwrap ? ", beside bwrap" : "; bwrap is not installed: nothing beside it"}`,
-  );
-  const baseline = { name: "plain spawn", value: median(times.plain!) };
-  const figure = (name: string, way: string, goal?: Goal): Figure => ({
-    name,
-    value: median(times[way]!),
-    unit: "ms",
-    baseline,
-    ...(goal ? { goal } : {}),
-  });
-  return [
-    figure("script, from its start to its end", "ahead", { kind: "over baseline at most", value: 8 }),
-    figure("the first script in a minute", "alone"),
-    ...(bwrap ? [figure("the same by bwrap --unshare-all", "bwrap")] : []),
-  ];
-}
-
-/** Its output, when everything of it is gone. */
-async function runScript(launcher: Launcher, command: string[]): Promise<string> {
-  const launched = await launcher.launch({
-    kind: "script",
-    command,
-    grant: SCRIPT_GRANT,
-    label: "bench",
-    code: [],
-    env: {},
-    stdin: "ignore",
-  });
-  const output = Promise.all([new Response(launched.stdout).text(), new Response(launched.stderr).text()]);
-  const { code, verdict } = await launched.exited;
-  const said = (await output).join("");
-  closeSync(launched.channelFd);
-  if (code !== 0) throw new Error(`the confined script ended with ${verdict.text}: ${said}`);
-  return said;
-}
-
-async function timed(work: () => Promise<unknown>): Promise<number> {
-  const from = performance.now();
-  await work();
-  return performance.now() - from;
 }
 
 async function warmCalls(context: BenchContext, folder: string, launcher: Launcher): Promise<Figure[]> {

@@ -102,9 +102,12 @@ describe("one that left its session and lost its parents", () => {
     const stray = await writtenPid(join(own, "pid"));
     child.kill("SIGKILL");
     await child.exited;
+    const { started } = readStat(stray)!;
+    // The mark is another's, and whoever has it is older than the worker.
     killAll(child.pid, null, { folder: join(own, "other") });
+    killAll(child.pid, null, { folder: own, since: started + 1 });
     expect(isRunning(stray)).toBe(true);
-    killAll(child.pid, null, { folder: own });
+    killAll(child.pid, null, { folder: own, since: started });
     await until("it is gone", () => !isRunning(stray));
   });
 });
