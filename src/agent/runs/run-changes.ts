@@ -1,6 +1,6 @@
 import { backoffDelay } from "../../core/backoff.ts";
 import type { Clock } from "../../core/clock.ts";
-import { messageOf } from "../../core/errors.ts";
+import { HoldfastError, messageOf } from "../../core/errors.ts";
 import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { JsonObject } from "../../model/json.ts";
@@ -92,7 +92,8 @@ export class RunChanges {
       try {
         return await store.changeRun(change);
       } catch (error) {
-        if (killing.aborted) throw error;
+        // To wait would bring back no run that the store does not have.
+        if (killing.aborted || (error instanceof HoldfastError && error.code === "not_found")) throw error;
         failures++;
         log.error("a run's change could not be stored; it will be tried again", {
           run: change.runId,
