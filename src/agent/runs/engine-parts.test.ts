@@ -272,6 +272,23 @@ describe("what actions add", () => {
     expect(await rig.store.childRuns(run.id)).toHaveLength(1);
   });
 
+  test("a pipeline added where an earlier attempt had spawned one is a run of its own", async () => {
+    const again = { attempts: 2, kind: "fixed" as const, initialMs: 1, maxMs: 1 };
+    const pipelines = [
+      aPipeline([aStep("A", { retry: again, effect: "idempotent" })]),
+      aPipeline([aStep("sub")], { name: "other" }),
+    ];
+    const rig = runRig(pipelines, async (call) => {
+      if (call.action !== "A") return ok();
+      await call.add([add(call.attempt === 1 ? "spawn" : "add", "other", true)]);
+      return call.attempt === 1 ? failed(true) : ok();
+    });
+    const { run, steps } = await rig.ended(rig.start());
+    expect(run.state).toBe("succeeded");
+    expect(steps.map((row) => `${row.stepId} ${row.state}`)).toEqual(["A succeeded", "A+1 succeeded"]);
+    expect(await rig.store.childRuns(run.id)).toHaveLength(2);
+  });
+
   test("nothing unknown, nothing too late, nothing without bounds is added", async () => {
     let late: () => Promise<void> = async () => {};
     const problems: string[] = [];
