@@ -1,20 +1,15 @@
-import type { Clock } from "../../core/clock.ts";
 import { HoldfastError } from "../../core/errors.ts";
-import type { Ids } from "../../core/ids.ts";
-import type { Logger } from "../../core/logger.ts";
 import type { Json } from "../../model/json.ts";
-import type { Effect, PipelineDefinition } from "../../model/pipeline.ts";
 import type { NewRun } from "../../model/run-build.ts";
 import type { BreakerState } from "../../model/breaker.ts";
-import type { RunState, Starter } from "../../model/run.ts";
 import { ActionWork } from "./action-work.ts";
 import { Additions } from "./additions.ts";
-import { type Answer, Approvals, isAsking } from "./approvals.ts";
+import { type Answer, Approvals } from "./approvals.ts";
 import { Breakers } from "./breakers.ts";
 import { ChildRuns } from "./child-runs.ts";
+import type { EngineOptions, RunCounters } from "./engine-options.ts";
 import type { HeldRun } from "./held-run.ts";
 import { ManualRuns } from "./manual-runs.ts";
-import type { ActionPort, RunStorePort } from "./ports.ts";
 import { Recovery } from "./recovery.ts";
 import { RunBuilder, type RunRequest } from "./run-builder.ts";
 import { RunChanges } from "./run-changes.ts";
@@ -22,61 +17,10 @@ import { RecentEnds, runProblem } from "./run-health.ts";
 import { RunKeeper } from "./run-keeper.ts";
 import { RunLocks } from "./run-locks.ts";
 import { RunStops } from "./run-stops.ts";
+import { countStates, type Question, questions, type RunSummary, summaryOf } from "./run-views.ts";
 import { SideEffects } from "./side-effects.ts";
 import { StepInputs } from "./step-input.ts";
 import { StepWork } from "./step-work.ts";
-
-export interface RunCounters {
-  started: number;
-  /** Ended runs by state. */
-  ended: Record<string, number>;
-  attempts: number;
-  /** Attempts whose outcome is unknown. */
-  unknown: number;
-  /** Results that came with an old fence and were refused. */
-  stale: number;
-  /** Runs that people wanted to start and that were refused because there were too many. */
-  refused: number;
-  /** Attempts that a cap on side effects held back. */
-  limited: number;
-  /** Runs that took longer than their pipeline's `warn_after`. */
-  overdue: number;
-}
-
-export interface RunSummary {
-  id: string;
-  pipeline: string;
-  state: RunState;
-  /** Steps under way or waiting for somebody. */
-  steps: string[];
-  starter: Starter;
-  ageMs: number;
-  priority: number;
-  /** It takes longer than `warn_after`. */
-  overdue: boolean;
-}
-
-export interface EngineOptions {
-  store: RunStorePort;
-  actions: ActionPort;
-  pipelines: Map<string, PipelineDefinition>;
-  agent: { id: string; labels: Record<string, string> };
-  /** What an action declares; undefined when there is no such action. */
-  effectOf: (action: string) => Effect | undefined;
-  /** Of a local user, for `user:NAME` among approvers. */
-  uidOf: (name: string) => number | undefined;
-  clock: Clock;
-  ids: Ids;
-  log: Logger;
-  /** Steps that may run at once. */
-  maxSteps: number;
-  /** Bytes of JSON of a step's output that are kept. */
-  maxOutputBytes: number;
-  /** Open runs from which on triggers are held back and people refused. */
-  maxOpenRuns: number;
-  /** Attempts of actions in an hour by runs that rules start. */
-  maxSideEffects: number;
-}
 
 /** Carries runs through their steps: lease, attempt, result, what follows. Each change is one durable transaction. */
 export class RunEngine {
@@ -234,31 +178,14 @@ export class RunEngine {
   }
 
   /** Steps that wait for a person. */
-  asking(): { run: string; step: string; reason: string | null }[] {
-    const asking: { run: string; step: string; reason: string | null }[] = [];
-    for (const { run, steps } of this.#keeper.runs.values()) {
-      for (const step of steps.values()) {
-        if (isAsking(step)) asking.push({ run: run.id, step: step.stepId, reason: step.reason });
-      }
-    }
-    return asking;
+  asking(): Question[] {
+    return questions(this.#keeper.runs.values());
   }
 
   /** The open runs, the oldest first. */
   live(): RunSummary[] {
     const now = this.#options.clock.wall();
-    return [...this.#keeper.runs.values()].map(({ run, steps, overdue }) => ({
-      id: run.id,
-      pipeline: run.pipeline,
-      state: run.state,
-      steps: [...steps.values()]
-        .filter((step) => step.state === "running" || (step.state === "waiting" && step.waits !== "needs"))
-        .map((step) => step.stepId),
-      starter: run.starter,
-      ageMs: Math.max(0, now - run.createdMs),
-      priority: run.priority,
-      overdue,
-    }));
+    return [...this.#keeper.runs.values()].map((held) => summaryOf(held, now));
   }
 
   breakers(): { destination: string; state: BreakerState; failures: number }[] {
@@ -267,11 +194,10 @@ export class RunEngine {
 
   /** Gauges for metrics and health. */
   gauges() {
-    const { keeper, sideEffects } = { keeper: this.#keeper, sideEffects: this.#sideEffects };
-    const states: Record<string, number> = {};
-    for (const { run } of keeper.runs.values()) states[run.state] = (states[run.state] ?? 0) + 1;
+    const keeper = this.#keeper;
+    const sideEffects = this.#sideEffects;
     return {
-      states,
+      states: countStates(keeper.runs.values()),
       runsWaiting: keeper.runPlaces.waiting,
       stepsWaiting: keeper.stepPlaces.waiting,
       stepsInFlight: keeper.stepPlaces.inFlight,
