@@ -26,15 +26,13 @@ test("a word of a person that the agent's end cut off is answered with an error"
   const id = rig.start();
   await settled();
   rig.store.failNext = 1_000;
-  const cancelled = rig.engine.cancel(id, "local:0", "why");
-  const told = expect(cancelled).rejects.toThrow(
-    `the agent stopped before a change of run ${id} could be stored`,
-  );
+  let told = "";
+  void rig.engine.cancel(id, "local:0", "why").catch((error: Error) => (told = error.message));
   await rig.clock.advance(2_000);
   const stopped = rig.engine.stop(1_000);
   await rig.clock.advance(2_000);
   await stopped;
-  await told;
+  expect(told).toStartWith(`the agent stopped before a change of run ${id} could be stored: no space`);
   expect(rig.states(id)).toEqual(["a running"]);
 });
 
