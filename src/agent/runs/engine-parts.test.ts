@@ -226,6 +226,21 @@ describe("what actions add", () => {
     expect(rig.calls.map((call) => call.action)).toEqual(["A", "B", "B1", "C", "D", "f2", "f1"]);
   });
 
+  test("inputs of added steps are taken as they are, unless the action says that they are templates", async () => {
+    const text = "a line with ${{ failure.code }} in it";
+    const rig = runRig(aPipeline([aStep("A")]), async (call) => {
+      if (call.action !== "A") return ok();
+      await call.add([
+        { kind: "onFailure", action: "plain", pipeline: false, with: { text } },
+        { kind: "onFailure", action: "template", pipeline: false, with: { text }, templates: true },
+      ]);
+      return failed(true, false, "broken");
+    });
+    await rig.ended(rig.start());
+    const inputs = Object.fromEntries(rig.calls.map(({ action, input }) => [action, input.text]));
+    expect(inputs).toMatchObject({ plain: text, template: "a line with broken in it" });
+  });
+
   test("an added step that fails ends the run there; a run that was spawned goes on by itself", async () => {
     const rig = runRig(
       [aPipeline([aStep("A")]), aPipeline([aStep("alone")], { name: "other" })],
