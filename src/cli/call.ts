@@ -39,6 +39,10 @@ export const call = defineCommand({
       description: "Arguments of the operation or input of the step, as a JSON object",
     },
     pipeline: { type: "boolean", description: "The step is a pipeline, which is waited for (add)" },
+    templates: {
+      type: "boolean",
+      description: "The input holds ${{ }} templates (add, finally, on-failure)",
+    },
     field: { type: "string", description: "A field of the log line, NAME=VALUE; may be repeated" },
     timeout: { type: "string", description: `How long to wait for the answer (${DEFAULT_TIMEOUT})` },
   },
@@ -71,8 +75,9 @@ export function readCall(argv: string[]): Call {
   if (verb === "log") return { verb, args: logArguments(words, values.field ?? []), timeoutMs, silent: true };
   const given = values.json === undefined ? {} : jsonObject(values.json);
   if (Object.hasOwn(ADDITION_VERBS, verb)) {
-    const pipeline = values.pipeline ?? false;
-    return { verb, args: additionArguments(verb, words, given, pipeline), timeoutMs, silent: true };
+    const { pipeline = false, templates = false } = values;
+    const args = { ...additionArguments(verb, words, given, pipeline), ...(templates ? { templates } : {}) };
+    return { verb, args, timeoutMs, silent: true };
   }
   if (verb !== "host") return { verb, args: { words, ...given }, timeoutMs, silent: false };
   if (words.length !== 1) {
@@ -91,6 +96,7 @@ function parse(argv: string[]) {
         field: { type: "string", multiple: true },
         timeout: { type: "string" },
         pipeline: { type: "boolean" },
+        templates: { type: "boolean" },
       },
     });
   } catch (error) {

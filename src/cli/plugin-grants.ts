@@ -4,7 +4,8 @@ import { protectedPlaces, realPlace } from "../agent/config/policy-places.ts";
 import type { GrantDecision } from "../model/grant.ts";
 import { decideGrant } from "../model/grant-decision.ts";
 import type { JsonObject } from "../model/json.ts";
-import type { CatalogPlugin } from "../model/plugin.ts";
+import type { Permissions } from "../model/permissions.ts";
+import type { CatalogPlugin, Manifest } from "../model/plugin.ts";
 
 /** What plugins get on this host, by the policy of an agent. */
 export interface HostGrants {
@@ -16,11 +17,14 @@ export interface HostGrants {
 export async function openGrants(home: AgentHome, canHide = true): Promise<HostGrants> {
   const loaded = await loadPolicy(policyFiles(home));
   const places = protectedPlaces(home, process.execPath);
+  const always = new WeakMap<Manifest, GrantDecision>();
   return {
     policy: loaded,
     decide({ manifest }, settings) {
       if (loaded.policy === null) return { kind: "refused", reasons: [loaded.problem!] };
-      return decideGrant({
+      const known = always.get(manifest);
+      if (known) return known;
+      const decision = decideGrant({
         name: manifest.name,
         permissions: manifest.permissions,
         resources: manifest.resources,
@@ -31,6 +35,17 @@ export async function openGrants(home: AgentHome, canHide = true): Promise<HostG
         realpath: realPlace,
         canHide,
       });
+      if (isAlwaysTheSame(manifest.permissions)) always.set(manifest, decision);
+      return decision;
     },
   };
+}
+
+/** It asks for no path, whose links may change, and for nothing that its settings name. */
+function isAlwaysTheSame(permissions: Permissions): boolean {
+  const { read, write, exec, unix } = permissions;
+  if (read.length + write.length + exec.length + unix.length > 0) return false;
+  return !Object.values(permissions).some(
+    (asked) => Array.isArray(asked) && asked.some((text) => String(text).includes("${")),
+  );
 }

@@ -61,14 +61,19 @@ export class GrantDecider {
     // Without a sandbox nothing is covered, and nothing needs to be.
     this.#canHide = isOff || request.canHide !== false;
     this.#isOff = isOff;
+    let home: string | undefined;
     this.#context = {
       settings: settingsSchema === undefined ? settings : withDefaults(settingsSchema, settings),
-      home: realpath(places.home)?.path ?? places.home,
+      /** Looked up when something asks for it: most calls of actions need no path. */
+      get home() {
+        return (home ??= realpath(places.home)?.path ?? places.home);
+      },
       realpath,
     };
   }
 
   paths(permission: PathPermission): string[] {
+    if (this.#request.permissions[permission].length === 0) return [];
     const context = this.#locateContext(permission);
     /** Folders that are still to be made: what is asked for in them need not be there. */
     const made: string[] = [];

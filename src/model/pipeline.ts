@@ -69,6 +69,8 @@ export interface StepDefinition {
   foreach: ForeachDefinition | null;
   /** Input of the action, parameters of the pipeline. */
   with: JsonObject;
+  /** The texts of `with` are no templates: they may come from outside. */
+  literal?: boolean;
   /** One attempt. */
   timeoutMs: number;
   /** All attempts and the waits between them, from the first lease; null is no bound but the attempts. */
@@ -137,6 +139,8 @@ export interface Addition {
   action: string;
   pipeline: boolean;
   with: JsonObject;
+  /** The texts of `with` may hold `${{ }}` templates; without it they are taken as they are. */
+  templates?: boolean;
 }
 
 /** Ids of steps that lie on a cycle of `needs`, empty when there is none. */

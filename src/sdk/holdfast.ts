@@ -83,15 +83,23 @@ export interface TriggerDefinition<S extends ObjectSchema = ObjectSchema> extend
  * `invalid` (no such action or pipeline, more than 100 steps added), `conflict` (the attempt is over). What an attempt added
  * goes when the step runs again; runs that it spawned stay, and are not begun twice.
  */
+export interface AddOptions {
+  /**
+   * Texts of the input hold `${{ }}` templates, evaluated when the added step begins (`failure` in what is added to
+   * `onFailure`). Without it they are taken as they are: never pass text from outside as a template.
+   */
+  templates?: boolean;
+}
+
 export interface StepAdders {
   /** An action after this step and what it has added before, ahead of the steps that need this one. */
-  add(action: string, input?: Record<string, Json>): Promise<void>;
+  add(action: string, input?: Record<string, Json>, options?: AddOptions): Promise<void>;
   /** A pipeline as such a step: it is waited for, and its failure fails this run. */
-  addPipeline(pipeline: string, params?: Record<string, Json>): Promise<void>;
+  addPipeline(pipeline: string, params?: Record<string, Json>, options?: AddOptions): Promise<void>;
   /** An action at the end of the run, however it ends; the one added last runs first. */
-  finally(action: string, input?: Record<string, Json>): Promise<void>;
+  finally(action: string, input?: Record<string, Json>, options?: AddOptions): Promise<void>;
   /** An action at the end of a run that fails, in the order in which they were added. */
-  onFailure(action: string, input?: Record<string, Json>): Promise<void>;
+  onFailure(action: string, input?: Record<string, Json>, options?: AddOptions): Promise<void>;
   /** A run of its own that nobody waits for, and whose end changes nothing here. */
   spawn(pipeline: string, params?: Record<string, Json>): Promise<void>;
 }

@@ -40,13 +40,16 @@ export class ChildRuns {
   }
 
   #make(held: HeldRun, step: StepRow, pipeline: string, params: JsonObject): NewRun {
+    const { id } = held.run;
+    const { stepId } = step;
     return this.#options.builder.build({
       pipeline,
-      starter: { kind: "parent", by: held.run.id },
+      starter: { kind: "parent", by: id },
       event: held.event,
       params,
       rule: isRuleStarted(held) ? held.run.rule : null,
-      parent: { run: held.run.id, step: step.stepId, key: stepKey(held.run.id, step.stepId) },
+      // By its lease: an earlier attempt of what added this step may have spawned a run under the step's own key.
+      parent: { run: id, step: stepId, key: `${stepKey(id, stepId)}#${step.fence + 1}` },
     });
   }
 

@@ -76,6 +76,20 @@ describe("a lock of a step", () => {
     expect(store.places).toEqual([]);
   });
 
+  test("with abort fails a step of the parts at the end, which cannot end the run: the others go on", async () => {
+    const tidy = aPipeline([aStep("one")], {
+      name: "q",
+      finally: [aStep("f"), aStep("in", { exclusive: abort("l") })],
+    });
+    const { start, ended, states, until, entered } = watched([inside(), tidy]);
+    const first = start();
+    await until("the first one inside", () => entered.length === 1);
+    const second = start({}, "q");
+    expect((await ended(second)).run.state).toBe("failed");
+    expect(states(second)).toEqual(["one succeeded", "f succeeded", "in failed"]);
+    expect((await ended(first)).run.state).toBe("succeeded");
+  });
+
   test("two runs that would wait for each other do not: one of them fails", async () => {
     const both = (name: string, one: string, other: string) =>
       aPipeline(

@@ -226,6 +226,21 @@ describe("what actions add", () => {
     expect(rig.calls.map((call) => call.action)).toEqual(["A", "B", "B1", "C", "D", "f2", "f1"]);
   });
 
+  test("inputs of added steps are taken as they are, unless the action says that they are templates", async () => {
+    const text = "a line with ${{ failure.code }} in it";
+    const rig = runRig(aPipeline([aStep("A")]), async (call) => {
+      if (call.action !== "A") return ok();
+      await call.add([
+        { kind: "onFailure", action: "plain", pipeline: false, with: { text } },
+        { kind: "onFailure", action: "template", pipeline: false, with: { text }, templates: true },
+      ]);
+      return failed(true, false, "broken");
+    });
+    await rig.ended(rig.start());
+    const inputs = Object.fromEntries(rig.calls.map(({ action, input }) => [action, input.text]));
+    expect(inputs).toMatchObject({ plain: text, template: "a line with broken in it" });
+  });
+
   test("an added step that fails ends the run there; a run that was spawned goes on by itself", async () => {
     const rig = runRig(
       [aPipeline([aStep("A")]), aPipeline([aStep("alone")], { name: "other" })],
@@ -270,6 +285,23 @@ describe("what actions add", () => {
     expect(actions.filter((action) => action !== "alone")).toEqual(["A", "A", "second"]);
     expect(actions.filter((action) => action === "alone")).toHaveLength(1);
     expect(await rig.store.childRuns(run.id)).toHaveLength(1);
+  });
+
+  test("a pipeline added where an earlier attempt had spawned one is a run of its own", async () => {
+    const again = { attempts: 2, kind: "fixed" as const, initialMs: 1, maxMs: 1 };
+    const pipelines = [
+      aPipeline([aStep("A", { retry: again, effect: "idempotent" })]),
+      aPipeline([aStep("sub")], { name: "other" }),
+    ];
+    const rig = runRig(pipelines, async (call) => {
+      if (call.action !== "A") return ok();
+      await call.add([add(call.attempt === 1 ? "spawn" : "add", "other", true)]);
+      return call.attempt === 1 ? failed(true) : ok();
+    });
+    const { run, steps } = await rig.ended(rig.start());
+    expect(run.state).toBe("succeeded");
+    expect(steps.map((row) => `${row.stepId} ${row.state}`)).toEqual(["A succeeded", "A+1 succeeded"]);
+    expect(await rig.store.childRuns(run.id)).toHaveLength(2);
   });
 
   test("nothing unknown, nothing too late, nothing without bounds is added", async () => {

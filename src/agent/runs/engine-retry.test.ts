@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { pipeline, step } from "../../testing/definitions.ts";
 import { failed, ok, runRig } from "../../testing/engine-rig.ts";
+import { settled } from "../../testing/virtual-clock.ts";
 
 test("a step without any wait between its attempts is tried again at once, and can be cancelled then", async () => {
   const retry = { attempts: 100, kind: "fixed" as const, initialMs: 0, maxMs: 1000 };
@@ -16,6 +17,23 @@ test("a step without any wait between its attempts is tried again at once, and c
   await hanging.until("the third attempt", () => hanging.calls.length === 3);
   await hanging.engine.cancel(id, "local:0", "why");
   expect((await hanging.ended(id)).run.state).toBe("cancelled");
+});
+
+test("a word of a person that the agent's end cut off is answered with an error", async () => {
+  const rig = runRig(pipeline([step("a")]), (_call, signal) => {
+    return new Promise((resolve) => signal.addEventListener("abort", () => resolve(failed(true))));
+  });
+  const id = rig.start();
+  await settled();
+  rig.store.failNext = 1_000;
+  let told = "";
+  void rig.engine.cancel(id, "local:0", "why").catch((error: Error) => (told = error.message));
+  await rig.clock.advance(2_000);
+  const stopped = rig.engine.stop(1_000);
+  await rig.clock.advance(2_000);
+  await stopped;
+  expect(told).toStartWith(`the agent stopped before a change of run ${id} could be stored: no space`);
+  expect(rig.states(id)).toEqual(["a running"]);
 });
 
 test("every trigger that waits for room goes on, also when none of them starts a run", async () => {

@@ -296,6 +296,24 @@ describe("approvals", () => {
     expect(rig.engine.counters.ended).toEqual({ succeeded: 2 });
   });
 
+  test("one for each item; when one is denied the others are still asked, until the deadline of the step", async () => {
+    const approval = { text: "${{ item.value }}?", timeoutMs: 60_000, approvers: ["*"], strict: true };
+    const each = aStep("ask", {
+      work: "approval",
+      approval,
+      foreach: { in: "['a', 'b', 'c']", concurrency: 2 },
+      deadlineMs: 10_000,
+    });
+    const rig = runRig(aPipeline([each]), () => ok());
+    const id = rig.start();
+    await rig.until("two questions", () => rig.engine.asking().length === 2);
+    expect(rig.engine.asking().map(({ reason }) => reason)).toEqual(["a?", "b?"]);
+    await rig.engine.decide(id, "ask[0]", answer(0, false));
+    expect(rig.engine.asking().map(({ step }) => step)).toEqual(["ask[1]"]);
+    await rig.clock.advance(11_000);
+    expect(rig.states(id)).toEqual(["ask failed", "ask[0] failed", "ask[1] timed_out", "ask[2] skipped"]);
+  });
+
   test("a cancel ends them", async () => {
     const { rig, id } = await asked();
     await rig.engine.cancel(id, "local:0", "why");

@@ -119,7 +119,7 @@ function positionOf(draft: RunDraft, part: StepPart, adder: StepRow): number {
 
 function addedDefinition(
   id: string,
-  { action, pipeline, with: input }: Addition,
+  { action, pipeline, with: input, templates = false }: Addition,
   needs: string[],
   effectOf: (action: string) => Effect,
 ): StepDefinition {
@@ -131,6 +131,7 @@ function addedDefinition(
     when: null,
     foreach: null,
     with: input,
+    ...(templates ? {} : { literal: true }),
     timeoutMs: 30_000,
     deadlineMs: null,
     retry: { attempts: 1, kind: "fixed", initialMs: 1000, maxMs: 1000 },

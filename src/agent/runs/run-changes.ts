@@ -1,6 +1,6 @@
 import { backoffDelay } from "../../core/backoff.ts";
 import type { Clock } from "../../core/clock.ts";
-import { messageOf } from "../../core/errors.ts";
+import { HoldfastError, messageOf } from "../../core/errors.ts";
 import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { JsonObject } from "../../model/json.ts";
@@ -92,14 +92,19 @@ export class RunChanges {
       try {
         return await store.changeRun(change);
       } catch (error) {
-        if (killing.aborted) throw error;
+        // To wait would bring back no run that the store does not have.
+        if (error instanceof HoldfastError && error.code === "not_found") throw error;
+        if (killing.aborted) throw gaveUp(change.runId, error);
         failures++;
         log.error("a run's change could not be stored; it will be tried again", {
           run: change.runId,
           error: messageOf(error),
           failures,
         });
-        await clock.sleep(backoffDelay(PERSIST_RETRY, failures, ids.random), killing);
+        // An agent that stops meanwhile tells what the store said, not that a wait was broken off.
+        await clock.sleep(backoffDelay(PERSIST_RETRY, failures, ids.random), killing).catch(() => {
+          throw gaveUp(change.runId, error);
+        });
       }
     }
   }
@@ -120,4 +125,9 @@ export class RunChanges {
       return planOutput(planned, held, { problem: messageOf(error) }, now);
     }
   }
+}
+
+function gaveUp(runId: string, cause: unknown): HoldfastError {
+  const message = `the agent stopped before a change of run ${runId} could be stored: ${messageOf(cause)}`;
+  return new HoldfastError("cancelled", message, { cause });
 }

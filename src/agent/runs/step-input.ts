@@ -40,7 +40,9 @@ export class StepInputs {
       compiled = {
         when: definition.when === null ? null : compileExpression(definition.when),
         items: definition.foreach === null ? null : compileExpression(definition.foreach.in),
-        input: resolver(definition.with, "with") as Resolve<JsonObject>,
+        input: definition.literal
+          ? () => definition.with
+          : (resolver(definition.with, "with") as Resolve<JsonObject>),
         lock: definition.exclusive && textResolver(definition.exclusive.lock, "exclusive.lock"),
         destination:
           definition.breaker && textResolver(definition.breaker.destination, "breaker.destination"),

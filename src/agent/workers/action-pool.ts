@@ -34,6 +34,7 @@ type Member = ActionWorker | ScriptAction;
 export class ActionPoolOf implements ActionPool {
   readonly #ports: PoolPorts;
   readonly #members = new Map<string, Map<string, Member>>();
+  readonly #keys = new WeakMap<Grant, string>();
 
   constructor(ports: PoolPorts) {
     this.#ports = ports;
@@ -82,7 +83,8 @@ export class ActionPoolOf implements ActionPool {
     const { name } = plugin.manifest;
     const members = this.#members.get(name) ?? new Map<string, Member>();
     this.#members.set(name, members);
-    const key = JSON.stringify(grant);
+    let key = this.#keys.get(grant);
+    if (key === undefined) this.#keys.set(grant, (key = JSON.stringify(grant)));
     const known = members.get(key);
     if (known) return known;
     const resting = [...members].filter(([, member]) => member.resting);

@@ -117,7 +117,8 @@ export class ActionWorker {
       return notStarted("quarantined", `action ${this.#status.name} is quarantined: ${this.#status.reason}`);
     }
     if (this.#calls.size >= MAX_CALLS) return notStarted("busy", `${MAX_CALLS} calls are under way`);
-    let worker: Worker;
+    let worker = this.#usable();
+    if (worker && !signal.aborted) return await this.#send(worker, call, call.timeoutMs, signal);
     try {
       worker = await within(this.#ready(), call.timeoutMs, signal, clock);
       if (signal.aborted)
@@ -172,7 +173,7 @@ export class ActionWorker {
     signal.addEventListener("abort", onAbort, { once: true });
     const { input, key, run, step, attempt } = call;
     try {
-      worker.send({ kind: "call", id, input, key, run, step, attempt, timeoutMs, agent });
+      worker.sendSoon({ kind: "call", id, input, key, run, step, attempt, timeoutMs, agent });
     } catch (error) {
       resolve(notStarted("too_large", `its input does not fit: ${messageOf(error)}`, false));
     }
@@ -228,6 +229,10 @@ export class ActionWorker {
       const { code, message } = asHoldfastError(error, "add");
       worker?.send({ kind: "add_error", id, error: { code, message: message.slice(0, MAX_MESSAGE) } });
     }
+  }
+
+  #usable(): Worker | undefined {
+    return this.#worker?.dying ? undefined : this.#worker;
   }
 
   /** The worker that may be sent a call at this moment. */

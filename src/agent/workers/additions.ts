@@ -9,7 +9,7 @@ const MAX_NAME = 256;
 /** Of all inputs of one request together. */
 const MAX_INPUT_CHARS = 256 * 1024;
 const KINDS: ReadonlySet<unknown> = new Set(["add", "finally", "onFailure", "spawn"]);
-const KEYS: ReadonlySet<string> = new Set(["kind", "action", "pipeline", "with"]);
+const KEYS: ReadonlySet<string> = new Set(["kind", "action", "pipeline", "with", "templates"]);
 
 /**
  * What a running action asks for, from hostile bytes or a plugin's own hands. Throws `invalid` with what is wrong. Whether
@@ -28,13 +28,14 @@ export function parseAdditions(value: unknown): Addition[] {
 
 function parseAddition(value: unknown): Addition {
   if (!isObject(value)) throw invalid("an addition must be an object");
-  const { kind, action, pipeline } = value;
+  const { kind, action, pipeline, templates = false } = value;
   const unknown = Object.keys(value).find((key) => !KEYS.has(key));
   if (unknown !== undefined) throw invalid(`an addition has no ${JSON.stringify(unknown.slice(0, 40))}`);
   if (!KINDS.has(kind)) throw invalid("an addition must be of kind add, finally, onFailure or spawn");
   if (typeof action !== "string" || action === "" || action.length > MAX_NAME)
     throw invalid(`an addition must name an action or a pipeline, in 1 to ${MAX_NAME} characters`);
   if (typeof pipeline !== "boolean") throw invalid("`pipeline` of an addition must be true or false");
+  if (typeof templates !== "boolean") throw invalid("`templates` of an addition must be true or false");
   if (!isObject(value.with)) throw invalid(`the input of ${action} must be an object`);
   const isSpawn = kind === "spawn";
   return {
@@ -42,6 +43,7 @@ function parseAddition(value: unknown): Addition {
     action,
     pipeline: pipeline || isSpawn,
     with: value.with as JsonObject,
+    ...(templates ? { templates } : {}),
   };
 }
 

@@ -7,6 +7,8 @@ const HEADER_BYTES = 4;
 export const OTHER_SIDE_GONE = "the other side is gone";
 /** Unsent bytes at which the other side counts as not reading: it is given up, so that a queue never grows without end. */
 export const MAX_UNSENT_BYTES = 64 * 1024 * 1024;
+/** Small frames that wait together are written together up to here. */
+const MAX_WRITE_BYTES = 256 * 1024;
 
 export interface ChannelHandlers {
   /** One decoded frame, any JSON. Throwing closes the channel with the error's message. */
@@ -62,6 +64,9 @@ export class FrameChannel {
   #unsent: Buffer[] = [];
   #unsentBytes = 0;
   #flushed: (() => void)[] = [];
+  /** The kernel took a part only, or a write is due at the end of this turn's microtasks. */
+  #blocked = false;
+  #due = false;
   #closed = false;
 
   private constructor(handlers: ChannelHandlers) {
@@ -77,7 +82,10 @@ export class FrameChannel {
       fd,
       socket: {
         data: (_socket: unknown, chunk: Buffer) => channel.#receive(chunk),
-        drain: () => channel.#write(),
+        drain: () => {
+          channel.#blocked = false;
+          channel.#write();
+        },
         close: () => channel.#end(null),
         error: (_socket: unknown, error: Error) => channel.#end(messageOf(error)),
       },
@@ -91,7 +99,25 @@ export class FrameChannel {
 
   /** Queues one frame given as JSON text. Throws `too_large`; after the close it does nothing. */
   send(json: string): void {
-    if (this.#closed) return;
+    if (this.#queue(json)) this.#write();
+  }
+
+  /**
+   * Like `send`, but frames of the same turn go out with one write: a system call costs more than the frame. For what is
+   * sent many times at once, and may be lost with the process.
+   */
+  sendSoon(json: string): void {
+    if (!this.#queue(json) || this.#due) return;
+    this.#due = true;
+    queueMicrotask(() => {
+      this.#due = false;
+      this.#write();
+    });
+  }
+
+  /** False when nothing is to be written now: the channel is closed. */
+  #queue(json: string): boolean {
+    if (this.#closed) return false;
     const length = Buffer.byteLength(json);
     if (length > MAX_FRAME_BYTES) {
       throw new HoldfastError("too_large", `a frame of ${length} bytes (at most ${MAX_FRAME_BYTES})`);
@@ -101,8 +127,9 @@ export class FrameChannel {
     frame.write(json, HEADER_BYTES, "utf8");
     this.#unsent.push(frame);
     this.#unsentBytes += frame.length;
-    if (this.#unsentBytes > MAX_UNSENT_BYTES) return this.close("the other side does not read its frames");
-    if (this.#unsent.length === 1) this.#write();
+    if (this.#unsentBytes <= MAX_UNSENT_BYTES) return true;
+    this.close("the other side does not read its frames");
+    return false;
   }
 
   /** Resolves when every queued frame is with the kernel, or the channel is closed. */
@@ -113,6 +140,7 @@ export class FrameChannel {
 
   close(reason: string | null = null): void {
     if (this.#closed) return;
+    if (this.#due) this.#write();
     const socket = this.#socket;
     this.#end(reason);
     socket?.terminate();
@@ -130,19 +158,32 @@ export class FrameChannel {
   }
 
   #write(): void {
-    while (this.#unsent.length > 0 && !this.#closed) {
-      const next = this.#unsent[0]!;
+    while (this.#unsent.length > 0 && !this.#closed && !this.#blocked) {
+      const next = this.#take();
       const written = this.#socket!.write(next);
       if (written < 0) return this.#end(OTHER_SIDE_GONE);
       this.#unsentBytes -= written;
       if (written < next.length) {
-        // The kernel took a part only; `drain` goes on with the rest.
-        this.#unsent[0] = next.subarray(written);
-        return;
+        // `drain` goes on with the rest.
+        this.#blocked = true;
+        this.#unsent.unshift(next.subarray(written));
       }
-      this.#unsent.shift();
     }
+    if (this.#unsent.length > 0) return;
     for (const resolve of this.#flushed.splice(0)) resolve();
+  }
+
+  /** The next frame, with as many behind it as make one write. */
+  #take(): Buffer {
+    const [first] = this.#unsent;
+    let count = 1;
+    let bytes = first!.length;
+    for (; count < this.#unsent.length; count++) {
+      bytes += this.#unsent[count]!.length;
+      if (bytes > MAX_WRITE_BYTES) break;
+    }
+    const frames = this.#unsent.splice(0, count);
+    return count === 1 ? first! : Buffer.concat(frames);
   }
 
   #end(reason: string | null): void {

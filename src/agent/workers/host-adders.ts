@@ -1,15 +1,15 @@
 import { HoldfastError, messageOf } from "../../core/errors.ts";
 import type { JsonObject } from "../../model/json.ts";
 import type { Addition } from "../../model/pipeline.ts";
-import { ActionError, type StepAdders } from "../../sdk/holdfast.ts";
+import { ActionError, type AddOptions, type StepAdders } from "../../sdk/holdfast.ts";
 import { parseAdditions } from "./additions.ts";
 
 /** What a call may ask for while it runs. What is no step is refused here, with a stack that shows where it came from. */
 export function addersOf(send: (additions: Addition[]) => Promise<void>): StepAdders {
   const ask =
     (kind: Addition["kind"], pipeline = false) =>
-    async (action: string, input: JsonObject = {}) =>
-      await send(checked({ kind, action, pipeline, with: input }));
+    async (action: string, input: JsonObject = {}, { templates = false }: AddOptions = {}) =>
+      await send(checked({ kind, action, pipeline, with: input, ...(templates ? { templates } : {}) }));
   return {
     add: ask("add"),
     addPipeline: ask("add", true),

@@ -21,6 +21,8 @@ import { type DownFrame, MAX_FRAME_BYTES, type UpFrame } from "./frames.ts";
 export interface HostPorts {
   send(frame: UpFrame): void;
   sendJson(json: string): void;
+  /** Together with others of the same turn. */
+  sendJsonSoon(json: string): void;
   log: PluginLog;
   clock: PluginClock;
   host: BaseContext<unknown>["host"];
@@ -97,7 +99,7 @@ export function actionWork(definition: ActionDefinition, ports: HostPorts): Host
       const about = { key, run: runId, step, attempt, timeoutMs };
       const adders = addersOf((additions) => ports.add(frame.id, additions));
       const output = await definition.run({ ...base, signal, ...about, ...adders });
-      ports.sendJson(resultJson(frame.id, output ?? null));
+      ports.sendJsonSoon(resultJson(frame.id, output ?? null));
     } catch (error) {
       ports.send({ kind: "error", id: frame.id, error: stepError(error) });
     }

@@ -107,6 +107,7 @@ class PluginHost {
     const ports: HostPorts = {
       send: (frame) => this.#send(frame),
       sendJson: (json) => this.#channel?.send(json),
+      sendJsonSoon: (json) => this.#channel?.sendSoon(json),
       log: this.#log(),
       host: (operation, args) => this.#host.ask(operation, args ?? {}),
       add: (call, additions) => this.#host.add(call, additions),

@@ -103,6 +103,11 @@ export class Worker {
     this.#channel?.send(JSON.stringify(frame));
   }
 
+  /** Like `send`, together with others of the same turn. */
+  sendSoon(frame: DownFrame): void {
+    this.#channel?.sendSoon(JSON.stringify(frame));
+  }
+
   /** Sends a frame and waits, up to `startMs`, for the answer of this kind. Rejects, with the worker killed, with why not. */
   async request<K extends UpFrame["kind"]>(
     frame: DownFrame,

@@ -16,14 +16,15 @@ export function additionCalls(
   add: (additions: Addition[]) => Promise<void>,
 ): Record<string, (args: JsonObject) => Promise<Json>> {
   const handlers = Object.entries(ADDITION_VERBS).map(([verb, kind]) => {
-    const handle = async ({ name = null, pipeline = false, with: input = {}, ...rest }: JsonObject) => {
+    const handle = async (args: JsonObject) => {
+      const { name = null, pipeline = false, templates = false, with: input = {}, ...rest } = args;
       const odd = Object.keys(rest)[0];
       if (odd !== undefined)
         throw new HoldfastError(
           "invalid",
           `call ${verb}: there is no argument ${JSON.stringify(odd.slice(0, 40))}`,
         );
-      await add(parseAdditions([{ kind, action: name, pipeline, with: input }]));
+      await add(parseAdditions([{ kind, action: name, pipeline, templates, with: input }]));
       return {};
     };
     return [verb, handle] as const;

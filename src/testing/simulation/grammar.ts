@@ -1,0 +1,40 @@
+import type { Retention } from "../../agent/store/commands.ts";
+import type { PipelineDefinition } from "../../model/pipeline.ts";
+import { Seeded } from "../seeded.ts";
+import { randomPipelines } from "./pipeline-grammar.ts";
+import { randomRules, type SimulatedRule } from "./rule-grammar.ts";
+
+/** What the simulated agent is configured to do. */
+export interface Setting {
+  pipelines: Map<string, PipelineDefinition>;
+  rules: SimulatedRule[];
+  maxSteps: number;
+  maxOpenRuns: number;
+  maxSideEffects: number;
+  retention: Partial<Retention>;
+}
+
+export function randomSetting(random: Seeded, trims: boolean): Setting {
+  const pipelines = randomPipelines(random);
+  const names = [...pipelines.keys()];
+  return {
+    pipelines,
+    rules: randomRules(random, names),
+    maxSteps: random.pick([1, 2, 4, 16]),
+    maxOpenRuns: random.pick([6, 20, 1000]),
+    maxSideEffects: random.pick([10, 60, 100_000, 100_000]),
+    retention: trims ? smallRetention(random) : {},
+  };
+}
+
+/** So small that rows are let go all the time, and large enough that what one commit adds is seen before it goes. */
+function smallRetention(random: Seeded): Partial<Retention> {
+  return {
+    acknowledgedRows: random.int(1, 20),
+    events: 24,
+    maxEvents: random.pick([24, 1000]),
+    endedRuns: 8,
+    deadLetters: 4,
+    resolvedFindings: 0,
+  };
+}

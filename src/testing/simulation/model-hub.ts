@@ -1,0 +1,135 @@
+import { createHash } from "node:crypto";
+import { type RecordBatch, type StreamCursor, ZERO_HASH } from "../../model/record.ts";
+import type { Seeded } from "../seeded.ts";
+
+export interface HeldRecord {
+  class: number;
+  body: string;
+}
+
+interface HeldStream {
+  epoch: string;
+  lane: number;
+  segment: number;
+  number: number;
+  hash: Uint8Array;
+  /** Hash after each row, for a hub that goes back. */
+  hashes: Uint8Array[];
+  records: HeldRecord[];
+  /** The hub's history was made another one than the agent's: nothing may be added to it. */
+  forked: boolean;
+}
+
+/**
+ * A hub as the agent's outbox sees it, with a durable copy of every row: takes rows in order, checks every number and
+ * recomputes every hash by itself.
+ */
+export class ModelHub {
+  readonly streams = new Map<string, HeldStream>();
+  readonly #fail: (invariant: string, what: string) => void;
+
+  constructor(fail: (invariant: string, what: string) => void) {
+    this.#fail = fail;
+  }
+
+  cursors(): StreamCursor[] {
+    return [...this.streams.values()].map(cursorOf);
+  }
+
+  /** Takes what is new of a batch; gives where it now stands, or where it stood when rows are missing in between. */
+  receive(batch: RecordBatch): { kind: "ack" | "gap"; cursor: StreamCursor } {
+    const stream = this.#streamOf(batch);
+    if (batch.first > stream.number + 1) return { kind: "gap", cursor: cursorOf(stream) };
+    const name = `epoch ${batch.epoch}, lane ${batch.lane}, segment ${batch.segment}`;
+    if (stream.forked) this.#fail("chain", `rows of ${name} follow a hub's history that is not the agent's`);
+    let hash = batch.prevHash;
+    if (!same(hash, this.#hashAt(stream, batch.first - 1))) {
+      this.#fail("chain", `row ${batch.first} of ${name} does not follow row ${batch.first - 1}`);
+    }
+    for (const [index, record] of batch.records.entries()) {
+      const number = batch.first + index;
+      hash = linked(hash, number, record.class, record.body);
+      if (number <= stream.number) continue;
+      stream.number = number;
+      stream.hashes.push(hash);
+      stream.records.push({ class: record.class, body: Buffer.from(record.body).toString() });
+    }
+    if (!same(hash, batch.lastHash)) this.#fail("chain", `the hashes of ${name} do not add up`);
+    stream.hash = stream.hashes.at(-1) ?? stream.hash;
+    return { kind: "ack", cursor: cursorOf(stream) };
+  }
+
+  /** Goes back to an older state of itself, as from a backup. */
+  restore(epoch: string, random: Seeded): number {
+    let lost = 0;
+    for (const stream of this.streams.values()) {
+      const back = Math.min(stream.number, random.int(0, 5));
+      // Of an epoch that is over the agent keeps nothing that it could send again.
+      if (stream.forked || back === 0 || stream.epoch !== epoch) continue;
+      stream.number -= back;
+      stream.hashes.length -= back;
+      stream.records.length -= back;
+      stream.hash = stream.hashes.at(-1) ?? ZERO_HASH;
+      lost += back;
+    }
+    return lost;
+  }
+
+  /** What it holds of one stream of this epoch becomes another history of the same length. */
+  fork(epoch: string, random: Seeded): boolean {
+    const streams = [...this.streams.values()].filter(
+      (stream) => stream.epoch === epoch && stream.number > 0 && !stream.forked,
+    );
+    if (streams.length === 0) return false;
+    const stream = random.pick(streams);
+    stream.hash = stream.hash.map((byte) => byte ^ 255);
+    stream.forked = true;
+    return true;
+  }
+
+  /** Everything that it holds of a lane, in the order of arrival. */
+  records(lane: number): HeldRecord[] {
+    return [...this.streams.values()]
+      .filter((stream) => stream.lane === lane)
+      .flatMap(({ records }) => records);
+  }
+
+  #streamOf({ epoch, lane, segment }: RecordBatch): HeldStream {
+    const key = `${epoch}/${lane}/${segment}`;
+    let stream = this.streams.get(key);
+    if (!stream) {
+      stream = {
+        epoch,
+        lane,
+        segment,
+        number: 0,
+        hash: ZERO_HASH,
+        hashes: [],
+        records: [],
+        forked: false,
+      };
+      this.streams.set(key, stream);
+    }
+    return stream;
+  }
+
+  #hashAt(stream: HeldStream, number: number): Uint8Array {
+    return number === 0 ? ZERO_HASH : (stream.hashes[number - 1] ?? ZERO_HASH);
+  }
+}
+
+function cursorOf({ epoch, lane, segment, number, hash }: HeldStream): StreamCursor {
+  return { epoch, lane, segment, number, hash };
+}
+
+function linked(previous: Uint8Array, number: number, recordClass: number, body: Uint8Array): Uint8Array {
+  const place = Buffer.alloc(9);
+  place.writeBigUInt64BE(BigInt(number));
+  place[8] = recordClass;
+  const content = createHash("sha256").update(body).digest();
+  return createHash("sha256").update(previous).update(place).update(content).digest();
+}
+
+function same(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
+}
