@@ -16,7 +16,7 @@ import { CLOSING, RESULT } from "./inside/checks.ts";
 import { bootGuest, type BootLimits, ensureImage, whyNoGuests } from "./machine.ts";
 
 /**
- * Emulated on an idle machine, a guest needs about three minutes. These are for one that hangs, not for one that is slow;
+ * At load 5 on two processors, a guest needs four to seven minutes. These are for one that hangs, not for one that is slow;
  * no check waits for longer than the first before it fails.
  */
 const LIMITS: BootLimits = { silenceMs: 420_000, totalMs: 1_200_000 };

@@ -43,7 +43,8 @@ export interface Enrollment {
   clockOffsetMs: number | null;
 }
 
-const TIMEOUT_MS = 10_000;
+/** A host enrolls once; a busy hub, or a machine that starts both for the first time, needs longer than for a call. */
+const TIMEOUT_MS = 30_000;
 const AGENT_ID = /^[a-zA-Z0-9][a-zA-Z0-9_-]{2,63}$/;
 
 /**

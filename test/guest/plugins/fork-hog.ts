@@ -1,6 +1,9 @@
 import { defineTrigger, v } from "holdfast";
 
-/** Starts processes until no more can be started, ends them, and says how many there were. */
+/**
+ * Starts processes until no more can be started, ends them, and says how many there were. Those that were not waited for
+ * would still take the room that the threads of the plugin host need.
+ */
 const PROGRAM = `
 import os, signal
 started = []
@@ -14,6 +17,7 @@ except OSError:
     pass
 for pid in started:
     os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 print(len(started))
 `;
 
