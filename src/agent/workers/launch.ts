@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import type { Clock } from "../../core/clock.ts";
 import { HoldfastError, messageOf } from "../../core/errors.ts";
 import type { Ids } from "../../core/ids.ts";
@@ -21,6 +21,7 @@ import { type OwnUser, ownUser } from "./own-user.ts";
 import type { KernelFacts } from "./sandbox/kernel-facts.ts";
 import type { LaunchPolicy } from "./sandbox/launch-policy.ts";
 import { launchPrefix, planLaunch, SMALL_ENGINE } from "./sandbox/plan-launch.ts";
+import { callProgram } from "./scripts/call-program.ts";
 import type { ScriptStdin } from "./scripts/ports.ts";
 import type { ScriptPipes } from "./scripts/script-pipes.ts";
 import type { SelfCommand } from "./self-command.ts";
@@ -154,12 +155,13 @@ class Launch {
 
   async #start(): Promise<Launched> {
     const { cgroup, ids, workdir, broker, kernel, self } = this.#options;
-    const { grant, label, kind, code } = this.#spec;
+    const { grant, label, kind, code, calls = false } = this.#spec;
     const reach = [
       workdir,
       this.#command()[0]!,
       ...code,
-      ...(kind === "host" ? self.code.filter(existsSync) : []),
+      ...(kind === "host" || calls ? self.code.filter(existsSync) : []),
+      ...(calls ? [self.command[0]!] : []),
     ];
     const user = ownUser({ root: kernel.root, grant, reach, ids });
     const folder = makeOwnFolder(workdir, label, ids, user);
@@ -192,11 +194,12 @@ class Launch {
     network: WorkerNetwork,
     user: OwnUser | undefined,
   ): Spawned {
-    const { self, kernel, env } = this.#options;
+    const { self, kernel, env, workdir } = this.#options;
     const { grant, kind, code, cwd, stdin, calls = false } = this.#spec;
     const argv = this.#command();
+    const program = calls ? callProgram(self, join(dirname(workdir), "bin")) : "";
     const policy = planLaunch({
-      grant: calls ? withCalls(grant, self) : grant,
+      grant: calls ? withCalls(grant, self, program) : grant,
       kernel,
       worker: {
         kind,
@@ -204,7 +207,7 @@ class Launch {
         argv,
         env: {
           ...baseEnvironment(folder),
-          ...(calls ? callEnvironment(self) : {}),
+          ...(calls ? callEnvironment(program) : {}),
           ...granted(env, grant.env),
           ...network.env,
           ...this.#spec.env,
@@ -362,13 +365,14 @@ function usedCpu(child: Bun.Subprocess): number | null {
  * `holdfast call` is this program as a child of the script. The engine reads the map of its own process, whose number nobody
  * knows before; of other processes Landlock and the kernel's own rules let it see no more than their command lines.
  */
-function withCalls(grant: Grant, { command }: SelfCommand): Grant {
-  return { ...grant, exec: [...grant.exec, command[0]!], read: [...grant.read, "/proc"] };
+function withCalls(grant: Grant, { command }: SelfCommand, program: string): Grant {
+  const exec = [...new Set([...grant.exec, command[0]!, program])];
+  return { ...grant, exec, read: [...grant.read, "/proc"] };
 }
 
 /** For `holdfast call` in a script: where it is, and an engine that starts under the limits of a script. */
-function callEnvironment({ command }: SelfCommand): Record<string, string> {
-  return { PATH: `${BASE_PATH}:${dirname(command[0]!)}`, ...SMALL_ENGINE };
+function callEnvironment(program: string): Record<string, string> {
+  return { PATH: `${BASE_PATH}:${dirname(program)}`, ...SMALL_ENGINE };
 }
 
 /** Built from nothing: what the agent was started with (tokens, BUN_* options) is not the plugin's business. */

@@ -90,7 +90,7 @@ test("a script whose manifest does not ask for it has no way to the agent", asyn
   expect(outcome).toMatchObject({ kind: "ok", output: { raw_output: "2, fd=\n" } });
 });
 
-test.if(process.env.HOLDFAST_TEST_EXECUTABLE !== undefined)("it works from inside the sandbox", async () => {
+test("it works from inside the sandbox", async () => {
   const host = agentSide();
   const real = testBench({ calls: host.calls });
   const pool = real.workers.actionPool({ idleMs: 60_000 });
