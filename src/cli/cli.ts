@@ -42,7 +42,7 @@ export async function runCli(argv: string[]): Promise<void> {
     if (argv.length === 0 || argv.includes("--help") || argv.includes("-h")) return await showHelp(argv);
     await runCommand(root, { rawArgs: argv });
   } catch (error) {
-    process.exitCode = report(error);
+    process.exitCode = await report(error, argv);
     // The pipe that tells a child of `holdfast up` that its parent has gone would keep one that could not start.
     if (process.env.HOLDFAST_PARENT_PIPE === "1") process.exit();
   }
@@ -55,13 +55,14 @@ function refuseInScript(argv: string[], env: Record<string, string | undefined>)
   throw new HoldfastError("denied", "inside a script of an agent only holdfast call and version work");
 }
 
-function report(error: unknown): number {
+async function report(error: unknown, argv: string[]): Promise<number> {
   if (error instanceof HoldfastError) {
     console.error(`holdfast: ${error.message}`);
     return ERROR_CODES[error.code].exit;
   }
   if (error instanceof Error && error.name === "CLIError") {
-    console.error(`holdfast: ${Bun.stripANSI(error.message).replace(/\.$/, "")}. See holdfast --help.`);
+    const { usageProblem } = await import("./help.ts");
+    console.error(`holdfast: ${await usageProblem(root, argv, Bun.stripANSI(error.message))}`);
     return ERROR_CODES.usage.exit;
   }
   console.error(`holdfast: ${messageOf(error)}`);

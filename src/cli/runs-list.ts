@@ -1,11 +1,12 @@
 import { HoldfastError } from "../core/errors.ts";
 import type { RunItem } from "../hub/api/views.ts";
+import { RUN_STATES } from "../model/run.ts";
 import { runLine } from "./live-lines.ts";
 import { printList } from "./pages.ts";
 import { shownItem, starterText } from "./runs-detail.ts";
 import { age, localTime, took } from "./show-time.ts";
 import { type SourceContext, sourceCommand } from "./source-command.ts";
-import { wholeNumber } from "./strict-args.ts";
+import { oneOf, wholeNumber } from "./strict-args.ts";
 import { type Column, stateColor, table } from "./table.ts";
 
 const WATCH_MS = 1000;
@@ -24,7 +25,8 @@ export const list = sourceCommand({
   },
   live: (args) => args.watch === true,
   async run(context, args) {
-    const { agent, pipeline, state } = args;
+    const { agent, pipeline } = args;
+    const state = oneOf("state", args.state, RUN_STATES);
     const limit = args.all ? undefined : wholeNumber("limit", args.limit, 1, 1_000_000);
     if (args.open && !context.local) {
       throw new HoldfastError(

@@ -129,12 +129,10 @@ export function stepReason(step: ShownStep, nowMs: number): string {
   const { approval } = step;
   const { foreach, addedBy, undoes } = step.origin ?? {};
   const facts = [
-    step.waits === "approval" && approval ? `waits for approval: ${approval.text}` : null,
+    step.waits === "approval" && approval ? `waits for approval: ${approval.text}` : step.reason,
     step.waits === "approval" && step.deadlineAt ? `ends ${age(step.deadlineAt, nowMs)}` : null,
-    approval?.by ? `${step.state === "succeeded" ? "approved" : "denied"} by ${approval.by}` : null,
-    approval?.note,
-    step.waits === "approval" && approval ? null : step.reason,
-    errorText(step.error),
+    // Of a step that was denied the reason is the error, word for word.
+    errorText(step.error)?.endsWith(`: ${step.reason}`) ? null : errorText(step.error),
     step.retryAt ? `next try ${age(step.retryAt, nowMs)}` : null,
     step.child ? `run ${step.child.slice(-12)}` : null,
     addedBy ? `added by ${addedBy}` : null,

@@ -88,7 +88,9 @@ describe("list", () => {
   }, 60_000);
 
   test("a state that there is not", async () => {
-    expect((await agent.cli(["runs", "list", "--state", "broken"])).exit).toBe(1);
+    const { exit, stderr } = await agent.cli(["runs", "list", "--state", "faild"]);
+    expect(exit).toBe(2);
+    expect(stderr).toContain("did you mean failed?");
   });
 });
 

@@ -40,6 +40,18 @@ export function wholeNumber(
   );
 }
 
+/** One of a few words. */
+export function oneOf<T extends string>(
+  flag: string,
+  text: string | undefined,
+  words: readonly T[],
+): T | undefined {
+  if (text === undefined || words.includes(text as T)) return text as T | undefined;
+  const meant = nearest(text, words);
+  const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
+  throw new HoldfastError("usage", `--${flag} must be one of ${words.join(", ")}, not "${text}"${hint}`);
+}
+
 function unknownFlag(name: string, names: string[]): HoldfastError {
   const meant = nearest(name, names);
   const hint = meant === undefined ? "see its --help" : `did you mean --${meant}?`;

@@ -207,7 +207,7 @@ export const stepSchema = v.strictObject({
   breaker: described(
     v.optional(
       v.strictObject({
-        destination: v.pipe(v.string(), v.minLength(1)),
+        destination: v.optional(v.pipe(v.string(), v.minLength(1))),
         failures: v.optional(count(1000), 5),
         delay: v.optional(duration, "30s"),
       }),

@@ -55,11 +55,14 @@ describe("conditions", () => {
 
 describe("templates", () => {
   test("a whole template keeps its type, a part becomes text", () => {
-    const template = compileTemplate({
-      n: "${{ event.data.failures }}",
-      text: "failed ${{ event.data.failures }} times: ${{ event.data.list }}",
-      deep: [{ plain: "x", yes: true }, 1, null],
-    });
+    const template = compileTemplate(
+      {
+        n: "${{ event.data.failures }}",
+        text: "failed ${{ event.data.failures }} times: ${{ event.data.list }}",
+        deep: [{ plain: "x", yes: true }, 1, null],
+      },
+      "with",
+    );
     expect(template.resolve(context)).toEqual({
       n: 3,
       text: "failed 3 times: [1,2]",
@@ -68,7 +71,7 @@ describe("templates", () => {
   });
 
   test("a missing key names the place", () => {
-    expect(() => compileTemplate({ a: [{ b: "${{ event.data.nope }}" }] }).resolve(context)).toThrow(
+    expect(() => compileTemplate({ a: [{ b: "${{ event.data.nope }}" }] }, "with").resolve(context)).toThrow(
       "with.a[0].b: ${{ event.data.nope }}: No such key: nope",
     );
   });
@@ -77,6 +80,20 @@ describe("templates", () => {
     const problems = templateProblems({ ok: "${{ event.id }}", bad: ["x", "${{ event. }}"] });
     expect(problems).toHaveLength(1);
     expect(problems[0]!.path).toEqual(["bad", 1]);
+  });
+
+  test("one that does not end is a problem, also behind one that does", () => {
+    expect(templateProblems("${{ event.id }} and ${{ event.id }")).toEqual([
+      { path: [], message: "it has no }} at its end" },
+    ]);
+    expect(templateProblems('${{ "${{" }} is literal')).toEqual([]);
+  });
+
+  test("what asks for the event of a run that a person started is told why there is none", () => {
+    const started = compileTemplate("${{ event.data.line }}", "with.text");
+    expect(() => started.resolve({ ...context, event: null })).toThrow(
+      "with.text: ${{ event.data.line }}: No such key: data (there is no event: a person started the run)",
+    );
   });
 });
 

@@ -15,7 +15,7 @@ export interface Template {
   resolve(context: ExpressionContext): Json;
 }
 
-export function compileTemplate(value: Json, path = ""): Template {
+export function compileTemplate(value: Json, path: string): Template {
   if (typeof value === "string") return compileText(value, path);
   if (value === null || typeof value !== "object") return { resolve: () => value };
   if (Array.isArray(value)) {
@@ -43,7 +43,7 @@ function compileText(text: string, path: string): Template {
   const evaluate = (part: Expression, context: ExpressionContext): Json => {
     const result = part.evaluate(context);
     if (result.kind === "value") return jsonValue(result.value);
-    throw new Error(`with.${path}: \${{ ${part.source} }}: ${result.message}`);
+    throw new Error(`${path}: \${{ ${part.source} }}: ${result.message}${noEvent(part, context)}`);
   };
   const [only] = parts;
   if (parts.length === 1 && typeof only === "object")
@@ -60,10 +60,16 @@ function compileText(text: string, path: string): Template {
   };
 }
 
-/** Every template in `value` that does not compile, with its place. */
+/** What was written for runs that rules start fails in those that people start. */
+function noEvent({ source }: Expression, { event }: ExpressionContext): string {
+  return event === null && /\bevent\./.test(source) ? " (there is no event: a person started the run)" : "";
+}
+
+/** Every template in `value` that does not compile or does not end, with its place. */
 export function templateProblems(value: Json, path: (string | number)[] = []): TemplateProblem[] {
   if (typeof value === "string") {
     try {
+      if (value.replace(TEMPLATE, "").includes("${{")) throw new Error("it has no }} at its end");
       compileText(value, "");
       return [];
     } catch (error) {

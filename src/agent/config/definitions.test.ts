@@ -109,6 +109,12 @@ test("pipelines: what only some have", () => {
             undo: { action: "exec" },
           },
           { id: "d", action: "http", breaker: { destination: "db" } },
+          {
+            id: "e",
+            action: "http",
+            with: { url: "https://b.example" },
+            breaker: { failures: 2, delay: "1m" },
+          },
         ],
       },
     },
@@ -123,7 +129,7 @@ test("pipelines: what only some have", () => {
     ["unit", true, null],
     ["wait", false, "5s"],
   ]);
-  const [a, b, c, d] = p.steps;
+  const [a, b, c, d, e] = p.steps;
   expect(a).toMatchObject({
     work: "pipeline",
     action: "q",
@@ -141,4 +147,5 @@ test("pipelines: what only some have", () => {
     undo: { action: "exec", effect: "at-most-once", timeoutMs: 30_000 },
   });
   expect(d!.breaker).toEqual({ destination: "db", failures: 5, delayMs: 30_000 });
+  expect(e!.breaker).toEqual({ destination: "https://b.example", failures: 2, delayMs: 60_000 });
 });

@@ -188,12 +188,11 @@ function exclusiveOf(exclusive: StepConfig["exclusive"]): ExclusiveDefinition | 
 
 /** A step that calls an address has a breaker for where it goes, also when the configuration does not name one. */
 function breakerOf({ breaker, with: input }: StepConfig): BreakerDefinition | null {
-  if (breaker) {
-    const { destination, failures, delay } = breaker;
-    return { destination, failures, delayMs: parseDuration(delay) };
-  }
   const { url } = input as { url?: unknown };
-  return typeof url === "string" ? { destination: url, failures: 5, delayMs: 30_000 } : null;
+  const destination = breaker?.destination ?? url;
+  if (typeof destination !== "string") return null;
+  const { failures = 5, delay = "30s" } = breaker ?? {};
+  return { destination, failures, delayMs: parseDuration(delay) };
 }
 
 function durationOr<T>(text: string | undefined, fallback: T): number | T {

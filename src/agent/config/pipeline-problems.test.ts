@@ -96,6 +96,17 @@ steps:
     ]);
   });
 
+  test("a template without an end, and a breaker that nothing names a destination for", async () => {
+    const found = await problemsOf(`steps:
+  - { id: a, action: x, with: { to: "\${{ params.a" }, breaker: { failures: 2 } }
+  - { id: b, action: x, with: { url: "http://a.example" }, breaker: { failures: 2 } }
+`);
+    expect(found).toEqual([
+      "steps[0].with.to: a template that is not CEL: it has no }} at its end",
+      "steps[0].breaker: the breaker of a step without a url needs a destination; expected a text to count by, like destination: https://api.example",
+    ]);
+  });
+
   test("CEL that does not compile, would cost too much, or holds a bad pattern, wherever it stands", async () => {
     const found = await problemsOf(`exclusive: { lock: "\${{ 1 + }}" }
 output: { x: "\${{ ) }}" }

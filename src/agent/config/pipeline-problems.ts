@@ -71,6 +71,7 @@ function checkStep(step: StepNode, pipelines: string[], report: Report): void {
   const called = textOf(child(node, "pipeline"));
   if (called !== undefined) checkKnown([...path, "pipeline"], "pipeline", called, pipelines, report);
   if (works.length === 1 && works[0] !== "action") checkNoAttempts(step, works[0]!, report);
+  checkBreaker(step, report);
   if (child(node, "undo") !== undefined) checkUndo(step, works.includes("approval"), report);
   checkApprovers(step, report);
 }
@@ -82,6 +83,16 @@ function checkNoAttempts({ node, path }: StepNode, work: "pipeline" | "approval"
     if (child(node, key) === undefined) continue;
     report.key([...path, key], `${key} is for actions, not for a step with ${work}: ${instead}`);
   }
+}
+
+/** Without a destination of its own a breaker takes the step's address. */
+function checkBreaker({ node, path }: StepNode, report: Report): void {
+  const breaker = child(node, "breaker");
+  if (breaker?.kind !== "map" || child(breaker, "destination") !== undefined) return;
+  if (textOf(child(child(node, "with"), "url")) !== undefined) return;
+  report.value([...path, "breaker"], "the breaker of a step without a url needs a destination", {
+    expected: "a text to count by, like destination: https://api.example",
+  });
 }
 
 function checkUndo({ path, part }: StepNode, approval: boolean, report: Report): void {

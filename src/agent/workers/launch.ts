@@ -367,7 +367,9 @@ function usedCpu(child: Bun.Subprocess): number | null {
  */
 function withCalls(grant: Grant, { command }: SelfCommand, program: string): Grant {
   const exec = [...new Set([...grant.exec, command[0]!, program])];
-  return { ...grant, exec, read: [...grant.read, "/proc"] };
+  // From source Bun looks around in the folder of the file that it runs.
+  const own = program === command[0] ? [] : [dirname(program)];
+  return { ...grant, exec, read: [...grant.read, "/proc", ...own] };
 }
 
 /** For `holdfast call` in a script: where it is, and an engine that starts under the limits of a script. */
