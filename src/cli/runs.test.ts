@@ -88,9 +88,9 @@ describe("list", () => {
   }, 60_000);
 
   test("a state that there is not", async () => {
-    const { exit, stderr } = await agent.cli(["runs", "list", "--state", "faild"]);
+    const { exit, err } = await agent.cli(["runs", "list", "--state", "faild"]);
     expect(exit).toBe(2);
-    expect(stderr).toContain("did you mean failed?");
+    expect(err).toContain("did you mean failed?");
   });
 });
 
