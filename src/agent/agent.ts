@@ -57,6 +57,8 @@ export interface RunningAgent {
 
 /** How often the trusted time is put into the store, so that a clock that was set back cannot move it. */
 const TRUSTED_EVERY_MS = 60_000;
+/** A disk that hangs must not keep the status from whoever looks for the reason. */
+const STATS_WAIT_MS = 1_000;
 /** How often an agent without a hub lets go of old outbox rows. */
 const UNHEARD_EVERY_MS = 30_000;
 const SYNC_OFF: SyncStatus = {
@@ -123,11 +125,16 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       resources: selfLimits.uses(),
       runs: { open: automation?.runs.openRuns ?? 0, stepsRunning: automation?.runs.stepsInFlight ?? 0 },
       asking: automation?.runs.asking() ?? [],
+      locks: automation?.runs.locks() ?? [],
       sync: syncStatus(),
       store: { epoch: store.facts.epoch, salvage: store.facts.salvage, ...(stats ?? {}) },
       protections,
       policy: options.policy.text,
     }) as unknown as JsonObject;
+  const refreshStats = async () => {
+    const late = clock.sleep(STATS_WAIT_MS).then(() => stats);
+    stats = await Promise.race([store.stats().catch(() => stats), late]);
+  };
   const metrics = async () => {
     stats = await store.stats();
     return await renderMetrics(
@@ -174,7 +181,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     cleanUp.push(() => healthPort.stop());
     const control = startControlSocket(home.controlSocket, {
       agent: id,
-      status,
+      status: async () => {
+        await refreshStats();
+        return status();
+      },
       resetTrigger: (name) => automation?.triggers.reset(name) ?? false,
       store,
       engine: () => requireAutomation(automation).runs,

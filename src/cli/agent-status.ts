@@ -26,6 +26,8 @@ interface Status {
   parts: PartStatus[];
   resources: ResourceUses;
   runs: { open: number; stepsRunning: number };
+  locks: { lock: string; holder: string; waiting: number }[];
+  store: { deadLetters?: number; openFindings?: number };
   asking: { run: string; step: string; reason: string | null }[];
   sync: { state: string; lagRows: number; transport: string | null; lastError: string | null };
   protections: Protections | null;
@@ -49,6 +51,11 @@ export const agentStatus = defineCommand({
   },
 });
 
+function setAside({ store: { deadLetters = 0, openFindings = 0 } }: Status): string {
+  const dead = deadLetters > 0 ? `; ${deadLetters} failed and set aside: holdfast dead list` : "";
+  return openFindings > 0 ? `${dead}; ${openFindings} open findings: holdfast finding list` : dead;
+}
+
 function describe(status: Status): string[] {
   const { sync, runs } = status;
   const because = (reason: string | null | undefined) => (reason ? ` (${reason})` : "");
@@ -62,7 +69,11 @@ function describe(status: Status): string[] {
       ...grantLines(part.granted).map((line) => `  ${line}`),
     ]),
     ...RESOURCE_NAMES.map((name) => resourceText(name, status.resources[name])),
-    `runs: ${runs.open} open, ${runs.stepsRunning} steps running`,
+    `runs: ${runs.open} open, ${runs.stepsRunning} steps running${setAside(status)}`,
+    ...status.locks.map(
+      ({ lock, holder, waiting }) =>
+        `lock ${lock}: held by run ${holder}, ${waiting} waiting; holdfast runs show|cancel ${holder}`,
+    ),
     ...status.asking.map(
       (ask) =>
         `asks: run ${ask.run} step ${ask.step}${because(ask.reason)}; holdfast runs approve|deny ${ask.run} --step ${ask.step}`,

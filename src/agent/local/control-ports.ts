@@ -72,7 +72,7 @@ export interface ControlRule {
 /** What the control socket can do. `engine` and `emit` throw where the agent has nothing configured to run. */
 export interface ControlPorts {
   agent: string;
-  status(): JsonObject;
+  status(): Promise<JsonObject>;
   resetTrigger(name: string): boolean;
   store: ControlStore;
   engine(): ControlEngine;

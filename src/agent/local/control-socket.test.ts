@@ -80,7 +80,7 @@ class Rooms {
     const rows = () => [...this.found.values()].toSorted((a, b) => b.number - a.number);
     return {
       agent: "web-01",
-      status: () => ({ id: "web-01" }),
+      status: async () => ({ id: "web-01" }),
       resetTrigger: (name) => name === "front",
       live: () => [{ id: "run-2", steps: ["b"], overdue: true }],
       pipelines: () => [definition],

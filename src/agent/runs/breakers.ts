@@ -24,9 +24,11 @@ export interface Passage {
 }
 
 /** Told errors that speak against the destination; the others are an answer of it. */
-const FAILURE_CODES: ReadonlySet<string> = new Set(["unavailable", "timed_out", "failed"]);
+const FAILURE_CODES: ReadonlySet<string> = new Set(["unreachable", "unavailable", "timed_out", "failed"]);
 /** Destinations come from templates: those that work are forgotten first, then the oldest. */
 const MAX_DESTINATIONS = 1000;
+/** A circuit that nobody calls stays open, and is no news any more after this. */
+const NEWS_MS = 10 * 60_000;
 
 /** Circuit breakers by destination, in memory: after a restart every destination gets its chance again. */
 export class Breakers {
@@ -79,6 +81,14 @@ export class Breakers {
       state,
       failures,
     }));
+  }
+
+  /** The destinations that calls do not reach, for the health checks. */
+  news(nowMs: number): string[] {
+    const open = [...this.#breakers].filter(
+      ([, { state, openedMs }]) => state !== "closed" && nowMs - openedMs < NEWS_MS,
+    );
+    return open.map(([destination, { failures }]) => `${destination} failed ${failures} times in a row`);
   }
 
   #fresh(): Breaker {

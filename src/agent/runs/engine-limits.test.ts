@@ -129,7 +129,7 @@ describe("a circuit", () => {
 
   test("opens after failures in a row, lets one call try it after the delay, and closes on success", async () => {
     let down = true;
-    const rig = runRig(calling(), () => (down ? failed(true, true, "unavailable") : ok()));
+    const rig = runRig(calling(), () => (down ? failed(true, true, "unreachable") : ok()));
     const run = async (params: { url: string }) => (await rig.ended(rig.start(params))).steps[0]!;
     await run(HERE);
     expect(rig.engine.breakers()).toEqual([
@@ -137,16 +137,18 @@ describe("a circuit", () => {
     ]);
     await run(HERE);
     expect(rig.engine.breakers()[0]!.state).toBe("open");
+    expect(rig.engine.problem()).toBe("circuit open: http://one.example failed 2 times in a row");
     const refused = await run({ url: "http://one.example/other/path" });
     expect(refused.error).toMatchObject({ code: "circuit_open", started: false });
     expect(rig.calls).toHaveLength(2);
     await rig.clock.advance(10_000);
-    expect((await run(HERE)).error!.code).toBe("unavailable");
+    expect((await run(HERE)).error!.code).toBe("unreachable");
     expect((await run(HERE)).error!.code).toBe("circuit_open");
     await rig.clock.advance(10_000);
     down = false;
     expect((await run(HERE)).state).toBe("succeeded");
     expect(rig.engine.breakers()).toEqual([]);
+    expect(rig.engine.problem()).toBeNull();
     expect((await run({ url: "http://two.example" })).state).toBe("succeeded");
   });
 

@@ -65,6 +65,15 @@ describe("a lock of a step", () => {
     for (const id of [start(), start()]) expect((await ended(id)).run.state).toBe("succeeded");
   });
 
+  test("that somebody waits for is listed with its holder", async () => {
+    const { engine, start, ended, until, entered } = watched(inside());
+    const [first, second] = [start(), start()];
+    await until("one that waits", () => entered.length === 1 && engine.locks().length === 1);
+    expect(engine.locks()).toEqual([{ lock: "default/l", holder: first, waiting: 1 }]);
+    for (const id of [first, second]) await ended(id);
+    expect(engine.locks()).toEqual([]);
+  });
+
   test("with abort ends a run that comes second, and tells who holds it", async () => {
     const { start, ended, store } = watched(inside(abort("l")));
     const [first, second] = [start(), start()];

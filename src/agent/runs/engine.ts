@@ -117,6 +117,11 @@ export class RunEngine {
     return [...this.#keeper.runs.values()].map((held) => summaryOf(held, now));
   }
 
+  /** Locks that runs wait for, and who holds them. */
+  locks(): { lock: string; holder: string; waiting: number }[] {
+    return this.#keeper.locks.contended();
+  }
+
   breakers(): { destination: string; state: BreakerState; failures: number }[] {
     return this.#parts.breakers.list();
   }
@@ -139,7 +144,15 @@ export class RunEngine {
 
   /** Why the runs do not go well, for the health checks; null when they do. */
   problem(): string | null {
-    return runProblem(this.openRuns, this.#options.maxOpenRuns, this.#ends.failureRate);
+    const { sideEffects, breakers } = this.#parts;
+    const now = this.#options.clock.trusted();
+    return runProblem({
+      openRuns: this.openRuns,
+      maxOpenRuns: this.#options.maxOpenRuns,
+      failureRate: this.#ends.failureRate,
+      circuits: breakers.news(now),
+      capped: sideEffects.news(now),
+    });
   }
 
   /** No new attempts; those under way get `graceMs` to end. What is left stays leased and is recovered as unknown. */

@@ -52,6 +52,12 @@ export class Locks {
     return passed;
   }
 
+  /** The locks that somebody waits for. */
+  contended(): { lock: string; holder: string; waiting: number }[] {
+    const queues = [...this.#queues].filter(([, queue]) => queue.size > 1);
+    return queues.map(([lock, queue]) => ({ lock, holder: this.holder(lock)!, waiting: queue.size - 1 }));
+  }
+
   /** Places in front of which another run stands. */
   get waiting(): number {
     let count = 0;

@@ -22,8 +22,21 @@ export class RecentEnds {
   }
 }
 
+export interface RunFacts {
+  openRuns: number;
+  maxOpenRuns: number;
+  failureRate: number;
+  /** Destinations with an open circuit, and what they did. */
+  circuits: string[];
+  /** Why side effects were refused. */
+  capped: string | null;
+}
+
+const SHOWN_CIRCUITS = 3;
+
 /** What is wrong with how the runs go, for the health checks; null when nothing is. */
-export function runProblem(openRuns: number, maxOpenRuns: number, failureRate: number): string | null {
+export function runProblem(facts: RunFacts): string | null {
+  const { openRuns, maxOpenRuns, failureRate, circuits, capped } = facts;
   const problems: string[] = [];
   if (openRuns > 0.8 * maxOpenRuns) {
     problems.push(`the queue is near capacity: ${openRuns} open runs of at most ${maxOpenRuns}`);
@@ -31,5 +44,10 @@ export function runProblem(openRuns: number, maxOpenRuns: number, failureRate: n
   if (failureRate > 0.1) {
     problems.push(`high failure rate: ${Math.round(100 * failureRate)} % of the last runs failed`);
   }
+  if (circuits.length > 0) {
+    const more = circuits.length > SHOWN_CIRCUITS ? ` and ${circuits.length - SHOWN_CIRCUITS} more` : "";
+    problems.push(`circuit open: ${circuits.slice(0, SHOWN_CIRCUITS).join(", ")}${more}`);
+  }
+  if (capped !== null) problems.push(`${capped}; what rules start beyond it does not run`);
   return problems.length === 0 ? null : problems.join("; ");
 }

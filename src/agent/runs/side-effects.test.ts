@@ -13,6 +13,8 @@ test("an hour slides by minutes, in all and by pipeline", () => {
   expect(effects.refusal("p", null, at(59))).toBeNull();
   effects.count("q", at(59));
   expect(effects.refusal("r", null, at(59))).toContain("limits.side_effects");
+  expect(effects.news(at(60))).toContain("limits.side_effects");
+  expect(effects.news(at(69))).toBeNull();
   expect(effects.used(at(60))).toBe(3);
   expect(effects.refusal("p", 2, at(61))).toBeNull();
   expect(effects.used(at(61))).toBe(2);

@@ -1,5 +1,7 @@
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
+/** For so long the health checks tell of a refusal. */
+const NEWS_MS = 10 * MINUTE_MS;
 /** How finely the last hour is read again from the store at start. */
 const REREAD_MS = 10 * MINUTE_MS;
 
@@ -30,6 +32,7 @@ export class SideEffects {
   readonly #cap: number;
   readonly #all = new HourCount();
   readonly #pipelines = new Map<string, HourCount>();
+  #refused: { reason: string; trustedMs: number } | null = null;
 
   constructor(cap: number) {
     this.#cap = cap;
@@ -60,6 +63,17 @@ export class SideEffects {
 
   /** Null when another attempt may begin; else the reason why not. */
   refusal(pipeline: string, pipelineCap: number | null, trustedMs: number): string | null {
+    const reason = this.#over(pipeline, pipelineCap, trustedMs);
+    if (reason !== null) this.#refused = { reason, trustedMs };
+    return reason;
+  }
+
+  /** Why something was refused a short while ago; null when nothing was. */
+  news(trustedMs: number): string | null {
+    return this.#refused && trustedMs - this.#refused.trustedMs < NEWS_MS ? this.#refused.reason : null;
+  }
+
+  #over(pipeline: string, pipelineCap: number | null, trustedMs: number): string | null {
     this.#forget(pipeline, trustedMs);
     if (this.#all.total >= this.#cap) {
       return `limits.side_effects is used up: rules started ${this.#all.total} attempts of actions within an hour`;
