@@ -1,9 +1,11 @@
 import { type ArgsDef, defineCommand } from "citty";
+import { systemClock } from "../core/clock.ts";
 import { ERROR_CODES } from "../core/errors.ts";
 import type { Check } from "../core/health-port.ts";
 import type { PartStatus } from "../model/agent-status.ts";
 import { RESOURCE_NAMES, resourceText, type ResourceUses } from "../model/resource-use.ts";
 import type { Protections } from "../model/protection.ts";
+import { changedSince } from "./config-changed.ts";
 import { callAgent } from "./control-client.ts";
 import { findAgentHome, HOME_ARGS } from "./home-args.ts";
 import { grantLines } from "./grant-lines.ts";
@@ -20,13 +22,14 @@ interface Status {
   version: string;
   pid: number;
   phase: string;
+  uptimeMs: number;
   home: string;
   health: string;
   checks: Check[];
   parts: PartStatus[];
   resources: ResourceUses;
   runs: { open: number; stepsRunning: number };
-  locks: { lock: string; holder: string; waiting: number }[];
+  locks?: { lock: string; holder: string; waiting: number }[];
   store: { deadLetters?: number; openFindings?: number };
   asking: { run: string; step: string; reason: string | null }[];
   sync: { state: string; lagRows: number; transport: string | null; lastError: string | null };
@@ -47,7 +50,8 @@ export const agentStatus = defineCommand({
     const status = await callAgent<Status>(home.controlSocket, home.id, "GET", "/v1/status");
     if (status.checks.some((check) => check.state === "failed")) process.exitCode = ERROR_CODES.failed.exit;
     if (args.json) return console.log(JSON.stringify(status));
-    for (const line of describe(status)) console.log(plainText(line));
+    const changed = changedSince(home, systemClock().wall() - status.uptimeMs);
+    for (const line of describe(status, changed)) console.log(plainText(line));
   },
 });
 
@@ -56,13 +60,14 @@ function setAside({ store: { deadLetters = 0, openFindings = 0 } }: Status): str
   return openFindings > 0 ? `${dead}; ${openFindings} open findings: holdfast finding list` : dead;
 }
 
-function describe(status: Status): string[] {
+function describe(status: Status, changed: string | null): string[] {
   const { sync, runs } = status;
   const because = (reason: string | null | undefined) => (reason ? ` (${reason})` : "");
   return [
     `agent ${status.id} is ${status.phase}, pid ${status.pid}, version ${status.version}`,
     `home ${status.home}`,
     `health ${status.health}`,
+    ...(changed === null ? [] : [`configuration: ${changed}`]),
     ...status.checks.map((check) => `check ${check.name}: ${check.state}${because(check.reason)}`),
     ...status.parts.flatMap((part) => [
       `${part.kind} ${part.name}: ${part.state}, ${part.restarts} restarts${because(part.reason)}`,
@@ -70,7 +75,7 @@ function describe(status: Status): string[] {
     ]),
     ...RESOURCE_NAMES.map((name) => resourceText(name, status.resources[name])),
     `runs: ${runs.open} open, ${runs.stepsRunning} steps running${setAside(status)}`,
-    ...status.locks.map(
+    ...(status.locks ?? []).map(
       ({ lock, holder, waiting }) =>
         `lock ${lock}: held by run ${holder}, ${waiting} waiting; holdfast runs show|cancel ${holder}`,
     ),

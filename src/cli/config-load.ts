@@ -25,21 +25,21 @@ export async function loadForCli(args: ConfigArgs): Promise<LoadedConfig> {
 /** As `loadForCli`, and also what the policy and the host say to each use of a plugin; a file of no agent has no policy. */
 export async function loadWithPolicy(
   args: ConfigArgs,
-): Promise<LoadedConfig & { grants: HostGrants | null }> {
+): Promise<LoadedConfig & { home: AgentHome | null; grants: HostGrants | null }> {
   const home = homeOf(args);
-  if (home === null) return { ...(await loadOf(args, home)), grants: null };
+  if (home === null) return { ...(await loadOf(args, home)), home, grants: null };
   const grants = await openGrants(home);
   const { problems } = grants.policy;
   // With a broken policy everything is refused, for one reason, which is told once.
   if (problems.length > 0) {
     const loaded = await loadOf(args, home);
-    return { ...loaded, config: null, problems: [...loaded.problems, ...problems], grants };
+    return { ...loaded, config: null, problems: [...loaded.problems, ...problems], home, grants };
   }
   const loaded = await loadOf(args, home, (plugin, settings) => {
     const decision = grants.decide(plugin, settings);
     return decision.kind === "refused" ? decision.reasons : [];
   });
-  return { ...loaded, grants };
+  return { ...loaded, home, grants };
 }
 
 function homeOf(args: ConfigArgs): AgentHome | null {

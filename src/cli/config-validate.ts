@@ -1,8 +1,13 @@
 import { type ArgsDef, defineCommand } from "citty";
+import { existsSync } from "node:fs";
+import type { AgentHome } from "../agent/config/home.ts";
 import type { LoadedConfig } from "../agent/config/load.ts";
 import { policyText } from "../agent/config/policy.ts";
+import { systemClock } from "../core/clock.ts";
 import type { Config } from "../model/config.ts";
 import { formatProblem } from "../model/config-problem.ts";
+import { changedSince } from "./config-changed.ts";
+import { callAgent } from "./control-client.ts";
 import { loadWithPolicy } from "./config-load.ts";
 import { HOME_ARGS } from "./home-args.ts";
 import { standardOutput } from "./output.ts";
@@ -33,12 +38,24 @@ export const validate = defineCommand({
     const loaded = await loadWithPolicy({ file, home, id });
     const out = standardOutput(process.env);
     if (json) await out.line(JSON.stringify(asJson(loaded)));
-    else for (const line of lines(loaded)) await out.line(plainLine(line));
+    else
+      for (const line of [...lines(loaded), ...(await restartHint(loaded))]) await out.line(plainLine(line));
     if (loaded.config === null) process.exitCode = 1;
   },
 });
 
-type Loaded = LoadedConfig & { grants: HostGrants | null };
+/** Of an agent that runs with what was there before. */
+async function restartHint({ home, config }: Loaded): Promise<string[]> {
+  if (home === null || config === null || !existsSync(home.controlSocket)) return [];
+  const asked = callAgent<{ uptimeMs: number }>(home.controlSocket, home.id, "GET", "/v1/status");
+  // One that does not answer reads the files when it starts.
+  const status = await asked.catch(() => null);
+  if (status === null) return [];
+  const changed = changedSince(home, systemClock().wall() - status.uptimeMs);
+  return changed === null ? [] : [changed];
+}
+
+type Loaded = LoadedConfig & { home: AgentHome | null; grants: HostGrants | null };
 
 function asJson({ config, problems, files, grants }: Loaded) {
   return {

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { utimesSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { type CliAgent, cliAgent } from "../testing/cli-agent.ts";
 import { until } from "../testing/until.ts";
 
@@ -109,6 +111,21 @@ test("finding list: open ones, counted, and all of them", async () => {
   expect(out).toMatch(/^warning +open +2× .* low +\/var +disk low on \/var$/m);
   expect(await items(["finding", "list", "--state", "all"])).toHaveLength(2);
   expect((await agent.cli(["finding", "list", "--state", "shut"])).exit).toBe(2);
+}, 30_000);
+
+test("a configuration that was changed under the running agent is told, with what to do", async () => {
+  const file = join(agent.base, `agent-${agent.id}`, "config", "conf.d", "later.yaml");
+  const said = `${file} was changed after agent web-01 started: restart the agent`;
+  expect((await agent.cli(["agent", "status"])).out).not.toContain("was changed after");
+  writeFileSync(file, "agent: { labels: { role: later } }\n");
+  const later = 4_000_000_000;
+  utimesSync(file, later, later);
+  const [status, validated] = await Promise.all([
+    agent.cli(["agent", "status"]),
+    agent.cli(["config", "validate"]),
+  ]);
+  expect([status.exit, status.out]).toEqual([0, expect.stringContaining(said)]);
+  expect([validated.exit, validated.out]).toEqual([0, expect.stringContaining(said)]);
 }, 30_000);
 
 test("every command's help has an example, which runs", async () => {
