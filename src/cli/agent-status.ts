@@ -10,6 +10,7 @@ import { callAgent } from "./control-client.ts";
 import { findAgentHome, HOME_ARGS } from "./home-args.ts";
 import { grantLines } from "./grant-lines.ts";
 import { plainText } from "./plain-text.ts";
+import { timeAndAge } from "./show-time.ts";
 import { checkArguments } from "./strict-args.ts";
 
 const ARGS = {
@@ -32,7 +33,13 @@ interface Status {
   locks?: { lock: string; holder: string; waiting: number }[];
   store: { deadLetters?: number; openFindings?: number };
   asking: { run: string; step: string; reason: string | null }[];
-  sync: { state: string; lagRows: number; transport: string | null; lastError: string | null };
+  sync: {
+    state: string;
+    sinceMs: number;
+    lagRows: number;
+    transport: string | null;
+    lastError: string | null;
+  };
   protections: Protections | null;
   policy: string;
 }
@@ -54,6 +61,12 @@ export const agentStatus = defineCommand({
     for (const line of describe(status, changed)) console.log(plainText(line));
   },
 });
+
+/** For how long the hub has been away. */
+function since({ state, sinceMs }: Status["sync"]): string {
+  if (state === "online" || state === "disabled") return "";
+  return ` since ${timeAndAge(new Date(sinceMs).toISOString(), systemClock().wall())}`;
+}
 
 function setAside({ store: { deadLetters = 0, openFindings = 0 } }: Status): string {
   const dead = deadLetters > 0 ? `; ${deadLetters} failed and set aside: holdfast dead list` : "";
@@ -83,7 +96,7 @@ function describe(status: Status, changed: string | null): string[] {
       (ask) =>
         `asks: run ${ask.run} step ${ask.step}${because(ask.reason)}; holdfast runs approve|deny ${ask.run} --step ${ask.step}`,
     ),
-    `sync: ${sync.state}${sync.transport ? ` over ${sync.transport}` : ""}, ${sync.lagRows} rows behind${because(sync.lastError)}`,
+    `sync: ${sync.state}${since(sync)}${sync.transport ? ` over ${sync.transport}` : ""}, ${sync.lagRows} rows behind${because(sync.lastError)}`,
     status.policy,
     ...Object.entries(status.protections ?? {}).map(
       ([name, level]) => `protection ${name}: ${level.level}${because(level.reason)}`,

@@ -1,6 +1,8 @@
 import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import { CALLER_HEADER } from "../agent/local/control-request.ts";
 import { ERROR_CODES, type ErrorCode, HoldfastError, messageOf, systemCode } from "../core/errors.ts";
+import { homeBase } from "./home-args.ts";
 
 const TIMEOUT_MS = 10_000;
 
@@ -72,9 +74,11 @@ function caller(env: Record<string, string | undefined>, uid: number | undefined
 }
 
 function notRunning(socket: string, id: string): HoldfastError {
+  const base = dirname(dirname(socket));
+  const home = base === homeBase(undefined) ? "" : `--home ${base} `;
   return new HoldfastError(
     "unreachable",
-    `agent ${id} is not running: nobody listens on ${socket}; start it with holdfast agent run --id ${id}`,
+    `agent ${id} is not running: nobody listens on ${socket}; start it with holdfast agent run ${home}--id ${id}`,
   );
 }
 

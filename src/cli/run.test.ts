@@ -161,6 +161,7 @@ test("a run is followed over kill -9 of the agent; meanwhile nobody is there, ex
   await agent.stop("SIGKILL");
   const left = await agent.cli(["runs", "show", id]);
   expect([left.exit, left.err]).toEqual([5, expect.stringContaining("is not running")]);
+  expect(left.err).toContain(`start it with holdfast agent run --home ${agent.base} --id web-01`);
   await agent.start();
   expect((await agent.cli(["runs", "approve", id])).exit).toBe(0);
   expect(await child.exited).toBe(0);
