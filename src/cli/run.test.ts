@@ -174,6 +174,9 @@ test("no agent is exit 3, one that does not run 5", async () => {
   expect(nobody.exit).toBe(3);
   await agent.stop();
   const stopped = await agent.cli(["run", "quick"]);
-  expect([stopped.exit, stopped.err]).toEqual([5, expect.stringContaining("holdfast agent run --id web-01")]);
+  expect([stopped.exit, stopped.err]).toEqual([
+    5,
+    expect.stringContaining(`holdfast agent run --home ${agent.base} --id web-01`),
+  ]);
   await agent.start();
 }, 60_000);

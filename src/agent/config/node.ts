@@ -112,10 +112,3 @@ export function entriesOf(node: ConfigNode | undefined): [string, ConfigNode][] 
 export function emptyMap(origin: Origin): MapNode {
   return { kind: "map", origin, entries: new Map() };
 }
-
-/** A copy of the map with one entry set. */
-export function withEntry(map: MapNode, key: string, origin: Origin, value: ConfigNode): MapNode {
-  const entries = new Map(map.entries);
-  entries.set(key, { key: origin, value });
-  return { ...map, entries };
-}

@@ -87,8 +87,3 @@ export class LimitWatcher {
     this.#timer = { at: next, cancel: this.#clock.after(ms, () => this.#tick()) };
   }
 }
-
-/** Watches one worker with a watcher of its own. */
-export function watchLimits(spec: WatchSpec & { clock: Clock }): LimitWatch {
-  return new LimitWatcher(spec.clock).add(spec);
-}

@@ -2,9 +2,7 @@ import { HoldfastError } from "../../../core/errors.ts";
 import { type Kernel, must } from "./libc.ts";
 
 const SET_MODE_FILTER = 1;
-const GET_ACTION_AVAIL = 2;
 const FLAG_TSYNC = 1;
-const ACTION_KILL_PROCESS = 0x80000000;
 const INSTRUCTION_BYTES = 8;
 
 /** Puts a filter on the calling thread; with `allThreads` on every thread of the process. Needs no_new_privs. */
@@ -15,9 +13,4 @@ export function installFilter(kernel: Kernel, filter: Uint8Array, allThreads = f
   must("seccomp filter", result);
   if (result > 0)
     throw new HoldfastError("failed", `sandbox: seccomp filter: thread ${result} did not take it`);
-}
-
-/** Whether this kernel filters system calls and can kill a process for one. */
-export function hasSeccomp(kernel: Kernel): boolean {
-  return kernel.call("seccomp", GET_ACTION_AVAIL, 0, new Uint32Array([ACTION_KILL_PROCESS])) === 0;
 }
