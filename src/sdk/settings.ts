@@ -27,6 +27,13 @@ export function parseSettings<T>(schema: v.GenericSchema<unknown, T>, value: unk
 }
 
 function describeIssue(schema: v.GenericSchema, issue: v.BaseIssue<unknown>): SettingsIssue {
+  // Of a value that may be one of several things, the one that it nearly is says more than all their names.
+  const inner = issue.type === "union" ? issue.issues?.find((each) => each.path) : undefined;
+  if (inner?.path)
+    return describeIssue(schema, {
+      ...inner,
+      path: [...(issue.path ?? []), ...inner.path] as typeof inner.path,
+    });
   const path = (issue.path ?? []).map((item) => item.key as string | number);
   // Messages end up in status and run history.
   const actual = path.some((key) => isSecretName(String(key))) ? "***" : issue.received.slice(0, 80);

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import type { Json } from "../../model/json.ts";
 import { boundOutput } from "./bound-output.ts";
 
 test("what fits stays as it is", () => {
@@ -28,7 +29,8 @@ test("a text that is cut says so, and is as long as it may be", () => {
 
 test("what is long by many parts is told by its beginning", () => {
   const items = Array.from({ length: 1_000 }, (_, index) => `item ${index}`);
-  for (const output of [items, { items }, { a: "x".repeat(700), items }, "x".repeat(9_000)]) {
+  const outputs: Json[] = [items, { items }, { a: "x".repeat(700), items }, "x".repeat(9_000)];
+  for (const output of outputs) {
     const bytes = JSON.stringify(output).length;
     const head = JSON.stringify(output).slice(0, 1_000);
     expect(boundOutput(output, 1_000)).toEqual({ truncated: true, bytes, head });
