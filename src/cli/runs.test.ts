@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync, symlinkSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { type CliAgent, cliAgent } from "../testing/cli-agent.ts";
 import { until } from "../testing/until.ts";
@@ -165,6 +165,31 @@ describe("logs", () => {
     expect(child.err()).toContain(`run ${id} is failed`);
   }, 60_000);
 });
+
+describe("an agent that is killed", () => {
+  test("finds no program of an earlier attempt running beside the next", async () => {
+    const id = await begun("slow");
+    await until("the script", () => programs("sleep 300").length === 1, 30_000);
+    const [left] = programs("sleep 300");
+    await agent.stop("SIGKILL");
+    await agent.start();
+    await until("what it left to be gone", () => !programs("sleep 300").includes(left!), 30_000);
+    for (let state = ""; state !== "failed";) state = (await shown(id)).state;
+    expect((await shown(id)).steps[0]).toMatchObject({ step: "wait", state: "uncertain" });
+  }, 90_000);
+});
+
+/** Processes of this test's agent with this command line: their TMPDIR lies in its home. */
+function programs(command: string): string[] {
+  return readdirSync("/proc").filter((pid) => {
+    try {
+      const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").join(" ").trim();
+      return words === command && readFileSync(`/proc/${pid}/environ`, "utf8").includes(agent.base);
+    } catch {
+      return false;
+    }
+  });
+}
 
 describe("cancel, retry, approve and deny", () => {
   test("cancel stops what runs, the finally steps run, and who and why is kept", async () => {

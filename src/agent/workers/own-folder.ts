@@ -23,8 +23,15 @@ export function makeOwnFolder(
   return { path, remove: () => rm(path, { recursive: true, force: true }).catch(() => {}) };
 }
 
+/** Folders that workers of a killed agent have left. */
+export async function leftFolders(workdir: string): Promise<string[]> {
+  const names = await readdir(workdir).catch(() => []);
+  return names.map((name) => join(workdir, name));
+}
+
 /** Empties the folder of the workers' folders. */
 export async function removeLeftovers(workdir: string): Promise<void> {
-  const names = await readdir(workdir).catch(() => []);
-  for (const name of names) await rm(join(workdir, name), { recursive: true, force: true }).catch(() => {});
+  for (const path of await leftFolders(workdir)) {
+    await rm(path, { recursive: true, force: true }).catch(() => {});
+  }
 }

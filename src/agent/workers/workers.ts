@@ -10,7 +10,8 @@ import { type ActionPool, ActionPoolOf } from "./action-pool.ts";
 import type { Launcher } from "./launch.ts";
 import { LiveWorkers } from "./live-workers.ts";
 import { type OutputOptions, startOutput } from "./output-part.ts";
-import { removeLeftovers } from "./own-folder.ts";
+import { killLeftBehind } from "./limits/left-behind.ts";
+import { leftFolders, removeLeftovers } from "./own-folder.ts";
 import { Supervisor } from "./supervisor.ts";
 import { DEFAULT_TIMING, type WorkerTiming } from "./timing.ts";
 import { startTrigger, type TriggerOptions } from "./trigger-part.ts";
@@ -95,8 +96,12 @@ export function createWorkers(options: WorkersOptions) {
     /** What the plugin at this entry declares. Rejects with why it cannot be loaded. */
     describe: (entry: PluginEntry): Promise<Manifest> => maker.describe(entry),
 
-    /** Removes the folders that workers of a killed agent left. Only for who holds the agent's lock. */
-    sweep: () => removeLeftovers(workdir),
+    /** Ends and removes what workers of a killed agent left. Only for who holds the agent's lock. */
+    async sweep() {
+      const processes = killLeftBehind(await leftFolders(workdir));
+      if (processes > 0) log.warn("ended what workers of an agent that was killed had left", { processes });
+      await removeLeftovers(workdir);
+    },
 
     superviseTrigger(trigger: TriggerOptions & OnChange): SupervisedTrigger {
       const supervisor = new Supervisor({

@@ -69,7 +69,8 @@ function hasUser(stat: ProcStat, uid: number): boolean {
   }
 }
 
-function hasMounted(pid: number, folder: string): boolean {
+/** Whether the process sees this folder as a mount of its own. */
+export function hasMounted(pid: number, folder: string): boolean {
   try {
     if (readlinkSync(`/proc/${pid}/ns/mnt`) === readlinkSync("/proc/self/ns/mnt")) return false;
     return readFileSync(`/proc/${pid}/mountinfo`, "utf8").includes(escapeMount(folder));
