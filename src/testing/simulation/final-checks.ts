@@ -1,5 +1,5 @@
 import { LANES, RECORD_CLASSES } from "../../model/record.ts";
-import { hasEnded } from "../../model/run.ts";
+import { hasEnded, type RunState } from "../../model/run.ts";
 import { mayMoveRun, mayMoveStep, STEP_PLACES, type StepPlace } from "../../model/run-transitions.ts";
 import { definitionOf } from "./call-checks.ts";
 import type { DurableStep } from "./durable-rows.ts";
@@ -113,7 +113,10 @@ export class FinalChecks {
         steps.set(name, place);
       }
     }
-    for (const { row, steps: rows } of this.#world.observedRuns()) {
+    for (const { row, steps: rows, gone } of this.#world.observedRuns()) {
+      if (gone && !hasEnded(runs.get(row.id) as RunState))
+        this.#fail("no run lost", `run ${row.id} is gone, and the hub was told that it is ${runs.get(row.id)}`);
+      if (gone) continue;
       if (runs.get(row.id) !== row.state)
         this.#fail("the hub's copy", `run ${row.id} is ${row.state}, the hub was told ${runs.get(row.id)}`);
       for (const { step, state } of rows.values()) {

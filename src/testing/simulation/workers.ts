@@ -6,12 +6,14 @@ import type { Incarnation } from "./incarnation.ts";
 import { KEYS } from "./names.ts";
 import type { Told, WorkLedger } from "./work-ledger.ts";
 
-type Manner = "does" | "adds" | "refuses" | "fails" | "gives-up" | "dies" | "hangs";
+export type Manner = "does" | "adds" | "refuses" | "fails" | "gives-up" | "dies" | "hangs";
 
 export interface WorkerOptions {
   random: Seeded;
   ledger: WorkLedger;
   pipelines: string[];
+  /** What they do more often than others would. */
+  prefer: Manner | null;
   /** Workers behave: what is left is to come to its end. */
   calm: () => boolean;
   /** Looks at a call before anything is done. */
@@ -73,6 +75,8 @@ export class SimulatedWorkers implements ActionPort {
       case "adds":
         // What it may not add it does without.
         await call.add(this.#additions()).catch(() => {});
+        // The next attempt asks anew.
+        if (call.attempt === 1 && this.#options.random.chance(0.5)) return finish("error", error(true, true));
         return finish("ok", { kind: "ok", output: { done: call.step } });
       case "does":
         return finish("ok", { kind: "ok", output: { done: call.step } });
@@ -90,8 +94,9 @@ export class SimulatedWorkers implements ActionPort {
   }
 
   #manner(): Manner {
-    const { random, calm } = this.#options;
+    const { random, calm, prefer } = this.#options;
     if (calm()) return random.chance(0.9) ? "does" : "refuses";
+    if (prefer !== null && random.chance(0.4)) return prefer;
     const drawn = random.next();
     if (drawn < 0.6) return "does";
     if (drawn < 0.68) return "adds";

@@ -23,7 +23,7 @@ import { SimulatedAgent } from "./simulated-agent.ts";
 import { LineSource } from "./simulated-trigger.ts";
 import { Story } from "./story.ts";
 import { WorkLedger } from "./work-ledger.ts";
-import { SimulatedWorkers } from "./workers.ts";
+import { type Manner, SimulatedWorkers } from "./workers.ts";
 
 interface Aim {
   label: string;
@@ -31,8 +31,8 @@ interface Aim {
 }
 
 /** Faults that one seed aims at on purpose, so that no write is spared over many seeds. */
-const AIMS = 4;
-const ACTS_IN_ALL = [80, 140, 220];
+const AIMS = 6;
+const ACTS_IN_ALL = [100, 180, 300];
 /** Timers that fire after the last fault before it counts as going on for ever. */
 const MAX_QUIET_STEPS = 20_000;
 
@@ -51,11 +51,16 @@ export class World {
   /** Last values that were answered, of small things that are overwritten. */
   readonly kept = { setting: -1, output: 0 };
   agent: SimulatedAgent | null = null;
+  /** The agent of the first life that got so far. */
+  firstAgent: SimulatedAgent | null = null;
   life: Incarnation;
   lastEmit: Promise<void> = Promise.resolve();
   observer: Observer | null = null;
   readonly #table: FaultTable;
+  /** Faults that have not struck yet. */
   readonly #aims: Aim[];
+  /** Writes that were aimed at. */
+  readonly #wanted: string[];
   readonly #workRandom: Seeded;
   readonly #sentAt = new Map<string, number>();
   readonly #ids: Ids;
@@ -74,7 +79,8 @@ export class World {
     this.#workRandom = drawn(2);
     this.#table = table;
     this.#aims = aimsOf(seed, table.labels);
-    const trims = this.#aims.some(({ label }) => label.endsWith("trim")) || this.random.chance(0.3);
+    this.#wanted = this.#aims.map(({ label }) => label);
+    const trims = this.#wanted.some((label) => label.endsWith("trim")) || this.random.chance(0.3);
     this.setting = randomSetting(drawn(3), trims);
     this.sources = TRIGGERS.map((name, at) => new LineSource(name, drawn(10 + at)));
     const hub = new ModelHub((invariant, what) => this.fail(invariant, what));
@@ -93,7 +99,7 @@ export class World {
     };
     this.life = new Incarnation(this.clock, 0);
     this.life.dead = true;
-    this.#weights = weightsOf(this.#aims);
+    this.#weights = weightsOf(this.#wanted);
   }
 
   get labels(): string[] {
@@ -257,6 +263,7 @@ export class World {
         random: this.#workRandom,
         ledger,
         pipelines: [...setting.pipelines.keys()],
+        prefer: preferenceOf(this.#wanted),
         calm: () => this.#calm,
         called: (call) => this.#checks().called(call),
         say: this.say,
@@ -288,10 +295,12 @@ export class World {
       pipelines: setting.pipelines,
       events: this.events,
       story: this.story,
+      trims: setting.retention.endedRuns !== undefined,
     });
     if (agent.store.facts.salvage !== null)
       this.fail("no damage", `the store was set aside: ${agent.store.facts.salvage.reason}`);
     this.agent = agent;
+    this.firstAgent ??= agent;
     await agent.begin();
   }
 
@@ -369,9 +378,15 @@ function aimsOf(seed: number, labels: string[]): Aim[] {
   return Array.from({ length: AIMS }, (_, at) => all[(seed * AIMS + at * 37) % all.length]!);
 }
 
-function weightsOf(aims: Aim[]): [string, number][] {
+function weightsOf(labels: string[]): [string, number][] {
   return Object.entries(ACTS).map(([name, { weight, leadsTo }]) => {
-    const wanted = aims.some(({ label }) => leadsTo.includes(label));
-    return [name, wanted ? weight + 6 : weight];
+    const wanted = labels.some((label) => leadsTo.includes(label));
+    return [name, wanted ? weight + 8 : weight];
   });
+}
+
+/** What workers must do so that these writes happen. */
+function preferenceOf(labels: string[]): Manner | null {
+  if (labels.includes("steps.remove")) return "adds";
+  return labels.some((label) => /dead/i.test(label)) ? "gives-up" : null;
 }
