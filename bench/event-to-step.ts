@@ -9,18 +9,22 @@ import { fdatasyncs, rawSingles } from "./raw-sqlite.ts";
 
 const ROUNDS = 3;
 const EVENTS = 400;
-/** The first events of a round start the worker and find cold code. */
+/** Events at the start of a round that come all at once and start the worker: an agent that has done nothing yet has cold code. */
+const BURST = 3_000;
+/** The first of those that come one at a time. */
 const WARM_UP = 100;
+const ALL = BURST + WARM_UP + EVENTS;
 const POLL_MS = 200;
 const ENDED = 'holdfast_agent_runs_ended_total{state="succeeded"}';
 
-/** One event at a time, with when it was yielded; uneven pauses, so that no timer is hit in step. */
+/** After the burst one event at a time, with when it was yielded; uneven pauses, so that no timer is hit in step. */
 const TRIGGER = `import { defineTrigger, v } from "holdfast";
 export default defineTrigger({
   name: "source", description: "emits one event at a time", settings: v.strictObject({}), resources: { cpu: 4 },
   async *run({ clock, signal }) {
-    for (let n = 0; n < ${WARM_UP + EVENTS} && !signal.aborted; n++) {
-      await clock.sleep(n === 0 ? 1000 : 12 + (n * 7) % 11, signal);
+    for (let n = 0; n < ${ALL} && !signal.aborted; n++) {
+      if (n === ${BURST}) await clock.sleep(5000, signal);
+      if (n >= ${BURST}) await clock.sleep(8 + (n * 7) % 11, signal);
       yield { type: "bench.event", data: { n, at: performance.timeOrigin + performance.now() } };
     }
   },
@@ -64,8 +68,7 @@ async function agentRound({ executable }: BenchContext, home: string): Promise<n
   });
   const agent = await startProgram(agentCommand(executable, home), { env: AGENT_ENVIRONMENT });
   try {
-    const all = WARM_UP + EVENTS;
-    await waitFor(`${all} runs`, async () => ((await findMetric(agent, ENDED)) ?? 0) >= all, POLL_MS, 60_000);
+    await waitFor(`${ALL} runs`, async () => ((await findMetric(agent, ENDED)) ?? 0) >= ALL, POLL_MS, 60_000);
   } finally {
     await agent.stop();
   }
@@ -81,8 +84,8 @@ function samplesOf(path: string): number[] {
     )
     .all(PIPELINE) as { output: string }[];
   database.close();
-  if (rows.length !== WARM_UP + EVENTS) throw new Error(`${rows.length} runs, not ${WARM_UP + EVENTS}`);
-  return rows.slice(WARM_UP).map(({ output }) => {
+  if (rows.length !== ALL) throw new Error(`${rows.length} runs, not ${ALL}`);
+  return rows.slice(BURST + WARM_UP).map(({ output }) => {
     const { at, startedAt } = JSON.parse(output) as { at: number; startedAt: number };
     return startedAt - at;
   });
