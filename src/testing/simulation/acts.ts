@@ -33,7 +33,11 @@ export const ACTS: Record<string, Act> = {
   },
   emit: { weight: 3, leadsTo: ["sources.insert"], run: emitByHand },
   start: { weight: 8, leadsTo: ["startRuns"], run: startByHand },
-  cancel: { weight: 4, leadsTo: ["runs.trim", "steps.trim", "attempts.trim", "definitions.trim"], run: cancel },
+  cancel: {
+    weight: 4,
+    leadsTo: ["runs.trim", "steps.trim", "attempts.trim", "definitions.trim"],
+    run: cancel,
+  },
   decide: { weight: 8, leadsTo: [], run: (world) => decide(world, world.random.chance(0.7)) },
   "retry a run": { weight: 2, leadsTo: ["startRuns"], run: retry },
   "retry a letter": {
@@ -72,7 +76,11 @@ export const ACTS: Record<string, Act> = {
     ],
     run: (world) => void world.agent?.store.trim(),
   },
-  crash: { weight: 2, leadsTo: ["rule_states.forget", "window_entries.forget"], run: (world) => world.crash() },
+  crash: {
+    weight: 2,
+    leadsTo: ["rule_states.forget", "window_entries.forget", "definitions.trim"],
+    run: (world) => world.crash(),
+  },
   stop: { weight: 1, leadsTo: ["ruleMemory"], run: (world) => world.stop() },
   fault: {
     weight: 6,
@@ -117,7 +125,14 @@ export const ACTS: Record<string, Act> = {
   },
   "hub forks": {
     weight: 0.5,
-    leadsTo: ["renewEpoch", "epochs.insert", "outbox.delete", "outbox.renumber", "streams.close", "streams.forget"],
+    leadsTo: [
+      "renewEpoch",
+      "epochs.insert",
+      "outbox.delete",
+      "outbox.renumber",
+      "streams.close",
+      "streams.forget",
+    ],
     run: ({ line, agent, random, say }) => {
       if (!agent) return;
       line.cut?.();

@@ -30,8 +30,8 @@ export function randomSetting(random: Seeded, trims: boolean): Setting {
 function smallRetention(random: Seeded): Partial<Retention> {
   return {
     acknowledgedRows: random.int(1, 20),
-    events: 60,
-    maxEvents: random.pick([60, 1000]),
+    events: 40,
+    maxEvents: 40,
     endedRuns: 2,
     deadLetters: 1,
     resolvedFindings: 0,

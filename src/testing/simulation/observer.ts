@@ -191,7 +191,10 @@ export class Observer {
     run.attempts = this.#rows.attempts(row.n);
     for (const step of run.steps.values()) {
       if (!hasEnded(step.state))
-        this.#fail("states by the table", `run ${row.id} is ${row.state}, its step ${step.step} ${step.state}`);
+        this.#fail(
+          "states by the table",
+          `run ${row.id} is ${row.state}, its step ${step.step} ${step.state}`,
+        );
     }
     if (this.locks.some((place) => place.run === row.id))
       this.#fail("locks freed", `run ${row.id} is ${row.state} and keeps its place at a lock`);

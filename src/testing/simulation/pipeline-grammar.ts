@@ -20,7 +20,8 @@ export function randomPipelines(random: Seeded): Map<string, PipelineDefinition>
   const parts = new Set(made.flatMap(({ steps }) => steps.filter(isPart).map(({ action }) => action)));
   for (const each of made) {
     if (!withLocks) takeLocks(each);
-    else if (parts.has(each.name) || each === made.at(-1)) takeCaps(each);
+    // The last one is added by actions as well, also to runs of its own.
+    if (each === made.at(-1) || (withLocks && parts.has(each.name))) takeCaps(each);
   }
   return new Map(made.map((each) => [each.name, each]));
 }
@@ -36,7 +37,8 @@ function takeLocks(each: PipelineDefinition): void {
 
 /**
  * Of a pipeline that is a part of others: a run that holds a lock may wait for it, and it for a place that a run has which
- * waits for the lock. Who configures that has made a circle, which only a deadline ends.
+ * waits for the lock; one that adds its own pipeline waits for its own place. Who configures that has made a circle, which
+ * only a deadline or a person ends.
  */
 function takeCaps(each: PipelineDefinition): void {
   each.concurrency = 1000;

@@ -101,7 +101,9 @@ function windowed(random: Seeded, name: string, start: () => RuleOutcome): Simul
 function chain(random: Seeded, start: () => RuleOutcome): SimulatedRule[] {
   const emits: RuleOutcome = { kind: "emit", type: "chained", subject: null, severity: null, data: PARAMS };
   const rules = [
-    plain(rule("emits", { on: [random.pick(TRIGGERS)], types: ["c"], cooldownMs: 30_000, outcomes: [emits] })),
+    plain(
+      rule("emits", { on: [random.pick(TRIGGERS)], types: ["c"], cooldownMs: 30_000, outcomes: [emits] }),
+    ),
     plain(rule("listens", { on: ["rule:emits"], outcomes: [start()] })),
   ];
   if (random.chance(0.3)) {

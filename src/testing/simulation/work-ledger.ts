@@ -38,6 +38,7 @@ export class WorkLedger {
 
   end(execution: Execution, told: Told): void {
     execution.told = told;
+    if (told === "ok") execution.performed = true;
     execution.running = false;
     this.#running.delete(execution);
   }

@@ -32,7 +32,8 @@ interface Aim {
 
 /** Faults that one seed aims at on purpose, so that no write is spared over many seeds. */
 const AIMS = 6;
-const ACTS_IN_ALL = [100, 180, 300];
+const MOST_ACTS = 300;
+const ACTS_IN_ALL = [100, 180, MOST_ACTS];
 /** Timers that fire after the last fault before it counts as going on for ever. */
 const MAX_QUIET_STEPS = 20_000;
 
@@ -65,6 +66,7 @@ export class World {
   readonly #sentAt = new Map<string, number>();
   readonly #ids: Ids;
   readonly #weights: [name: string, weight: number][];
+  readonly #newVersions: boolean;
   #count = 0;
   #lives = 0;
   #calm = false;
@@ -81,7 +83,9 @@ export class World {
     this.#aims = aimsOf(seed, table.labels);
     this.#wanted = this.#aims.map(({ label }) => label);
     const trims = this.#wanted.some((label) => label.endsWith("trim")) || this.random.chance(0.3);
+    this.#newVersions = this.#wanted.includes("definitions.trim") || this.random.chance(0.2);
     this.setting = randomSetting(drawn(3), trims);
+    if (this.#wanted.includes("steps.remove")) retryMore(this.setting);
     this.sources = TRIGGERS.map((name, at) => new LineSource(name, drawn(10 + at)));
     const hub = new ModelHub((invariant, what) => this.fail(invariant, what));
     this.line = { hub, up: this.random.chance(0.8), reliable: false, cut: null };
@@ -112,7 +116,7 @@ export class World {
       this.#describe();
       this.#start();
       await this.#settle();
-      const acts = this.random.pick(ACTS_IN_ALL);
+      const acts = this.#wanted.some(isRare) ? MOST_ACTS : this.random.pick(ACTS_IN_ALL);
       for (let act = 0; act < acts && !this.story.violation; act++) {
         this.#act();
         await this.#settle();
@@ -216,7 +220,9 @@ export class World {
 
   #describe(): void {
     const aims = this.#aims.map(({ label, kind }) => `${label} (${kind})`).join(", ");
-    this.say(`seed ${this.seed}: ${this.setting.pipelines.size} pipelines, ${this.setting.rules.length} rules`);
+    this.say(
+      `seed ${this.seed}: ${this.setting.pipelines.size} pipelines, ${this.setting.rules.length} rules`,
+    );
     this.say(`faults aimed at ${aims}`);
   }
 
@@ -273,7 +279,7 @@ export class World {
     const agent = await SimulatedAgent.start({
       path: join(this.folder, "agent.db"),
       life,
-      setting,
+      setting: { ...setting, pipelines: this.#versions(life.number) },
       allRules: this.random.chance(0.6),
       ids: this.#ids,
       random: this.#workRandom,
@@ -304,6 +310,13 @@ export class World {
     await agent.begin();
   }
 
+  /** Now and then the pipelines are other versions after a restart, which do the same. */
+  #versions(life: number): Setting["pipelines"] {
+    const { pipelines } = this.setting;
+    if (!this.#newVersions) return pipelines;
+    return new Map([...pipelines].map(([name, each]) => [name, { ...each, description: `version ${life}` }]));
+  }
+
   #checks(): CallChecks {
     return new CallChecks({
       observer: this.observer!,
@@ -315,7 +328,9 @@ export class World {
   }
 
   #aimedFaults(): Fault[] {
-    return this.#aims.map(({ label, kind }) => faultOf(label, kind, this.random, this.random.pick([0, 0, 1, 4])));
+    return this.#aims.map(({ label, kind }) =>
+      faultOf(label, kind, this.random, this.random.pick([0, 0, 1, 4])),
+    );
   }
 
   #struck(fault: Fault): void {
@@ -361,7 +376,10 @@ export class World {
       const states = [...steps.values()].map((step) => `${step.step} ${step.state}:${step.waits ?? ""}`);
       return `${row.id} ${row.state} (${states.join(", ")})`;
     });
-    this.fail("every run ends", `after ${MAX_QUIET_STEPS} steps without a fault there is still: ${open.join("; ")}`);
+    this.fail(
+      "every run ends",
+      `after ${MAX_QUIET_STEPS} steps without a fault there is still: ${open.join("; ")}`,
+    );
   }
 
   async #isQuiet(): Promise<boolean> {
@@ -383,6 +401,19 @@ function weightsOf(labels: string[]): [string, number][] {
     const wanted = labels.some((label) => leadsTo.includes(label));
     return [name, wanted ? weight + 8 : weight];
   });
+}
+
+/** Writes that take a while to come about. */
+function isRare(label: string): boolean {
+  return /trim|dead|remove|expire|renumber/i.test(label);
+}
+
+/** What an attempt has added is removed by the next one. */
+function retryMore({ pipelines }: Setting): void {
+  for (const step of [...pipelines.values()].flatMap(({ steps }) => steps)) {
+    step.effect = "idempotent";
+    step.retry.attempts = 3;
+  }
 }
 
 /** What workers must do so that these writes happen. */
