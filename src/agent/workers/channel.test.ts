@@ -62,7 +62,8 @@ async function channelTo(command: string) {
     while (received.length < count) await new Promise<void>((resolve) => (arrived = resolve));
     return received;
   };
-  return { channel, child, frames };
+  const written = () => new Response(child.stdout as unknown as ReadableStream<Uint8Array>).arrayBuffer();
+  return { channel, frames, written };
 }
 
 describe("frames that are sent soon", () => {
@@ -90,12 +91,10 @@ describe("frames that are sent soon", () => {
   });
 
   test("are written before the channel is closed", async () => {
-    const { channel, child } = await channelTo("exec cat <&3");
+    const { channel, written } = await channelTo("exec cat <&3");
     channel.sendSoon('"last"');
     channel.close();
-    expect(Buffer.from(await new Response(child.stdout as ReadableStream).arrayBuffer())).toEqual(
-      frame('"last"'),
-    );
+    expect(Buffer.from(await written())).toEqual(frame('"last"'));
   });
 
   test("are refused alone when they are too large", async () => {
