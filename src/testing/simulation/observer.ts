@@ -174,6 +174,8 @@ export class Observer {
         this.#fail("parts in order", `${name} begins before ${other.step} (${other.part}) has ended`);
       if (other.part === step.part && part > 0 && other.state === "running")
         this.#fail("parts in order", `${name} runs beside ${other.step}`);
+      if (other.part === step.part && part > 0 && comesBefore(run, other, step))
+        this.#fail("parts in order", `${name} begins before ${other.step}`);
     }
     if (step.part !== "steps" || step.extra?.foreach) return;
     const declared = this.#options.pipelines.get(run.row.pipeline)?.steps.find(({ id }) => id === step.step);
@@ -235,4 +237,12 @@ export class Observer {
   #fail(invariant: string, what: string): void {
     this.#options.story.fail(invariant, what);
   }
+}
+
+/** Undo: what ended last is taken back first; finally: the newest first; on_failure: in order. */
+function comesBefore(run: ObservedRun, one: DurableStep, other: DurableStep): boolean {
+  if (one.part === "on_failure") return one.position < other.position;
+  if (one.part === "finally") return one.position > other.position;
+  const order = ({ extra }: DurableStep) => run.steps.get(extra?.undoes ?? "")?.extra?.order ?? 0;
+  return order(one) > order(other);
 }

@@ -1,7 +1,7 @@
 import type { ActionCall, ActionPort } from "../../agent/runs/ports.ts";
 import type { Addition } from "../../model/pipeline.ts";
 import type { AttemptOutcome } from "../../model/run-transitions.ts";
-import type { Seeded } from "../seeded.ts";
+import { Seeded } from "../seeded.ts";
 import type { Incarnation } from "./incarnation.ts";
 import { KEYS } from "./names.ts";
 import type { Told, WorkLedger } from "./work-ledger.ts";
@@ -74,7 +74,7 @@ export class SimulatedWorkers implements ActionPort {
     switch (manner) {
       case "adds":
         // What it may not add it does without.
-        await call.add(this.#additions()).catch(() => {});
+        await call.add(this.#additions(call.key)).catch(() => {});
         // The next attempt asks anew.
         if (call.attempt === 1 && this.#options.random.chance(0.5)) return finish("error", error(true, true));
         return finish("ok", { kind: "ok", output: { done: call.step } });
@@ -111,8 +111,10 @@ export class SimulatedWorkers implements ActionPort {
     return calm() ? 5 : random.pick(DELAYS);
   }
 
-  #additions(): Addition[] {
-    const { random, pipelines } = this.#options;
+  /** The same in each attempt, as what is computed from the same input is. */
+  #additions(key: string): Addition[] {
+    const { pipelines } = this.#options;
+    const random = new Seeded(Number(Bun.hash(key) & 0xffff_ffffn));
     return Array.from({ length: random.int(1, 3) }, (): Addition => {
       const kind = random.pick(["add", "add", "finally", "onFailure", "spawn"] as const);
       // Only the last pipeline, which has no parts: runs must not multiply without end.
