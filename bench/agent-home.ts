@@ -17,10 +17,16 @@ export async function placeHome(home: string, files: Record<string, string>): Pr
 
 /** One value of the agent's /metrics. */
 export async function readMetric(agent: Program, name: string): Promise<number> {
-  const text = await (await fetch(`${agent.ready.health}/metrics`)).text();
-  const value = text.match(new RegExp(`^${name} (\\S+)$`, "m"))?.[1];
+  const value = await findMetric(agent, name);
   if (value === undefined) throw new Error(`/metrics has no ${name}`);
-  return Number(value);
+  return value;
+}
+
+/** A series with labels is there only once it has counted something. */
+export async function findMetric(agent: Program, name: string): Promise<number | undefined> {
+  const text = await (await fetch(`${agent.ready.health}/metrics`)).text();
+  const value = text.match(new RegExp(`^${RegExp.escape(name)} (\\S+)$`, "m"))?.[1];
+  return value === undefined ? undefined : Number(value);
 }
 
 /** Looks each `everyMs` until `look` says yes. */

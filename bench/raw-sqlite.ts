@@ -1,5 +1,6 @@
 /** What bun:sqlite does with nothing around it, at synchronous=FULL: the baseline of what the agent's store keeps. */
 import { Database } from "bun:sqlite";
+import { closeSync, fdatasyncSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { withFolder } from "./frame.ts";
 
@@ -34,6 +35,29 @@ export async function rawSingles(within: string, count: number): Promise<number[
       await Bun.sleep(1);
     }
     database.close();
+    return samples;
+  }, within);
+}
+
+/** Blocks of a write-ahead log in use: written over again and again, so that its size does not change. */
+const LOG_BLOCKS = 500;
+const BLOCK = Buffer.alloc(8192, "x");
+
+/** Milliseconds of each of `count` writes of 8 KB, about a small commit, with the fdatasync behind it. */
+export async function fdatasyncs(within: string, count: number): Promise<number[]> {
+  return await withFolder(async (folder) => {
+    const fd = openSync(join(folder, "raw.log"), "w");
+    for (let i = 0; i < LOG_BLOCKS; i++) writeSync(fd, BLOCK);
+    fdatasyncSync(fd);
+    const samples: number[] = [];
+    for (let i = 0; i < count; i++) {
+      const begin = performance.now();
+      writeSync(fd, BLOCK, 0, BLOCK.length, (i % LOG_BLOCKS) * BLOCK.length);
+      fdatasyncSync(fd);
+      samples.push(performance.now() - begin);
+      await Bun.sleep(1);
+    }
+    closeSync(fd);
     return samples;
   }, within);
 }

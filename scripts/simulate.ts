@@ -1,4 +1,8 @@
-/** Runs simulations: `npm run simulate -- --seeds N --from M`. The last line is `N passed, N failed`. */
+/**
+ * Runs simulations: `npm run simulate -- --seeds N --from M [--jobs J] [--story]`. Prints the story of each seed that fails,
+ * then how often each fault struck at each write; the last line is `N passed, N failed`.
+ */
+import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { FaultTable, writeLabels } from "../src/testing/simulation/faults-drawn.ts";
 import { report, simulate } from "../src/testing/simulation/simulate.ts";
@@ -7,29 +11,87 @@ const { values } = parseArgs({
   options: {
     seeds: { type: "string", default: "200" },
     from: { type: "string", default: "1" },
-    /** Prints each story, also of seeds that pass. */
+    /** Processes that share the seeds. */
+    jobs: { type: "string", default: String(Math.min(8, availableParallelism())) },
+    /** Prints each story and its hash, also of seeds that pass. */
     story: { type: "boolean", default: false },
+    /** Ends at the first seed that fails. */
+    stop: { type: "boolean", default: false },
+    /** Of a process that runs a share: ends with its counts. */
+    share: { type: "boolean", default: false },
   },
 });
-const seeds = Number(values.seeds);
-const from = Number(values.from);
-if (!Number.isSafeInteger(seeds) || !Number.isSafeInteger(from) || seeds < 1 || from < 0) {
-  console.error("usage: npm run simulate -- [--seeds N] [--from M] [--story]");
+const [seeds, from, jobs] = [Number(values.seeds), Number(values.from), Number(values.jobs)];
+if (![seeds, from, jobs].every((value) => Number.isSafeInteger(value) && value >= 0) || seeds < 1) {
+  console.error("usage: npm run simulate -- [--seeds N] [--from M] [--jobs J] [--story] [--stop]");
   process.exit(2);
+}
+/** Seeds after which each write must have had each fault. */
+const ENOUGH = 200;
+
+interface Counts {
+  passed: number;
+  failed: number;
+  table: Record<string, number>;
 }
 
 const table = new FaultTable(await writeLabels());
-let failed = 0;
-for (let seed = from; seed < from + seeds; seed++) {
-  const result = await simulate(seed, table);
-  if (result.violation !== null) {
+if (values.share) {
+  console.log(JSON.stringify({ ...(await runHere()), table: table.toJSON() }));
+  process.exit(0);
+}
+const { passed, failed } = jobs > 1 && seeds > 1 ? await runShared() : await runHere();
+console.log(table.toString());
+const missing = seeds >= ENOUGH && !values.stop ? table.missing() : [];
+for (const each of missing) console.log(`never struck: ${each}`);
+console.log(`${passed} passed, ${failed + missing.length} failed`);
+process.exit(failed + missing.length > 0 ? 1 : 0);
+
+async function runHere(): Promise<{ passed: number; failed: number }> {
+  let failed = 0;
+  let run = 0;
+  for (let seed = from; seed < from + seeds; seed++) {
+    const result = await simulate(seed, table);
+    run++;
+    if (values.story) console.log(`${result.story.join("\n")}\n${seed} ${result.hash}`);
+    if (result.violation === null) continue;
     failed++;
     console.log(report(result));
-  } else if (values.story) console.log(`${result.story.join("\n")}\n${result.hash}`);
+    if (values.stop) break;
+  }
+  return { passed: run - failed, failed };
 }
-console.log(table.toString());
-/** Enough seeds that each write must have had each fault. */
-const missing = seeds >= 200 ? table.missing() : [];
-for (const each of missing) console.log(`never struck: ${each}`);
-console.log(`${seeds - failed} passed, ${failed + missing.length} failed`);
-process.exit(failed + missing.length > 0 ? 1 : 0);
+
+/** Each process takes a stretch of the seeds. What they print comes when they end, in the order of the seeds. */
+async function runShared(): Promise<{ passed: number; failed: number }> {
+  const each = Math.ceil(seeds / jobs);
+  const stretches = Array.from({ length: jobs }, (_, at) => ({
+    first: from + at * each,
+    count: Math.min(each, seeds - at * each),
+  })).filter(({ count }) => count > 0);
+  const shares = await Promise.all(stretches.map(({ first, count }) => runShare(first, count)));
+  let passed = 0;
+  let failed = 0;
+  for (const share of shares) {
+    passed += share.passed;
+    failed += share.failed;
+    table.merge(share.table);
+  }
+  return { passed, failed };
+}
+
+async function runShare(first: number, count: number): Promise<Counts> {
+  const flags = ["story", "stop"].filter((name) => values[name as "story"]).map((name) => `--${name}`);
+  const child = Bun.spawn(
+    [process.execPath, import.meta.path, "--share", "--from", `${first}`, "--seeds", `${count}`, ...flags],
+    { stdout: "pipe", stderr: "inherit" },
+  );
+  const lines = (await child.stdout.text()).trimEnd().split("\n");
+  const counts = lines.pop() ?? "";
+  for (const line of lines) console.log(line);
+  if ((await child.exited) !== 0) {
+    console.log(`seeds ${first} to ${first + count - 1} broke off: ${counts}`);
+    return { passed: 0, failed: count, table: {} };
+  }
+  return JSON.parse(counts) as Counts;
+}

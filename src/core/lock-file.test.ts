@@ -69,6 +69,14 @@ test("a file left by a dead process with a reused pid does not block", () => {
   acquireLock(path).release();
 });
 
+test("what a dead holder was just starting, and has a copy of its lock for a moment, is waited for", async () => {
+  const path = join(folder, "copied.lock");
+  const holding = `exec 9>>${path}; flock 9; echo $$ > ${path}; sleep 0.3 &`;
+  const holder = Bun.spawn(["/bin/sh", "-c", holding], { stdio: ["ignore", "ignore", "ignore"] });
+  expect(await holder.exited).toBe(0);
+  acquireLock(path).release();
+});
+
 test("a folder that is not there is named", () => {
   expect(() => acquireLock(join(folder, "none", "x.lock"), "agent web-01")).toThrow(
     `cannot open the lock file ${join(folder, "none", "x.lock")} of agent web-01`,

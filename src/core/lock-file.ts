@@ -4,6 +4,8 @@ import { HoldfastError, messageOf } from "./errors.ts";
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;
+const LEFT_BEHIND_MS = 2000;
+const LOOK_EVERY_MS = 5;
 const LIBC_NAMES = [
   "libc.so.6",
   `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`,
@@ -19,12 +21,16 @@ export interface LockFile {
  * inherit, so that the kernel lets go when we die, however we die, and a reused pid means nothing. The file holds our
  * pid for the message of those who come second. `what` is named in it: `agent web-01`.
  *
- * Throws `conflict` when another process holds the lock.
+ * Throws `conflict` when another process holds the lock. Blocks for a moment where the holder is dead: a process that it
+ * was about to start has a copy of the descriptor until its exec.
  */
 export function acquireLock(path: string, what = "this"): LockFile {
   const fd = open(path, what);
   try {
-    if (!flock(fd)) throw heldBy(path, what);
+    for (let waitedMs = 0; !flock(fd); waitedMs += LOOK_EVERY_MS) {
+      if (livingHolder(path) !== null || waitedMs >= LEFT_BEHIND_MS) throw heldBy(path, what);
+      Bun.sleepSync(LOOK_EVERY_MS);
+    }
     ftruncateSync(fd, 0);
     writeSync(fd, `${process.pid}\n`, 0);
   } catch (error) {
@@ -57,14 +63,19 @@ function open(path: string, what: string): number {
 }
 
 function heldBy(path: string, what: string): HoldfastError {
-  const pid = Number.parseInt(readFileSync(path, "utf8"), 10);
-  const alive = Number.isInteger(pid) && pid > 0 && isAlive(pid);
-  const who = alive ? `pid ${pid}` : "another process";
+  const pid = livingHolder(path);
+  const who = pid === null ? "another process" : `pid ${pid}`;
   return new HoldfastError(
     "conflict",
     `${what} is already running: ${who} holds the lock ${path}; stop it first`,
-    { details: alive ? { pid } : {} },
+    { details: pid === null ? {} : { pid } },
   );
+}
+
+/** The process that the file names, unless it has ended. */
+function livingHolder(path: string): number | null {
+  const pid = Number.parseInt(readFileSync(path, "utf8"), 10);
+  return Number.isInteger(pid) && pid > 0 && isAlive(pid) ? pid : null;
 }
 
 function isAlive(pid: number): boolean {

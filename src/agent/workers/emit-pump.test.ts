@@ -37,3 +37,17 @@ test("a generator that yields now and then stays within the window while nothing
     Array.from({ length: count }, (_, i) => i + 1),
   );
 });
+
+test("a refusal ends a generator that waits for something to happen", async () => {
+  const frames: string[] = [];
+  const pump = new EmitPump((json) => frames.push(json));
+  const done = pump.run(
+    (async function* () {
+      yield { type: "t" };
+      await new Promise(() => {});
+    })(),
+  );
+  while (frames.length === 0) await tick();
+  pump.answered("the disk is full");
+  expect(await done.catch((error: Error) => error.message)).toBe("the agent refused an emit: the disk is full");
+});

@@ -24,14 +24,23 @@ export class EmitPump {
   /** JSON of the last checkpoint yielded, for the batch in hand. */
   #checkpoint: string | undefined;
   #refused: HoldfastError | undefined;
+  readonly #refusal = Promise.withResolvers<never>();
   #wake: (() => void) | undefined;
 
   constructor(send: (json: string) => void) {
     this.#send = send;
+    this.#refusal.promise.catch(() => {});
   }
 
-  /** Resolves when the generator has ended and everything is answered. Throws what it throws, or the refusal. */
+  /**
+   * Resolves when the generator has ended and everything is answered. Throws what it throws, or the refusal, and that at
+   * once: what was refused is to come again, and a generator that waits for something to happen may wait for long.
+   */
   async run(generator: AsyncGenerator<Yielded, void, void>): Promise<void> {
+    await Promise.race([this.#pump(generator), this.#refusal.promise]);
+  }
+
+  async #pump(generator: AsyncGenerator<Yielded, void, void>): Promise<void> {
     try {
       for (;;) {
         if (this.#full) await this.#room(EMIT_WINDOW);
@@ -42,8 +51,8 @@ export class EmitPump {
         this.#add(next.value);
       }
     } finally {
-      // Also before a failure: what was yielded ahead of it is to be kept.
-      this.#flush();
+      // Also before a failure: what was yielded ahead of it is to be kept, unless something before it was not.
+      if (!this.#refused) this.#flush();
       await this.#room(1);
     }
   }
@@ -53,6 +62,7 @@ export class EmitPump {
     this.#unanswered--;
     if (refused !== undefined) {
       this.#refused ??= new HoldfastError("failed", `the agent refused an emit: ${refused}`);
+      this.#refusal.reject(this.#refused);
     }
     this.#wake?.();
   }

@@ -24,7 +24,7 @@ export const ACTS: Record<string, Act> = {
   },
   lines: {
     weight: 22,
-    leadsTo: ["sources.insert", "checkpoints.put", "events.trim"],
+    leadsTo: ["sources.insert", "checkpoints.put", "events.trim", "findings.trim", "window_entries.expire"],
     run: (world) => {
       const source = world.random.pick(world.sources);
       source.grow(world.random.int(1, 4));
@@ -33,7 +33,11 @@ export const ACTS: Record<string, Act> = {
   },
   emit: { weight: 3, leadsTo: ["sources.insert"], run: emitByHand },
   start: { weight: 8, leadsTo: ["startRuns"], run: startByHand },
-  cancel: { weight: 4, leadsTo: [], run: cancel },
+  cancel: {
+    weight: 4,
+    leadsTo: ["runs.trim", "steps.trim", "attempts.trim", "definitions.trim"],
+    run: cancel,
+  },
   decide: { weight: 8, leadsTo: [], run: (world) => decide(world, world.random.chance(0.7)) },
   "retry a run": { weight: 2, leadsTo: ["startRuns"], run: retry },
   "retry a letter": {
@@ -60,10 +64,23 @@ export const ACTS: Record<string, Act> = {
   output: { weight: 1, leadsTo: ["setOutputCursor", "output_cursors.put"], run: moveOutput },
   trim: {
     weight: 1,
-    leadsTo: ["trim", "outbox.trim", "runs.trim", "definitions.trim", "findings.trim", "dead_letters.trim"],
+    leadsTo: [
+      "trim",
+      "outbox.trim",
+      "runs.trim",
+      "steps.trim",
+      "attempts.trim",
+      "definitions.trim",
+      "findings.trim",
+      "dead_letters.trim",
+    ],
     run: (world) => void world.agent?.store.trim(),
   },
-  crash: { weight: 2, leadsTo: ["rule_states.forget", "window_entries.forget"], run: (world) => world.crash() },
+  crash: {
+    weight: 2,
+    leadsTo: ["rule_states.forget", "window_entries.forget", "definitions.trim"],
+    run: (world) => world.crash(),
+  },
   stop: { weight: 1, leadsTo: ["ruleMemory"], run: (world) => world.stop() },
   fault: {
     weight: 6,
@@ -108,7 +125,14 @@ export const ACTS: Record<string, Act> = {
   },
   "hub forks": {
     weight: 0.5,
-    leadsTo: ["renewEpoch", "epochs.insert", "outbox.delete", "outbox.renumber", "streams.close", "streams.forget"],
+    leadsTo: [
+      "renewEpoch",
+      "epochs.insert",
+      "outbox.delete",
+      "outbox.renumber",
+      "streams.close",
+      "streams.forget",
+    ],
     run: ({ line, agent, random, say }) => {
       if (!agent) return;
       line.cut?.();
@@ -241,7 +265,7 @@ function lie(world: World): void {
   const { agent, random, life } = world;
   const leased = world
     .observedRuns()
-    .flatMap(({ row, steps }) => [...steps.values()].map((step) => ({ run: row.id, ...step })))
+    .flatMap(({ row, steps }) => [...steps.values()].map((step) => ({ ...step, run: row.id })))
     .filter(({ fence, state }) => fence > 1 || (fence === 1 && state !== "running"));
   if (!agent || leased.length === 0) return;
   const { run, step, fence, state } = random.pick(leased);

@@ -44,7 +44,8 @@ export interface DurableAttempt {
 
 const RUN = `SELECT n, id, pipeline, rule, starter_kind AS starter, event_source AS eventSource, event_id AS eventId,
   params, state, stop, concurrency_key AS key, parent_run AS parent FROM runs`;
-const STEP = "SELECT run, step, part, position, state, waits, attempts, fence, extra AS text, error ->> 'code' AS code FROM steps";
+const STEP =
+  "SELECT run, step, part, position, state, waits, attempts, fence, extra AS text, error ->> 'code' AS code FROM steps";
 
 /** Reads what is committed, beside the agent, and beside its store. */
 export class DurableRows {

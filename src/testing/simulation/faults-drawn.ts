@@ -47,16 +47,22 @@ export class FaultTable {
   constructor(readonly labels: string[]) {}
 
   struck(fault: Fault): void {
-    this.add(fault.label, kindOf(fault), 1);
-  }
-
-  add(label: string, kind: FaultKind, count: number): void {
-    const place = `${label} ${kind}`;
-    this.#counts.set(place, (this.#counts.get(place) ?? 0) + count);
+    this.merge({ [`${fault.label} ${kindOf(fault)}`]: 1 });
   }
 
   count(label: string, kind: FaultKind): number {
     return this.#counts.get(`${label} ${kind}`) ?? 0;
+  }
+
+  /** What another table counted, as it came from another process. */
+  merge(counts: Record<string, number>): void {
+    for (const [place, count] of Object.entries(counts)) {
+      this.#counts.set(place, (this.#counts.get(place) ?? 0) + count);
+    }
+  }
+
+  toJSON(): Record<string, number> {
+    return Object.fromEntries(this.#counts);
   }
 
   /** Faults that never struck. */

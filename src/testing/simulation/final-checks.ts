@@ -1,5 +1,5 @@
 import { LANES, RECORD_CLASSES } from "../../model/record.ts";
-import { hasEnded } from "../../model/run.ts";
+import { hasEnded, type RunState } from "../../model/run.ts";
 import { mayMoveRun, mayMoveStep, STEP_PLACES, type StepPlace } from "../../model/run-transitions.ts";
 import { definitionOf } from "./call-checks.ts";
 import type { DurableStep } from "./durable-rows.ts";
@@ -66,10 +66,16 @@ export class FinalChecks {
         .of(`${run.row.id}/${attempt.step}`)
         .findLast((execution) => execution.attempt === attempt.number);
       const told = done?.told ?? null;
-      if (attempt.state === "running") this.#fail("states by the table", `${name} is running in an ended run`);
+      if (attempt.state === "running")
+        this.#fail("states by the table", `${name} is running in an ended run`);
       if (attempt.state === "succeeded" && told !== "ok")
         this.#fail("no lies", `${name} is succeeded, the worker said ${told}`);
-      if (attempt.state === "failed" && attempt.code !== "circuit_open" && told !== "error" && told !== "refused")
+      if (
+        attempt.state === "failed" &&
+        attempt.code !== "circuit_open" &&
+        told !== "error" &&
+        told !== "refused"
+      )
         this.#fail("unknown is not failed", `${name} is failed, the worker said ${told}`);
     }
     const pipeline = setting.pipelines.get(run.row.pipeline)!;
@@ -113,7 +119,13 @@ export class FinalChecks {
         steps.set(name, place);
       }
     }
-    for (const { row, steps: rows } of this.#world.observedRuns()) {
+    for (const { row, steps: rows, gone } of this.#world.observedRuns()) {
+      if (gone && !hasEnded(runs.get(row.id) as RunState))
+        this.#fail(
+          "no run lost",
+          `run ${row.id} is gone, and the hub was told that it is ${runs.get(row.id)}`,
+        );
+      if (gone) continue;
       if (runs.get(row.id) !== row.state)
         this.#fail("the hub's copy", `run ${row.id} is ${row.state}, the hub was told ${runs.get(row.id)}`);
       for (const { step, state } of rows.values()) {
@@ -128,7 +140,8 @@ export class FinalChecks {
     const { agent, kept } = this.#world;
     const setting = ((await agent!.store.setting("simulated")) as number | undefined) ?? -1;
     const output = (await agent!.store.outputCursor("simulated")) ?? 0;
-    if (setting < kept.setting) this.#fail("answered is kept", `a setting is ${setting}, not ${kept.setting}`);
+    if (setting < kept.setting)
+      this.#fail("answered is kept", `a setting is ${setting}, not ${kept.setting}`);
     if (output < kept.output) this.#fail("answered is kept", `a cursor is ${output}, not ${kept.output}`);
   }
 
@@ -161,11 +174,18 @@ function runReachable(from: string, to: string): boolean {
 
 function stepReachable(from: StepPlace, to: StepPlace): boolean {
   const open = STEP_PLACES.filter((place) => place.startsWith("waiting") || place === "queued");
-  return from === to || reaches(from, to, [...open, to], (a, b) => mayMoveStep(a as StepPlace, b as StepPlace));
+  return (
+    from === to || reaches(from, to, [...open, to], (a, b) => mayMoveStep(a as StepPlace, b as StepPlace))
+  );
 }
 
 /** Through places that the hub is not told of. */
-function reaches(from: string, to: string, through: string[], may: (a: string, b: string) => boolean): boolean {
+function reaches(
+  from: string,
+  to: string,
+  through: string[],
+  may: (a: string, b: string) => boolean,
+): boolean {
   const seen = new Set([from]);
   const left = [from];
   for (let at = left.pop(); at !== undefined; at = left.pop()) {

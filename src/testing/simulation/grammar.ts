@@ -27,14 +27,13 @@ export function randomSetting(random: Seeded, trims: boolean): Setting {
   };
 }
 
-/** So small that rows are let go all the time, and large enough that what one commit adds is seen before it goes. */
 function smallRetention(random: Seeded): Partial<Retention> {
   return {
     acknowledgedRows: random.int(1, 20),
-    events: 24,
-    maxEvents: random.pick([24, 1000]),
-    endedRuns: 8,
-    deadLetters: 4,
+    events: 40,
+    maxEvents: 40,
+    endedRuns: 2,
+    deadLetters: 1,
     resolvedFindings: 0,
   };
 }

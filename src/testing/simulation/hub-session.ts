@@ -29,17 +29,17 @@ const AGAIN_MS = 2_000;
 /** The real outbox of one life of the agent, with session after session to the model hub, as sync holds them. */
 export class HubSessions {
   readonly #options: Options;
-  readonly #outbox: Outbox;
+  readonly outbox: Outbox;
   readonly #stopped = new AbortController();
 
   constructor(options: Options) {
     this.#options = options;
     const rows = options.random.pick([3, 20, 500]);
-    this.#outbox = createOutbox({ store: options.store, log: silentLogger(), batchRows: rows });
+    this.outbox = createOutbox({ store: options.store, log: silentLogger(), batchRows: rows });
   }
 
   get epoch(): string {
-    return this.#outbox.epoch;
+    return this.outbox.epoch;
   }
 
   async run(): Promise<void> {
@@ -63,7 +63,7 @@ export class HubSessions {
 
   async #renew(reason: string): Promise<void> {
     const { say } = this.#options;
-    await this.#outbox.renew(reason).then(
+    await this.outbox.renew(reason).then(
       () => say("a new epoch"),
       (error: unknown) => say(`no new epoch: ${messageOf(error)}`),
     );
@@ -74,8 +74,8 @@ export class HubSessions {
     const over = new AbortController();
     line.cut = () => over.abort();
     try {
-      await this.#outbox.begin(line.hub.cursors());
-      if (!over.signal.aborted) await this.#outbox.pump((batch) => this.#send(batch, over), over.signal);
+      await this.outbox.begin(line.hub.cursors());
+      if (!over.signal.aborted) await this.outbox.pump((batch) => this.#send(batch, over), over.signal);
     } finally {
       over.abort();
       line.cut = null;
@@ -92,8 +92,8 @@ export class HubSessions {
     if (breaks < 0.06) return over.abort();
     life.after(random.int(0, 50), () => {
       if (over.signal.aborted) return;
-      if (kind === "ack") this.#outbox.acked(cursor);
-      else this.#outbox.gap(cursor);
+      if (kind === "ack") this.outbox.acked(cursor);
+      else this.outbox.gap(cursor);
     });
   }
 }

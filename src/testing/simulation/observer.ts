@@ -10,8 +10,8 @@ export interface ObservedRun {
   steps: Map<string, DurableStep>;
   /** Of a run that has ended. */
   attempts: DurableAttempt[];
-  /** A letter was there when it ended. */
-  letter: boolean;
+  /** Nobody saw how it ended. */
+  gone: boolean;
 }
 
 interface Options {
@@ -19,6 +19,8 @@ interface Options {
   pipelines: Map<string, PipelineDefinition>;
   events: EventLedger;
   story: Story;
+  /** History is let go of at once: an end may be gone before it is seen. */
+  trims: boolean;
 }
 
 /**
@@ -94,15 +96,22 @@ export class Observer {
       } else this.#open.add(row.n);
     }
     for (const n of before) {
-      if (!seen.has(n)) this.#fail("no run lost", `run ${this.#byNumber.get(n)!.row.id} is gone`);
+      if (!seen.has(n)) this.#gone(n);
     }
+  }
+
+  #gone(n: number): void {
+    this.#open.delete(n);
+    const run = this.#byNumber.get(n)!;
+    run.gone = true;
+    if (!this.#options.trims) this.#fail("no run lost", `run ${run.row.id} is gone`);
   }
 
   #follow(row: DurableRun, steps: DurableStep[]): ObservedRun {
     const known = this.#byNumber.get(row.n);
     if (!known) {
       if (this.runs.has(row.id)) this.#fail("no run doubled", `run ${row.id} is there twice`);
-      const made: ObservedRun = { row, steps: new Map(), attempts: [], letter: false };
+      const made: ObservedRun = { row, steps: new Map(), attempts: [], gone: false };
       for (const step of steps) made.steps.set(step.step, step);
       this.#byNumber.set(row.n, made);
       this.runs.set(row.id, made);
@@ -146,7 +155,7 @@ export class Observer {
       this.#fail("states by the table", `${name}: ${places}`);
     if (to.fence < from.fence || to.attempts < from.attempts)
       this.#fail("states by the table", `${name}: fence ${from.fence} → ${to.fence}`);
-    if (to.state === "running" && to.fence === from.fence)
+    if (to.state === "running" && from.state !== "running" && to.fence === from.fence)
       this.#fail("states by the table", `${name}: a lease without a new fence`);
   }
 
@@ -165,6 +174,8 @@ export class Observer {
         this.#fail("parts in order", `${name} begins before ${other.step} (${other.part}) has ended`);
       if (other.part === step.part && part > 0 && other.state === "running")
         this.#fail("parts in order", `${name} runs beside ${other.step}`);
+      if (other.part === step.part && part > 0 && comesBefore(run, other, step))
+        this.#fail("parts in order", `${name} begins before ${other.step}`);
     }
     if (step.part !== "steps" || step.extra?.foreach) return;
     const declared = this.#options.pipelines.get(run.row.pipeline)?.steps.find(({ id }) => id === step.step);
@@ -179,16 +190,18 @@ export class Observer {
   #ended(run: ObservedRun, letter: boolean): void {
     const { row } = run;
     this.#open.delete(row.n);
-    run.letter = letter;
     run.attempts = this.#rows.attempts(row.n);
     for (const step of run.steps.values()) {
       if (!hasEnded(step.state))
-        this.#fail("states by the table", `run ${row.id} is ${row.state}, its step ${step.step} ${step.state}`);
+        this.#fail(
+          "states by the table",
+          `run ${row.id} is ${row.state}, its step ${step.step} ${step.state}`,
+        );
     }
     if (this.locks.some((place) => place.run === row.id))
       this.#fail("locks freed", `run ${row.id} is ${row.state} and keeps its place at a lock`);
     const badly = (row.state === "failed" || row.state === "timed_out") && row.starter !== "parent";
-    if (badly !== letter)
+    if (badly !== letter && !(badly && this.#options.trims))
       this.#fail("dead letters", `run ${row.id} is ${row.state}, letter: ${letter ? "yes" : "no"}`);
     if (row.state === "succeeded") this.#undoneInVain(run);
   }
@@ -224,4 +237,12 @@ export class Observer {
   #fail(invariant: string, what: string): void {
     this.#options.story.fail(invariant, what);
   }
+}
+
+/** Undo: what ended last is taken back first; finally: the newest first; on_failure: in order. */
+function comesBefore(run: ObservedRun, one: DurableStep, other: DurableStep): boolean {
+  if (one.part === "on_failure") return one.position < other.position;
+  if (one.part === "finally") return one.position > other.position;
+  const order = ({ extra }: DurableStep) => run.steps.get(extra?.undoes ?? "")?.extra?.order ?? 0;
+  return order(one) > order(other);
 }

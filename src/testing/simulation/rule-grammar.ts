@@ -35,7 +35,7 @@ export function randomRules(random: Seeded, pipelines: string[]): SimulatedRule[
   for (let at = 0; at < count; at++) rules.push(randomRule(random, `r${at}`, start));
   if (random.chance(0.5)) rules.push(...chain(random, start));
   if (random.chance(0.4)) rules.push(byTime(random, start));
-  if (random.chance(0.5)) rules.push(finding(random));
+  rules.push(finding(random), windowed(random, "window", start));
   rules.push({ ...randomRule(random, "passing", start), passing: true, referenced: false });
   return rules;
 }
@@ -63,18 +63,8 @@ function randomRule(random: Seeded, name: string, start: () => RuleOutcome): Sim
       const throttle = { count: random.int(1, 3), perMs: random.pick([10_000, 300_000]) };
       return plain(rule(name, { ...base, when, throttle }), { meets });
     }
-    case 2: {
-      const compute = random.pick<WindowFunction>(["count", "distinct", "sum", "max"]);
-      const reaches = compute === "sum" ? random.int(10, 30) : compute === "max" ? 8 : random.int(2, 4);
-      const window = {
-        overMs: random.pick([15_000, 120_000, 3_600_000]),
-        compute,
-        of: compute === "count" ? null : "event.data.v",
-        is: `window.value >= ${reaches}`,
-      };
-      const cooldownMs = random.pick([5_000, 60_000]);
-      return plain(rule(name, { ...base, when, window, cooldownMs }), { meets, reaches });
-    }
+    case 2:
+      return windowed(random, name, start);
     default: {
       const sequence = {
         withinMs: random.pick([10_000, 200_000]),
@@ -88,11 +78,32 @@ function randomRule(random: Seeded, name: string, start: () => RuleOutcome): Sim
   }
 }
 
+function windowed(random: Seeded, name: string, start: () => RuleOutcome): SimulatedRule {
+  const compute = random.pick<WindowFunction>(["count", "distinct", "sum", "max"]);
+  const reaches = compute === "sum" ? random.int(10, 30) : compute === "max" ? 8 : random.int(2, 4);
+  const window = {
+    overMs: random.pick([15_000, 120_000, 3_600_000]),
+    compute,
+    of: compute === "count" ? null : "event.data.v",
+    is: `window.value >= ${reaches}`,
+  };
+  const definition = rule(name, {
+    on: TRIGGERS,
+    by: random.chance(0.7) ? "event.data.k" : null,
+    window,
+    cooldownMs: random.pick([5_000, 60_000]),
+    outcomes: [start()],
+  });
+  return plain(definition, { reaches });
+}
+
 /** One rule emits, another listens, and a third feeds itself until the hops end it. */
 function chain(random: Seeded, start: () => RuleOutcome): SimulatedRule[] {
   const emits: RuleOutcome = { kind: "emit", type: "chained", subject: null, severity: null, data: PARAMS };
   const rules = [
-    plain(rule("emits", { on: [random.pick(TRIGGERS)], types: ["c"], cooldownMs: 30_000, outcomes: [emits] })),
+    plain(
+      rule("emits", { on: [random.pick(TRIGGERS)], types: ["c"], cooldownMs: 30_000, outcomes: [emits] }),
+    ),
     plain(rule("listens", { on: ["rule:emits"], outcomes: [start()] })),
   ];
   if (random.chance(0.3)) {

@@ -94,9 +94,7 @@ export class SimulatedAgent {
       maxSideEffects: setting.maxSideEffects,
     });
     const rules = new RuleSet(
-      setting.rules
-        .filter(({ passing }) => options.allRules || !passing)
-        .map(({ definition }) => definition),
+      setting.rules.filter(({ passing }) => options.allRules || !passing).map(({ definition }) => definition),
       { agent: { id: AGENT_ID, labels: {} }, newId: () => ids.next(), maxEventBytes: MAX_EVENT_BYTES },
     );
     const recorder = new EventRecorder({
@@ -115,7 +113,7 @@ export class SimulatedAgent {
 
   /** In the order of the composition root: open runs, rules, then what brings new events. */
   async begin(): Promise<void> {
-    const { sources, ledger, random, life } = this.#options;
+    const { sources, ledger, random, life, setting } = this.#options;
     const { engine, recorder, store } = this;
     await engine.recover();
     await recorder.start();
@@ -126,6 +124,7 @@ export class SimulatedAgent {
         new SimulatedTrigger({
           source,
           position,
+          repeats: setting.retention.events === undefined,
           ledger,
           random,
           record: (trigger, proposed, checkpoint, turn) =>

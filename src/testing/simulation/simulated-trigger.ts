@@ -1,9 +1,8 @@
 import type { ProposedEvent } from "../../model/event.ts";
-import { eventSource } from "../../model/event.ts";
 import type { Json } from "../../model/json.ts";
 import type { Seeded } from "../seeded.ts";
 import type { EventLedger, Line } from "./event-ledger.ts";
-import { AGENT_ID, KEYS, REPEATING, TYPES } from "./names.ts";
+import { KEYS, REPEATING, TYPES } from "./names.ts";
 
 /** What there is to tell: as long as the world lets it grow, and always the same line at the same place. */
 export class LineSource {
@@ -29,6 +28,8 @@ export class LineSource {
 interface Options {
   source: LineSource;
   position: number;
+  /** Some lines come again: only while the store still knows what it had. */
+  repeats: boolean;
   ledger: EventLedger;
   random: Seeded;
   record: (
@@ -62,13 +63,13 @@ export class SimulatedTrigger {
 
   /** Emits the next lines. False when there is nothing to emit now. */
   emit(count: number): boolean {
-    const { source, random, record } = this.#options;
+    const { source, random, record, repeats } = this.#options;
     if (this.#refused || this.#unanswered >= MAX_UNANSWERED) return false;
     const lines = source.lines.slice(this.#position, this.#position + count);
     if (lines.length === 0) return false;
     this.#position += lines.length;
     const repeated =
-      source.name === REPEATING && random.chance(0.3)
+      repeats && source.name === REPEATING && random.chance(0.3)
         ? source.lines.slice(Math.max(0, lines[0]!.at - random.int(1, 4)), lines[0]!.at)
         : [];
     const told = [...repeated, ...lines].map((line) => this.#proposed(line));
@@ -104,15 +105,7 @@ export class SimulatedTrigger {
   #proposed(line: Line): ProposedEvent {
     const { source } = this.#options;
     const { at, type, k, v } = line;
-    const id = source.name === REPEATING ? { id: lineId(at) } : {};
+    const id = source.name === REPEATING ? { id: `line-${at}` } : {};
     return { type, data: { at, k, v, type }, ...id };
   }
-}
-
-function lineId(at: number): string {
-  return `line-${at}`;
-}
-
-export function manualSource(): string {
-  return eventSource(AGENT_ID, "manual");
 }

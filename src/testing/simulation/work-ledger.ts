@@ -24,6 +24,8 @@ export class WorkLedger {
   readonly inside = new Map<string, string>();
   /** Keys of steps whose outcome a person has allowed to be tried again, how often. */
   readonly allowed = new Map<string, number>();
+  /** Keys of steps that have asked for more steps. */
+  readonly adders = new Set<string>();
   readonly #running = new Set<Execution>();
 
   begin(call: ActionCall, performed: boolean): Execution {
@@ -38,6 +40,7 @@ export class WorkLedger {
 
   end(execution: Execution, told: Told): void {
     execution.told = told;
+    if (told === "ok") execution.performed = true;
     execution.running = false;
     this.#running.delete(execution);
   }

@@ -1,17 +1,19 @@
 import type { ActionCall, ActionPort } from "../../agent/runs/ports.ts";
 import type { Addition } from "../../model/pipeline.ts";
 import type { AttemptOutcome } from "../../model/run-transitions.ts";
-import type { Seeded } from "../seeded.ts";
+import { Seeded } from "../seeded.ts";
 import type { Incarnation } from "./incarnation.ts";
 import { KEYS } from "./names.ts";
 import type { Told, WorkLedger } from "./work-ledger.ts";
 
-type Manner = "does" | "adds" | "refuses" | "fails" | "gives-up" | "dies" | "hangs";
+export type Manner = "does" | "adds" | "refuses" | "fails" | "gives-up" | "dies" | "hangs";
 
 export interface WorkerOptions {
   random: Seeded;
   ledger: WorkLedger;
   pipelines: string[];
+  /** What they do more often than others would. */
+  prefer: Manner | null;
   /** Workers behave: what is left is to come to its end. */
   calm: () => boolean;
   /** Looks at a call before anything is done. */
@@ -37,7 +39,7 @@ export class SimulatedWorkers implements ActionPort {
     if (this.#life.dead) return promise;
     const { random, ledger, called, say } = this.#options;
     called(call);
-    const manner = this.#manner();
+    const manner = this.#manner(call.key);
     const execution = ledger.begin(call, manner !== "refuses");
     say(`${call.step} of ${call.run}, attempt ${call.attempt}: ${manner}`);
     const finish = (told: Told, outcome: AttemptOutcome) => {
@@ -71,8 +73,11 @@ export class SimulatedWorkers implements ActionPort {
   ): Promise<void> {
     switch (manner) {
       case "adds":
+        this.#options.ledger.adders.add(call.key);
         // What it may not add it does without.
-        await call.add(this.#additions()).catch(() => {});
+        await call.add(this.#additions(call.key)).catch(() => {});
+        // The next attempt asks anew.
+        if (call.attempt === 1 && this.#options.random.chance(0.5)) return finish("error", error(true, true));
         return finish("ok", { kind: "ok", output: { done: call.step } });
       case "does":
         return finish("ok", { kind: "ok", output: { done: call.step } });
@@ -89,11 +94,14 @@ export class SimulatedWorkers implements ActionPort {
     }
   }
 
-  #manner(): Manner {
-    const { random, calm } = this.#options;
+  #manner(key: string): Manner {
+    const { random, calm, prefer, ledger } = this.#options;
+    // Who has asked for more asks again when it runs again.
+    if (ledger.adders.has(key) && random.chance(0.7)) return "adds";
     if (calm()) return random.chance(0.9) ? "does" : "refuses";
+    if (prefer !== null && random.chance(0.4)) return prefer;
     const drawn = random.next();
-    if (drawn < 0.6) return "does";
+    if (drawn < 0.57) return "does";
     if (drawn < 0.68) return "adds";
     if (drawn < 0.76) return "refuses";
     if (drawn < 0.83) return "fails";
@@ -106,10 +114,12 @@ export class SimulatedWorkers implements ActionPort {
     return calm() ? 5 : random.pick(DELAYS);
   }
 
-  #additions(): Addition[] {
-    const { random, pipelines } = this.#options;
+  /** The same in each attempt, as what is computed from the same input is. */
+  #additions(key: string): Addition[] {
+    const { pipelines } = this.#options;
+    const random = new Seeded(Number(Bun.hash(key) & 0xffff_ffffn));
     return Array.from({ length: random.int(1, 3) }, (): Addition => {
-      const kind = random.pick(["add", "add", "finally", "onFailure", "spawn"] as const);
+      const kind = random.pick(["add", "add", "finally", "onFailure", "spawn", "spawn"] as const);
       // Only the last pipeline, which has no parts: runs must not multiply without end.
       const isPipeline = kind === "spawn" || random.chance(0.1);
       const params = { k: random.pick(KEYS), v: random.int(0, 9) };

@@ -23,7 +23,7 @@ import { SimulatedAgent } from "./simulated-agent.ts";
 import { LineSource } from "./simulated-trigger.ts";
 import { Story } from "./story.ts";
 import { WorkLedger } from "./work-ledger.ts";
-import { SimulatedWorkers } from "./workers.ts";
+import { type Manner, SimulatedWorkers } from "./workers.ts";
 
 interface Aim {
   label: string;
@@ -31,8 +31,9 @@ interface Aim {
 }
 
 /** Faults that one seed aims at on purpose, so that no write is spared over many seeds. */
-const AIMS = 4;
-const ACTS_IN_ALL = [80, 140, 220];
+const AIMS = 6;
+const MOST_ACTS = 300;
+const ACTS_IN_ALL = [100, 180, MOST_ACTS];
 /** Timers that fire after the last fault before it counts as going on for ever. */
 const MAX_QUIET_STEPS = 20_000;
 
@@ -51,15 +52,21 @@ export class World {
   /** Last values that were answered, of small things that are overwritten. */
   readonly kept = { setting: -1, output: 0 };
   agent: SimulatedAgent | null = null;
+  /** The agent of the first life that got so far. */
+  firstAgent: SimulatedAgent | null = null;
   life: Incarnation;
   lastEmit: Promise<void> = Promise.resolve();
   observer: Observer | null = null;
   readonly #table: FaultTable;
+  /** Faults that have not struck yet. */
   readonly #aims: Aim[];
+  /** Writes that were aimed at. */
+  readonly #wanted: string[];
   readonly #workRandom: Seeded;
   readonly #sentAt = new Map<string, number>();
   readonly #ids: Ids;
   readonly #weights: [name: string, weight: number][];
+  readonly #newVersions: boolean;
   #count = 0;
   #lives = 0;
   #calm = false;
@@ -74,8 +81,11 @@ export class World {
     this.#workRandom = drawn(2);
     this.#table = table;
     this.#aims = aimsOf(seed, table.labels);
-    const trims = this.#aims.some(({ label }) => label.endsWith("trim")) || this.random.chance(0.3);
+    this.#wanted = this.#aims.map(({ label }) => label);
+    const trims = this.#wanted.some((label) => label.endsWith("trim")) || this.random.chance(0.3);
+    this.#newVersions = this.#wanted.includes("definitions.trim") || this.random.chance(0.2);
     this.setting = randomSetting(drawn(3), trims);
+    if (this.#wanted.includes("steps.remove")) retryMore(this.setting);
     this.sources = TRIGGERS.map((name, at) => new LineSource(name, drawn(10 + at)));
     const hub = new ModelHub((invariant, what) => this.fail(invariant, what));
     this.line = { hub, up: this.random.chance(0.8), reliable: false, cut: null };
@@ -93,7 +103,7 @@ export class World {
     };
     this.life = new Incarnation(this.clock, 0);
     this.life.dead = true;
-    this.#weights = weightsOf(this.#aims);
+    this.#weights = weightsOf(this.#wanted);
   }
 
   get labels(): string[] {
@@ -106,7 +116,7 @@ export class World {
       this.#describe();
       this.#start();
       await this.#settle();
-      const acts = this.random.pick(ACTS_IN_ALL);
+      const acts = this.#wanted.some(isRare) ? MOST_ACTS : this.random.pick(ACTS_IN_ALL);
       for (let act = 0; act < acts && !this.story.violation; act++) {
         this.#act();
         await this.#settle();
@@ -210,7 +220,9 @@ export class World {
 
   #describe(): void {
     const aims = this.#aims.map(({ label, kind }) => `${label} (${kind})`).join(", ");
-    this.say(`seed ${this.seed}: ${this.setting.pipelines.size} pipelines, ${this.setting.rules.length} rules`);
+    this.say(
+      `seed ${this.seed}: ${this.setting.pipelines.size} pipelines, ${this.setting.rules.length} rules`,
+    );
     this.say(`faults aimed at ${aims}`);
   }
 
@@ -257,6 +269,7 @@ export class World {
         random: this.#workRandom,
         ledger,
         pipelines: [...setting.pipelines.keys()],
+        prefer: preferenceOf(this.#wanted),
         calm: () => this.#calm,
         called: (call) => this.#checks().called(call),
         say: this.say,
@@ -266,7 +279,7 @@ export class World {
     const agent = await SimulatedAgent.start({
       path: join(this.folder, "agent.db"),
       life,
-      setting,
+      setting: { ...setting, pipelines: this.#versions(life.number) },
       allRules: this.random.chance(0.6),
       ids: this.#ids,
       random: this.#workRandom,
@@ -288,11 +301,20 @@ export class World {
       pipelines: setting.pipelines,
       events: this.events,
       story: this.story,
+      trims: setting.retention.endedRuns !== undefined,
     });
     if (agent.store.facts.salvage !== null)
       this.fail("no damage", `the store was set aside: ${agent.store.facts.salvage.reason}`);
     this.agent = agent;
+    this.firstAgent ??= agent;
     await agent.begin();
+  }
+
+  /** Now and then the pipelines are other versions after a restart, which do the same. */
+  #versions(life: number): Setting["pipelines"] {
+    const { pipelines } = this.setting;
+    if (!this.#newVersions) return pipelines;
+    return new Map([...pipelines].map(([name, each]) => [name, { ...each, description: `version ${life}` }]));
   }
 
   #checks(): CallChecks {
@@ -306,7 +328,9 @@ export class World {
   }
 
   #aimedFaults(): Fault[] {
-    return this.#aims.map(({ label, kind }) => faultOf(label, kind, this.random, this.random.pick([0, 0, 1, 4])));
+    return this.#aims.map(({ label, kind }) =>
+      faultOf(label, kind, this.random, this.random.pick([0, 0, 1, 4])),
+    );
   }
 
   #struck(fault: Fault): void {
@@ -352,7 +376,10 @@ export class World {
       const states = [...steps.values()].map((step) => `${step.step} ${step.state}:${step.waits ?? ""}`);
       return `${row.id} ${row.state} (${states.join(", ")})`;
     });
-    this.fail("every run ends", `after ${MAX_QUIET_STEPS} steps without a fault there is still: ${open.join("; ")}`);
+    this.fail(
+      "every run ends",
+      `after ${MAX_QUIET_STEPS} steps without a fault there is still: ${open.join("; ")}`,
+    );
   }
 
   async #isQuiet(): Promise<boolean> {
@@ -369,9 +396,28 @@ function aimsOf(seed: number, labels: string[]): Aim[] {
   return Array.from({ length: AIMS }, (_, at) => all[(seed * AIMS + at * 37) % all.length]!);
 }
 
-function weightsOf(aims: Aim[]): [string, number][] {
+function weightsOf(labels: string[]): [string, number][] {
   return Object.entries(ACTS).map(([name, { weight, leadsTo }]) => {
-    const wanted = aims.some(({ label }) => leadsTo.includes(label));
-    return [name, wanted ? weight + 6 : weight];
+    const wanted = labels.some((label) => leadsTo.includes(label));
+    return [name, wanted ? weight + 8 : weight];
   });
+}
+
+/** Writes that take a while to come about. */
+function isRare(label: string): boolean {
+  return /trim|dead|remove|expire|renumber/i.test(label);
+}
+
+/** What an attempt has added is removed by the next one. */
+function retryMore({ pipelines }: Setting): void {
+  for (const step of [...pipelines.values()].flatMap(({ steps }) => steps)) {
+    step.effect = "idempotent";
+    step.retry.attempts = 3;
+  }
+}
+
+/** What workers must do so that these writes happen. */
+function preferenceOf(labels: string[]): Manner | null {
+  if (labels.includes("steps.remove")) return "adds";
+  return labels.some((label) => /dead/i.test(label)) ? "gives-up" : null;
 }
