@@ -85,9 +85,11 @@ describe("real spinning processes", () => {
       kill: () => {},
     });
     await clock.sleep(1500);
-    const before = { at: clock.mono(), cpu: watch.peak().cpuMs };
+    // What a busy machine's late looks let through is told apart: nobody can make up for it.
+    const counted = () => watch.peak().cpuMs - watch.forgivenMs();
+    const before = { at: clock.mono(), cpu: counted() };
     await clock.sleep(4000);
-    const got = (watch.peak().cpuMs - before.cpu) / (clock.mono() - before.at);
+    const got = (counted() - before.cpu) / (clock.mono() - before.at);
     expect(watch.throttledMs()).toBeGreaterThan(0);
     watch.stop();
     expect(readStat(child.pid)!.state).not.toBe("T");

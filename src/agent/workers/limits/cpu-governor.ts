@@ -26,6 +26,7 @@ export class CpuGovernor {
   #last: { at: number; cpuMs: number } | undefined;
   #stoppedAt: number | undefined;
   #throttledMs = 0;
+  #forgivenMs = 0;
 
   /** `share` in cores. */
   constructor(share: number) {
@@ -39,6 +40,11 @@ export class CpuGovernor {
   /** For how long it was stopped in all. */
   throttledMs(now: number): number {
     return this.#throttledMs + (this.#stoppedAt === undefined ? 0 : now - this.#stoppedAt);
+  }
+
+  /** Processor time over the share that is never made up for: what late looks let through. */
+  get forgivenMs(): number {
+    return this.#forgivenMs;
   }
 
   step(now: number, cpuMs: number): GovernorStep {
@@ -57,7 +63,9 @@ export class CpuGovernor {
     const most = Math.max(this.#burst(), this.#budgetMs);
     const surprise = !this.stopped && elapsed > 5 * FAST_MS;
     const least = -this.#share * (surprise ? LONGEST_SURPRISE_MS : LONGEST_STOP_MS);
-    this.#budgetMs = Math.max(least, Math.min(most, this.#budgetMs + elapsed * this.#share) - used);
+    const debt = Math.min(most, this.#budgetMs + elapsed * this.#share) - used;
+    this.#forgivenMs += Math.max(0, least - debt);
+    this.#budgetMs = Math.max(least, debt);
   }
 
   #burst(): number {

@@ -14,6 +14,8 @@ export interface LimitWatch {
   hit(): Hit | null;
   /** Milliseconds for which it was stopped to hold its share of the processor. */
   throttledMs(): number;
+  /** Processor time over the share that is never made up for, because a look came late. */
+  forgivenMs(): number;
   /** Processes seen last, for a kill. */
   pids(): number[];
   /** Takes a last look and ends the watch; a worker that was stopped goes on. */
@@ -45,6 +47,7 @@ export class LimitWatcher {
       openFiles: () => worker.openFiles,
       hit: () => worker.hit,
       throttledMs: () => worker.throttledMs(),
+      forgivenMs: () => worker.forgivenMs(),
       pids: () => worker.pids(),
       stop: () => {
         this.#due.delete(worker);

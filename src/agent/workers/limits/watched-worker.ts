@@ -88,6 +88,10 @@ export class WatchedWorker {
     return { memoryBytes: memoryBytes ?? 0, cpuMs: this.#last?.cpuMs ?? 0 };
   }
 
+  forgivenMs(): number {
+    return this.#governor?.forgivenMs ?? 0;
+  }
+
   throttledMs(): number {
     return this.#governor?.throttledMs(this.#mono()) ?? 0;
   }
