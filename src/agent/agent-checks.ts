@@ -1,0 +1,52 @@
+import type { Check } from "../core/health-port.ts";
+import type { PartStatus } from "../model/agent-status.ts";
+import type { AgentStore } from "./store/port.ts";
+import type { SyncStatus } from "./sync/sync.ts";
+
+export interface CheckedFacts {
+  phase: string;
+  storeProblem: string | null;
+  salvage: AgentStore["facts"]["salvage"];
+  parts: PartStatus[];
+  sync: SyncStatus;
+  runProblem: string | null;
+  policyProblem: string | null;
+}
+
+/** What `/readyz` and the status say of the agent's parts: each check with its state, and why it is not well. */
+export function agentChecks(facts: CheckedFacts): Check[] {
+  const { phase, parts, sync, runProblem, policyProblem } = facts;
+  return [
+    phase === "running"
+      ? { name: "start", state: "ok" }
+      : { name: "start", state: "failed", reason: `the agent is ${phase}` },
+    storeCheck(facts),
+    workerCheck(parts),
+    syncCheck(sync),
+    degradedBy("runs", runProblem),
+    degradedBy("policy", policyProblem),
+  ];
+}
+
+function storeCheck({ storeProblem, salvage }: CheckedFacts): Check {
+  if (storeProblem !== null) return { name: "store", state: "failed", reason: storeProblem };
+  return degradedBy("store", salvage ? `a corrupt store was set aside as ${salvage.movedTo}` : null);
+}
+
+function workerCheck(parts: PartStatus[]): Check {
+  const broken = parts.filter((part) => part.state === "failed" || part.state === "quarantined");
+  const reasons = broken.map(
+    (part) => `${part.kind} ${part.name} is ${part.state}: ${part.reason ?? "no reason known"}`,
+  );
+  return degradedBy("workers", reasons.length === 0 ? null : reasons.join("; "));
+}
+
+function syncCheck(sync: SyncStatus): Check {
+  if (sync.state === "online") return { name: "sync", state: "ok" };
+  if (sync.state === "disabled") return { name: "sync", state: "ok", reason: "no hub configured" };
+  return degradedBy("sync", sync.lastError ?? sync.state);
+}
+
+function degradedBy(name: string, reason: string | null): Check {
+  return reason === null ? { name, state: "ok" } : { name, state: "degraded", reason };
+}
