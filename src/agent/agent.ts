@@ -109,6 +109,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       salvage: store.facts.salvage,
       parts: parts(),
       sync: syncStatus(),
+      rules: automation?.rules.list() ?? [],
       runProblem: automation?.runs.problem() ?? null,
       policyProblem: options.policy.problem,
     }),
