@@ -125,7 +125,7 @@ export async function startAutomation(options: AutomationOptions) {
     config.triggers.filter((trigger) => trigger.enabled).map(({ name }) => name),
   );
   for (const trigger of lost) {
-    events.record(trigger, [gapEvent(store)], undefined).catch((error: unknown) => {
+    events.record(trigger, [gapEvent(store, trigger)], undefined).catch((error: unknown) => {
       log.error("a gap could not be recorded", { trigger, reason: messageOf(error) });
     });
   }

@@ -34,8 +34,9 @@ test("all that were there when it was set aside, until each has a checkpoint aga
 });
 
 test("the gap has one id for one loss", () => {
-  expect(gapEvent(storeOf("/x/agent.db.corrupt-1"))).toMatchObject({
+  expect(gapEvent(storeOf("/x/agent.db.corrupt-1"), "a")).toMatchObject({
     id: "gap-agent.db.corrupt-1",
     type: "trigger.gap",
+    subject: "a",
   });
 });

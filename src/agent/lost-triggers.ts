@@ -30,14 +30,15 @@ async function namesAtLoss(store: Store, movedTo: string, configured: string[]):
 }
 
 /** Says that a trigger may have missed something. Its id makes it the same event however often the agent starts. */
-export function gapEvent({ facts: { salvage } }: Pick<AgentStore, "facts">): ProposedEvent {
+export function gapEvent({ facts: { salvage } }: Pick<AgentStore, "facts">, trigger: string): ProposedEvent {
   const aside = basename(salvage?.movedTo ?? "");
   return {
     id: `gap-${aside}`,
     type: "trigger.gap",
+    subject: trigger,
     severity: "warning",
     data: {
-      message: "the trigger's position was lost with a damaged store: it starts from now",
+      message: "its position was lost with a damaged store: it starts from now",
       store: aside,
     },
   };
