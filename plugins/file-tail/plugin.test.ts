@@ -19,12 +19,13 @@ interface Line {
 }
 
 /** A tail that runs on its own and keeps what it emitted; `stop` gives the last checkpoint. */
-function follow(home: string, settings: Record<string, unknown> = {}, checkpoint?: Json) {
+function follow(home: string, settings: Record<string, unknown> = {}, checkpoint?: Json, lost = false) {
   const stop = new AbortController();
   const { context, lines: logs } = contextFor(fileTail, {
     settings: { path: "a.log", every: "20ms", rotate_wait: "60ms", ...settings },
     home,
     signal: stop.signal,
+    lost,
     ...(checkpoint !== undefined && { checkpoint }),
   });
   const emits: Emit[] = [];
@@ -83,6 +84,21 @@ test("from the end of a file that is there, with stable ids and a checkpoint", a
   await repeated.has(1);
   expect(repeated.events()[0]?.id).toBe(again.events()[0]?.id!);
   await repeated.stop();
+});
+
+test("when its position was lost it begins at the end, however it is set", async () => {
+  const { home, add } = place("told\n");
+  const tail = follow(home, { from: "start" }, undefined, true);
+  await tail.begun();
+  add("new\n");
+  await tail.has(1);
+  const checkpoint = await tail.stop();
+  expect(tail.lines()).toEqual(["new"]);
+  add("newer\n");
+  const again = follow(home, { from: "start" }, checkpoint);
+  await again.has(1);
+  await again.stop();
+  expect(again.lines()).toEqual(["newer"]);
 });
 
 test("from the start; a file that is made later is read as a whole; what came while away is read", async () => {

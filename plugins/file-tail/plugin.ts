@@ -50,9 +50,10 @@ export default defineTrigger({
   settings,
   // The folder, for the files that rotation makes there; the file itself, which may be a link to another folder.
   permissions: { read: ["${folder(settings.path)}?", "${settings.path}?"] },
-  async *run({ settings, checkpoint, agent, clock, log, signal }) {
+  async *run({ settings, checkpoint, lost, agent, clock, log, signal }) {
     const path = resolve(agent.home, settings.path);
-    const { from, type, match, max_line: maxLine, rotate_wait: rotateWaitMs } = settings;
+    const { type, match, max_line: maxLine, rotate_wait: rotateWaitMs } = settings;
+    const from = lost ? "end" : settings.from;
     const known = readCheckpoint(checkpoint);
     if (checkpoint !== undefined && checkpoint !== null && !known) {
       log.warn("the stored position cannot be read; starting anew", { path });

@@ -1,6 +1,6 @@
 import type { Clock } from "../core/clock.ts";
 import { parseDuration } from "../core/duration.ts";
-import { HoldfastError, messageOf } from "../core/errors.ts";
+import { HoldfastError } from "../core/errors.ts";
 import { type Check, startHealthPort } from "../core/health-port.ts";
 import { Histogram } from "../core/histogram.ts";
 import type { Ids } from "../core/ids.ts";
@@ -12,18 +12,19 @@ import type { PartStatus } from "../model/agent-status.ts";
 import type { Protections } from "../model/protection.ts";
 import type { Config } from "../model/config.ts";
 import type { JsonObject } from "../model/json.ts";
+import { agentChecks } from "./agent-checks.ts";
 import type { Automation } from "./automation.ts";
 import type { AgentHome } from "./config/home.ts";
 import { agentMetrics } from "./local/agent-metrics.ts";
 import { startControlSocket } from "./local/control-socket.ts";
 import { hostFacts } from "./local/host-facts.ts";
 import type { Catalog } from "./plugins/catalog.ts";
-import { letGo } from "./outbox/let-go.ts";
 import { EmitGate } from "./self-limits/emit-gate.ts";
 import { openAgentStore } from "./store/open-agent-store.ts";
 import type { AgentStore, StoreStats } from "./store/port.ts";
 import type { SyncStatus } from "./sync/sync.ts";
 import type { Workers } from "./workers/workers.ts";
+import { keepOnlyTheNewest, keepTrustedTime } from "./store-upkeep.ts";
 import { watchSelf } from "./watch-self.ts";
 
 export interface AgentOptions {
@@ -55,12 +56,8 @@ export interface RunningAgent {
   stop(graceMs: number): Promise<void>;
 }
 
-/** How often the trusted time is put into the store, so that a clock that was set back cannot move it. */
-const TRUSTED_EVERY_MS = 60_000;
 /** A disk that hangs must not keep the status from whoever looks for the reason. */
 const STATS_WAIT_MS = 1_000;
-/** How often an agent without a hub lets go of old outbox rows. */
-const UNHEARD_EVERY_MS = 30_000;
 const SYNC_OFF: SyncStatus = {
   state: "disabled",
   sinceMs: 0,
@@ -106,9 +103,16 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const parts = (): PartStatus[] => automation?.parts() ?? [];
   const syncStatus = (): SyncStatus => sync?.status() ?? SYNC_OFF;
   const checks = (): Check[] => [
-    ...agentChecks(phase, storeProblem, store, parts(), syncStatus()),
-    runCheck(automation?.runs.problem() ?? null),
-    policyCheck(options.policy.problem),
+    ...agentChecks({
+      phase,
+      storeProblem,
+      salvage: store.facts.salvage,
+      parts: parts(),
+      sync: syncStatus(),
+      rules: automation?.rules.list() ?? [],
+      runProblem: automation?.runs.problem() ?? null,
+      policyProblem: options.policy.problem,
+    }),
     selfLimits.check(),
   ];
   const status = (): JsonObject =>
@@ -289,83 +293,6 @@ async function wireSync(options: AgentOptions, store: AgentStore, agent: Agent, 
     ids,
     log: log.child("sync"),
   });
-}
-
-/** Raises trusted time to what the store remembers, and keeps remembering it until the returned function is called. */
-async function keepTrustedTime(store: AgentStore, clock: Clock): Promise<() => void> {
-  const remembered = await store.setting("trusted_ms");
-  if (typeof remembered === "number") clock.trust(remembered);
-  let stopped = false;
-  let cancel = () => {};
-  const later = () => {
-    if (!stopped) cancel = clock.after(TRUSTED_EVERY_MS, again);
-  };
-  const again = () => void store.setSetting("trusted_ms", clock.trusted()).then(later, later);
-  later();
-  return () => {
-    stopped = true;
-    cancel();
-  };
-}
-
-/** Each time again, also after a failure: a disk that was full may have room later. */
-function keepOnlyTheNewest(store: AgentStore, clock: Clock, log: Logger): void {
-  clock.after(UNHEARD_EVERY_MS, () => {
-    letGo(store, store.facts.epoch)
-      .catch((error: unknown) => log.debug(`old rows were not let go: ${messageOf(error)}`))
-      .finally(() => keepOnlyTheNewest(store, clock, log));
-  });
-}
-
-function agentChecks(
-  phase: string,
-  storeProblem: string | null,
-  store: AgentStore,
-  parts: PartStatus[],
-  sync: SyncStatus,
-): Check[] {
-  const broken = parts.filter((part) => part.state === "failed" || part.state === "quarantined");
-  const checks: Check[] = [
-    phase === "running"
-      ? { name: "start", state: "ok" }
-      : { name: "start", state: "failed", reason: `the agent is ${phase}` },
-    storeProblem !== null
-      ? { name: "store", state: "failed", reason: storeProblem }
-      : store.facts.salvage
-        ? {
-            name: "store",
-            state: "degraded",
-            reason: `a corrupt store was set aside as ${store.facts.salvage.movedTo}`,
-          }
-        : { name: "store", state: "ok" },
-    broken.length === 0
-      ? { name: "workers", state: "ok" }
-      : {
-          name: "workers",
-          state: "degraded",
-          reason: broken
-            .map((part) => `${part.kind} ${part.name} is ${part.state}: ${part.reason ?? "no reason known"}`)
-            .join("; "),
-        },
-  ];
-  if (sync.state === "online" || sync.state === "disabled") {
-    checks.push(
-      sync.state === "online"
-        ? { name: "sync", state: "ok" }
-        : { name: "sync", state: "ok", reason: "no hub configured" },
-    );
-  } else checks.push({ name: "sync", state: "degraded", reason: sync.lastError ?? sync.state });
-  return checks;
-}
-
-function runCheck(problem: string | null): Check {
-  if (problem === null) return { name: "runs", state: "ok" };
-  return { name: "runs", state: "degraded", reason: problem };
-}
-
-function policyCheck(problem: string | null): Check {
-  if (problem === null) return { name: "policy", state: "ok" };
-  return { name: "policy", state: "degraded", reason: problem };
 }
 
 function listenerOf(url: string): { host: string; port: number } {

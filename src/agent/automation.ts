@@ -1,5 +1,6 @@
 import { compileHotCode } from "../core/jit.ts";
 import type { Clock } from "../core/clock.ts";
+import { messageOf } from "../core/errors.ts";
 import { Histogram } from "../core/histogram.ts";
 import type { Ids } from "../core/ids.ts";
 import type { Logger } from "../core/logger.ts";
@@ -13,6 +14,7 @@ import type { RuleDefinition } from "../model/rule.ts";
 import { createInvoker } from "./actions/invoker.ts";
 import { EventRecorder } from "./events/recorder.ts";
 import { localUserId } from "./local/user-id.ts";
+import { gapEvent, lostTriggers } from "./lost-triggers.ts";
 import { Outputs } from "./outputs/outputs.ts";
 import type { Catalog } from "./plugins/catalog.ts";
 import { RuleSet } from "./rules/rule-set.ts";
@@ -118,6 +120,15 @@ export async function startAutomation(options: AutomationOptions) {
   const recovered = await runs.recover();
   if (recovered.runs > 0) log.info("open runs taken up again", recovered);
   await events.start();
+  const lost = await lostTriggers(
+    store,
+    config.triggers.filter((trigger) => trigger.enabled).map(({ name }) => name),
+  );
+  for (const trigger of lost) {
+    events.record(trigger, [gapEvent(store, trigger)], undefined).catch((error: unknown) => {
+      log.error("a gap could not be recorded", { trigger, reason: messageOf(error) });
+    });
+  }
   outputs.start(config.outputs);
   store.onOutbox(() => outputs.poke());
   triggers.start(config.triggers, {
@@ -125,6 +136,7 @@ export async function startAutomation(options: AutomationOptions) {
     missing: (plugin) => catalog.missing("trigger", plugin),
     supervise: (part) => workers.superviseTrigger(part),
     checkpoint: (trigger) => store.checkpoint(trigger),
+    lost: (trigger) => lost.has(trigger),
     record: async (trigger, proposed, checkpoint, turn) => {
       await options.admit();
       await timed(emitSeconds, () => events.record(trigger, proposed, checkpoint, turn));

@@ -62,6 +62,15 @@ export const agentStatus = defineCommand({
   },
 });
 
+function toDo({ state, plugin, kind, name }: PartStatus, home: string): string[] {
+  if (state !== "quarantined") return [];
+  const again =
+    kind === "trigger"
+      ? `, or curl --unix-socket ${home}/control.sock -X POST http://agent/v1/triggers/${encodeURIComponent(name)}/reset`
+      : "";
+  return [`see ${home}/logs/plugins/${plugin}.log; it begins again when the agent is restarted${again}`];
+}
+
 /** For how long the hub has been away. */
 function since({ state, sinceMs }: Status["sync"]): string {
   if (state === "online" || state === "disabled") return "";
@@ -84,6 +93,7 @@ function describe(status: Status, changed: string | null): string[] {
     ...status.checks.map((check) => `check ${check.name}: ${check.state}${because(check.reason)}`),
     ...status.parts.flatMap((part) => [
       `${part.kind} ${part.name}: ${part.state}, ${part.restarts} restarts${because(part.reason)}`,
+      ...toDo(part, status.home).map((line) => `  to do: ${line}`),
       ...grantLines(part.granted).map((line) => `  ${line}`),
     ]),
     ...RESOURCE_NAMES.map((name) => resourceText(name, status.resources[name])),

@@ -1,4 +1,5 @@
 import { type ArgsDef, type CommandDef, defineCommand } from "citty";
+import { SEVERITIES } from "../model/event.ts";
 import type { EventItem } from "../hub/api/views.ts";
 import type { StreamState } from "./client/follow.ts";
 import { eventSummary } from "./event-summary.ts";
@@ -7,7 +8,7 @@ import { eventLine } from "./live-lines.ts";
 import { printList } from "./pages.ts";
 import { age, localTime } from "./show-time.ts";
 import { type SourceContext, sourceCommand } from "./source-command.ts";
-import { wholeNumber } from "./strict-args.ts";
+import { oneOf, wholeNumber } from "./strict-args.ts";
 import { stateColor, table } from "./table.ts";
 
 const FILTERS = {
@@ -30,7 +31,8 @@ const list = sourceCommand({
     all: { type: "boolean", description: "All that there are" },
   },
   async run(context, args) {
-    const { agent, type, source, severity } = args;
+    const { agent, type, source } = args;
+    const severity = oneOf("severity", args.severity, SEVERITIES);
     const limit = args.all ? undefined : wholeNumber("limit", args.limit, 1, 1_000_000);
     const nowMs = context.clock.wall();
     await printList<EventItem>(context, {
@@ -63,7 +65,8 @@ const tail = sourceCommand({
   args: FILTERS,
   live: true,
   async run(context, args) {
-    const { agent, type, source, severity } = args;
+    const { agent, type, source } = args;
+    const severity = oneOf("severity", args.severity, SEVERITIES);
     const stream = context.source.followEvents({
       signal: context.signal,
       filter: filterOf(context, { agent, type, source, severity }),

@@ -59,6 +59,8 @@ export interface Emit {
 export interface TriggerContext<S> extends BaseContext<S> {
   /** The last committed checkpoint of this trigger. */
   checkpoint: Json | undefined;
+  /** The checkpoint went with a damaged store: begin with what comes from now on, what was before has been told. */
+  lost: boolean;
 }
 
 /** What a plugin of any kind asks for. It gets no more than this, and no more than the host's policy allows. */

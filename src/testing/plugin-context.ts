@@ -46,6 +46,7 @@ interface Options {
   home: string;
   signal?: AbortSignal;
   checkpoint?: Json;
+  lost?: boolean;
   clock?: Partial<PluginClock>;
   name?: string;
 }
@@ -65,6 +66,7 @@ export function contextFor<D extends PluginDefinition>(definition: D, options: O
     clock: { ...realClock, ...options.clock },
     signal: options.signal ?? new AbortController().signal,
     checkpoint: options.checkpoint,
+    lost: options.lost ?? false,
     key: "run-1/step",
     run: "run-1",
     step: "step",

@@ -89,9 +89,15 @@ describe("a damaged store", () => {
         200,
         expect.stringMatching(new RegExp(`\\[~\\]store degraded: .*${aside}`)),
       ]);
-      appendFileSync(place.log, "more\n");
-      // Triggers start from now: the lines before are not told again.
-      await until("new lines are kept", async () => (await kept(agent)) >= 1);
+      // Triggers start from now, although the configuration says `start`: the lines before are not told again.
+      await until("a new line and the gap are kept", async () => {
+        appendFileSync(place.log, "more\n");
+        return (await kept(agent)) >= 2;
+      });
+      const events = await runHoldfast(executable, ["events", "list", "--home", place.base, "--json"]);
+      const told: { type: string; event: { data: { line?: string } } }[] = JSON.parse(events.stdout).items;
+      expect(told.filter(({ type }) => type === "trigger.gap")).toHaveLength(1);
+      expect(new Set(told.map(({ event }) => event.data.line))).toEqual(new Set([undefined, "more"]));
       expect(await agent.stop()).toBe(0);
     },
   );

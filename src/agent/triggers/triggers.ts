@@ -24,9 +24,12 @@ export interface TriggerPorts {
     plugin: CatalogPlugin;
     settings: JsonObject;
     checkpoint: () => Promise<Json | undefined>;
+    lost: boolean;
     onEvents: (events: ProposedEvent[], checkpoint: Json | undefined, turn: Promise<void>) => Promise<void>;
   }): SupervisedTrigger;
   checkpoint(trigger: string): Promise<Json | undefined>;
+  /** Its checkpoint went with a damaged store. */
+  lost(trigger: string): boolean;
   record(
     trigger: string,
     events: ProposedEvent[],
@@ -74,6 +77,7 @@ export class Triggers {
           plugin,
           settings: config.with as JsonObject,
           checkpoint: () => ports.checkpoint(config.name),
+          lost: ports.lost(config.name),
           onEvents: (events, checkpoint, turn) => ports.record(config.name, events, checkpoint, turn),
         }),
       );

@@ -17,7 +17,14 @@ export type DownFrame =
   /** First frame to the host, which loads the entry and answers `ready` or `failed`. */
   | { kind: "load"; entry: PluginEntry; describe: boolean }
   /** Starts the trigger; its settings were checked against the manifest by the host. */
-  | { kind: "start_trigger"; settings: JsonObject; checkpoint: Json; agent: AgentFacts; name: string }
+  | {
+      kind: "start_trigger";
+      settings: JsonObject;
+      checkpoint: Json;
+      lost: boolean;
+      agent: AgentFacts;
+      name: string;
+    }
   /** The emit with this number is committed (or refused, with a reason). */
   | { kind: "emitted"; seq: number; refused?: string }
   | {

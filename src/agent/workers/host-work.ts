@@ -60,6 +60,7 @@ export function triggerWork(
     const generator = definition.run({
       ...baseContext(ports, frame.name, settings, frame.agent),
       checkpoint,
+      lost: frame.lost,
     });
     ports.send({ kind: "started" });
     try {

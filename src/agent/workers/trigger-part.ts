@@ -13,6 +13,8 @@ export interface TriggerOptions {
   settings: JsonObject;
   /** The last committed checkpoint. */
   checkpoint: () => Promise<Json | undefined>;
+  /** Without a checkpoint it is to start from now: it had one, which was lost. */
+  lost?: boolean;
   /** Keeps events and checkpoint as a whole, or rejects. Called again only after it has settled. */
   onEvents: EmitHandler;
 }
@@ -30,6 +32,7 @@ export async function startTrigger(
     worker?.send({ kind: "emitted", seq, ...(refused === undefined ? {} : { refused }) }),
   );
   const checkpoint = (await options.checkpoint()) ?? null;
+  const lost = options.lost === true && checkpoint === null;
   const grant = maker.grant(plugin, settings);
   worker = await maker.open(
     plugin,
@@ -41,7 +44,7 @@ export async function startTrigger(
     },
     stopping,
   );
-  await worker.request({ kind: "start_trigger", settings, checkpoint, agent, name }, "started");
+  await worker.request({ kind: "start_trigger", settings, checkpoint, lost, agent, name }, "started");
   const ended = worker.ended.then(async (end): Promise<PartEnd> => {
     // The next life reads the checkpoint, so what this one emitted must be settled first.
     if (!stopping.aborted) await Promise.race([chain.idle(), whenAborted(stopping)]);

@@ -26,9 +26,13 @@ const python = (text: string) => `#!/usr/bin/env python3\nimport json, os, sys, 
 /** A supervised trigger over what a store would keep. */
 function trigger(
   text: string,
-  options: ScriptFixture & { given?: JsonObject; keep?: (events: ProposedEvent[]) => Promise<void> } = {},
+  options: ScriptFixture & {
+    given?: JsonObject;
+    lost?: boolean;
+    keep?: (events: ProposedEvent[]) => Promise<void>;
+  } = {},
 ) {
-  const { given = {}, keep = async () => {}, ...fixture } = options;
+  const { given = {}, lost = false, keep = async () => {}, ...fixture } = options;
   const made = bench.script(`watch-${open.length}`, text, { kind: "trigger", ...fixture });
   const kept: { events: ProposedEvent[]; checkpoint: Json | undefined; calls: number } = {
     events: [],
@@ -51,6 +55,7 @@ function trigger(
           settings: given,
           ...made,
           checkpoint: async () => kept.checkpoint,
+          lost,
           async onEvents(events, checkpoint, turn) {
             kept.calls++;
             await keep(events);
@@ -71,6 +76,16 @@ function trigger(
   };
 }
 const messages = () => bench.lines.map(({ message }) => message);
+
+test("one whose checkpoint was lost is told so, until it has another", async () => {
+  const text = `#!/bin/sh
+echo "{\\"events\\": [{\\"type\\": \\"lost-$HOLDFAST_CHECKPOINT_LOST-$HOLDFAST_CHECKPOINT\\"}], \\"checkpoint\\": 7}"
+[ -n "$HOLDFAST_CHECKPOINT" ] || exit 1
+`;
+  const { kept, ended } = trigger(text, { lost: true });
+  await ended();
+  expect(kept.events.map(({ type }) => type)).toEqual(["lost-1-", "lost--7"]);
+});
 
 describe("events", () => {
   test("a line of JSON is one; what else it prints is its log", async () => {

@@ -46,6 +46,7 @@ export async function startScriptTrigger(
       grant,
       settings,
       ...(checkpoint === undefined ? {} : { call: { CHECKPOINT: JSON.stringify(checkpoint) } }),
+      ...(checkpoint === undefined && options.lost ? { call: { CHECKPOINT_LOST: "1" } } : {}),
       budget: "minute",
       consume: (stdout, running) =>
         readLines(stdout, script.plain ? MAX_PLAIN_BYTES : MAX_LINE_BYTES, (lines) =>

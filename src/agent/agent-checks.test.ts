@@ -1,0 +1,62 @@
+import { expect, test } from "bun:test";
+import type { PartStatus } from "../model/agent-status.ts";
+import { agentChecks, type CheckedFacts } from "./agent-checks.ts";
+
+const WELL: CheckedFacts = {
+  phase: "running",
+  storeProblem: null,
+  salvage: null,
+  parts: [],
+  sync: { state: "disabled", lastError: null } as CheckedFacts["sync"],
+  rules: [],
+  runProblem: null,
+  policyProblem: null,
+};
+
+function notWell(facts: Partial<CheckedFacts>): string[] {
+  const checks = agentChecks({ ...WELL, ...facts });
+  expect(checks.map(({ name }) => name)).toEqual([
+    "start",
+    "store",
+    "workers",
+    "sync",
+    "rules",
+    "runs",
+    "policy",
+  ]);
+  return checks.flatMap(({ name, state, reason }) => (state === "ok" ? [] : `${name} ${state}: ${reason}`));
+}
+
+test("all is well without a hub", () => {
+  expect(notWell({})).toEqual([]);
+});
+
+test("rules that cannot do anything are named, one that failed now and then is not", () => {
+  const rule = (name: string, matched: number, errors: number, broken: string | null = null) => ({
+    name,
+    broken,
+    counters: { matched, errors, lastError: "no such overload" },
+  });
+  expect(notWell({ rules: [rule("fine", 0, 0), rule("odd", 9, 5), rule("young", 0, 2)] })).toEqual([]);
+  expect(notWell({ rules: [rule("bad", 0, 3), rule("worse", 0, 0, "Unexpected token")] })).toEqual([
+    "rules degraded: rule bad has never matched and failed 3 times: no such overload; rule worse does not run: Unexpected token: holdfast rules list",
+  ]);
+  const many = Array.from({ length: 5 }, (_, index) => rule(`r${index}`, 0, 3));
+  expect(notWell({ rules: many })[0]).toContain("; and 2 more: holdfast rules list");
+});
+
+test("each part that is not well says why", () => {
+  const part = { kind: "trigger", name: "tail", state: "quarantined", reason: "5 crashes" } as PartStatus;
+  expect(notWell({ phase: "draining" })).toEqual(["start failed: the agent is draining"]);
+  expect(notWell({ storeProblem: "the disk is full" })).toEqual(["store failed: the disk is full"]);
+  expect(notWell({ parts: [part, { ...part, state: "running" }] })).toEqual([
+    "workers degraded: trigger tail is quarantined: 5 crashes",
+  ]);
+  expect(notWell({ sync: { ...WELL.sync, state: "offline", lastError: "refused" } })).toEqual([
+    "sync degraded: refused",
+  ]);
+  expect(notWell({ runProblem: "circuit open", policyProblem: "no policy" })).toEqual([
+    "runs degraded: circuit open",
+    "policy degraded: no policy",
+  ]);
+});

@@ -1,0 +1,77 @@
+import type { Check } from "../core/health-port.ts";
+import type { PartStatus } from "../model/agent-status.ts";
+import type { AgentStore } from "./store/port.ts";
+import type { SyncStatus } from "./sync/sync.ts";
+
+/** One event may be odd. */
+const ENOUGH_ERRORS = 3;
+const SHOWN_RULES = 3;
+
+interface CheckedRule {
+  name: string;
+  /** Why it does not run at all. */
+  broken: string | null;
+  counters: { matched: number; errors: number; lastError: string | null };
+}
+
+export interface CheckedFacts {
+  phase: string;
+  storeProblem: string | null;
+  salvage: AgentStore["facts"]["salvage"];
+  parts: PartStatus[];
+  sync: SyncStatus;
+  rules: CheckedRule[];
+  runProblem: string | null;
+  policyProblem: string | null;
+}
+
+/** What `/readyz` and the status say of the agent's parts: each check with its state, and why it is not well. */
+export function agentChecks(facts: CheckedFacts): Check[] {
+  const { phase, parts, sync, rules, runProblem, policyProblem } = facts;
+  return [
+    phase === "running"
+      ? { name: "start", state: "ok" }
+      : { name: "start", state: "failed", reason: `the agent is ${phase}` },
+    storeCheck(facts),
+    workerCheck(parts),
+    syncCheck(sync),
+    degradedBy("rules", ruleProblem(rules)),
+    degradedBy("runs", runProblem),
+    degradedBy("policy", policyProblem),
+  ];
+}
+
+function storeCheck({ storeProblem, salvage }: CheckedFacts): Check {
+  if (storeProblem !== null) return { name: "store", state: "failed", reason: storeProblem };
+  return degradedBy("store", salvage ? `a corrupt store was set aside as ${salvage.movedTo}` : null);
+}
+
+function workerCheck(parts: PartStatus[]): Check {
+  const broken = parts.filter((part) => part.state === "failed" || part.state === "quarantined");
+  const reasons = broken.map(
+    (part) => `${part.kind} ${part.name} is ${part.state}: ${part.reason ?? "no reason known"}`,
+  );
+  return degradedBy("workers", reasons.length === 0 ? null : reasons.join("; "));
+}
+
+/** Rules that cannot do anything: not compiled, or failed for every event so far. A single failure is only counted. */
+function ruleProblem(rules: CheckedRule[]): string | null {
+  const useless = rules.flatMap(({ name, broken, counters: { matched, errors, lastError } }) => {
+    if (broken !== null) return [`rule ${name} does not run: ${broken}`];
+    const failed = errors >= ENOUGH_ERRORS && matched === 0;
+    return failed ? [`rule ${name} has never matched and failed ${errors} times: ${lastError}`] : [];
+  });
+  if (useless.length === 0) return null;
+  const more = useless.length > SHOWN_RULES ? `; and ${useless.length - SHOWN_RULES} more` : "";
+  return `${useless.slice(0, SHOWN_RULES).join("; ")}${more}: holdfast rules list`;
+}
+
+function syncCheck(sync: SyncStatus): Check {
+  if (sync.state === "online") return { name: "sync", state: "ok" };
+  if (sync.state === "disabled") return { name: "sync", state: "ok", reason: "no hub configured" };
+  return degradedBy("sync", sync.lastError ?? sync.state);
+}
+
+function degradedBy(name: string, reason: string | null): Check {
+  return reason === null ? { name, state: "ok" } : { name, state: "degraded", reason };
+}
