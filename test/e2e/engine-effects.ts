@@ -2,9 +2,9 @@
 import type { Told } from "./engine-home.ts";
 import type { Attempt, Rows, Step } from "./engine-rows.ts";
 
-const AT_MOST_ONCE = /^(b|each\[\d\]|put|leave|still|x|only)$/;
+const AT_MOST_ONCE = /^(b|each\[\d\]|put|leave|still|x|only|before|then)$/;
 /** Steps that no script does. */
-const NO_SCRIPT = new Set(["each", "child"]);
+const NO_SCRIPT = new Set(["each", "child", "sure"]);
 
 /** A script began under a durable lease only; what an attempt is called is what its script told, and nothing else. */
 export function wrongAttempts({ attempts, steps }: Rows, told: Told[], lost: boolean): string[] {
