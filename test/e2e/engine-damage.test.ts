@@ -16,7 +16,7 @@ import { buildExecutable, type Holdfast, runHoldfast, temporaryHome, until } fro
 const EACH: Kind[] = ["graph", "list", "broken", "locked", "late", "outer", "quick", "hit", "hit", "calm"];
 /** Runs that wait for a person, or for the lock of the one that does. */
 const ASKING = 3;
-const FLIPS = 16;
+const FLIPS = 10;
 const SEED = 20261121;
 
 interface Status {
