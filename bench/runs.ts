@@ -9,10 +9,10 @@ import { type Program, startProgram } from "./processes.ts";
 import { BATCH, fdatasyncs, rawBatches } from "./raw-sqlite.ts";
 import { perUnit, type Shares, sharesOf } from "./shares.ts";
 
-const ROUNDS = 5;
-const RUNS = 40_192;
-const WARM_UP = 20_224;
-const IN_FLIGHT = 256;
+const ROUNDS = 3;
+const RUNS = 60_160;
+const WARM_UP = 40_192;
+const IN_FLIGHT = 500;
 const POLL_MS = 200;
 const ENDED = 'holdfast_agent_runs_ended_total{state="succeeded"}';
 

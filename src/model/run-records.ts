@@ -2,10 +2,13 @@ import type { PipelineDefinition, StepDefinition } from "./pipeline.ts";
 import { LANES, type NewRecord, RECORD_CLASSES, type RunRecordBody, type StepRecordBody } from "./record.ts";
 import { type RunRow, type StepPart, type StepRow, stepKey } from "./run.ts";
 
+/** JSON of the steps that a pipeline declares: the same in each record of each of its runs. */
+const declared = new WeakMap<PipelineDefinition, string>();
+
 /** What the hub is told of a run: when it comes into being, begins and ends. */
 export function runRecord(run: RunRow, definition: PipelineDefinition): NewRecord {
   const { eventSource, eventId, parent } = run;
-  const body: RunRecordBody = {
+  const body: Omit<RunRecordBody, "steps"> = {
     id: run.id,
     pipeline: run.pipeline,
     rule: run.rule,
@@ -19,9 +22,15 @@ export function runRecord(run: RunRow, definition: PipelineDefinition): NewRecor
     parent: parent === null ? null : { run: parent.run, step: parent.step },
     retryOf: run.retryOf,
     output: run.output,
-    steps: declaredSteps(definition),
   };
-  return { lane: LANES.results, class: RECORD_CLASSES.run, body: JSON.stringify(body) };
+  const json = `${JSON.stringify(body).slice(0, -1)},"steps":${stepsJson(definition)}}`;
+  return { lane: LANES.results, class: RECORD_CLASSES.run, body: json };
+}
+
+function stepsJson(definition: PipelineDefinition): string {
+  let json = declared.get(definition);
+  if (json === undefined) declared.set(definition, (json = JSON.stringify(declaredSteps(definition))));
+  return json;
 }
 
 function declaredSteps({ steps, finally: last, onFailure }: PipelineDefinition): RunRecordBody["steps"] {

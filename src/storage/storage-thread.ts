@@ -118,7 +118,9 @@ class StorageServer {
         results[i] = { ok: true, value: this.#run(writes[i]!) };
       } catch (error) {
         if (isTransactionLost(error)) throw error;
-        results[i] = { ok: false, error: toErrorFrame(error, this.#what(writes[i]!)) };
+        const frame = toErrorFrame(error, this.#what(writes[i]!));
+        results[i] = { ok: false, error: frame };
+        if (isDamage(error)) this.#troubled(error, frame.message);
         if (error instanceof HoldfastError) continue;
         const failed = results[i]!;
         this.#undo();

@@ -8,7 +8,7 @@ export function startEngine(executable: string, home: EngineHome): Promise<Holdf
   return startHoldfast(executable, engineArguments(home));
 }
 
-function engineArguments({ base }: EngineHome): string[] {
+export function engineArguments({ base }: EngineHome): string[] {
   return ["agent", "run", "--home", base, "--id", ID, "--health-listen", "127.0.0.1:0", "--json"];
 }
 

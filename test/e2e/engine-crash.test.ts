@@ -36,7 +36,7 @@ test(`nothing is lost, doubled or told wrongly over ${KILLS} kill -9 (seed ${SEE
     if (await killAtRandom(executable, home, random)) ready++;
   }
   const agent = await startEngine(executable, home);
-  await untilQuiet(home);
+  await untilQuiet(home, 300_000);
   expect(await agent.stop()).toBe(0);
 
   const rows = readRows(home.database);
@@ -57,4 +57,4 @@ test(`nothing is lost, doubled or told wrongly over ${KILLS} kill -9 (seed ${SEE
   expect(unknown - uncertain).toBeGreaterThanOrEqual(20);
   for (const pipeline of [...STARTING, "inner"])
     expect(rows.runs.some((run) => run.pipeline === pipeline)).toBe(true);
-}, 240_000);
+}, 600_000);

@@ -2,9 +2,9 @@
 import type { Told } from "./engine-home.ts";
 import type { Attempt, Rows, Step } from "./engine-rows.ts";
 
-const AT_MOST_ONCE = /^(b|each\[\d\]|put|leave|still|x|only)$/;
+const AT_MOST_ONCE = /^(b|each\[\d\]|put|leave|still|x|only|before|then)$/;
 /** Steps that no script does. */
-const NO_SCRIPT = new Set(["each", "child"]);
+const NO_SCRIPT = new Set(["each", "child", "sure"]);
 
 /** A script began under a durable lease only; what an attempt is called is what its script told, and nothing else. */
 export function wrongAttempts({ attempts, steps }: Rows, told: Told[], lost: boolean): string[] {
@@ -39,12 +39,8 @@ export function wrongAttempts({ attempts, steps }: Rows, told: Told[], lost: boo
 
 /** At most once is at most once; what is missing is known to be uncertain; what succeeded was done. */
 export function wrongEffects({ steps, attempts }: Rows, told: Told[]): string[] {
-  const wrong: string[] = [];
-  const begins = new Map<string, number>();
-  for (const { what, key } of told) if (what === "begin") begins.set(key, (begins.get(key) ?? 0) + 1);
-  for (const [key, times] of begins)
-    if (times > 1 && AT_MOST_ONCE.test(key.slice(key.indexOf("/") + 1)))
-      wrong.push(`${key} is at-most-once and began ${times} times`);
+  const wrong = beganTwice(told);
+  const begins = beginsOf(told);
   const attemptsOf = Map.groupBy(attempts, (row) => `${row.run}/${row.step}`);
   for (const step of steps) {
     if (NO_SCRIPT.has(step.step)) continue;
@@ -74,4 +70,18 @@ function wrongEffect({ step, state, error }: Step, times: number, attempts: Atte
     default:
       return `nothing leads there (${error?.message})`;
   }
+}
+
+/** At-most-once steps that were begun more than once. */
+export function beganTwice(told: Told[]): string[] {
+  const more = [...beginsOf(told)].filter(
+    ([key, times]) => times > 1 && AT_MOST_ONCE.test(key.slice(key.indexOf("/") + 1)),
+  );
+  return more.map(([key, times]) => `${key} is at-most-once and began ${times} times`);
+}
+
+function beginsOf(told: Told[]): Map<string, number> {
+  const begins = new Map<string, number>();
+  for (const { what, key } of told) if (what === "begin") begins.set(key, (begins.get(key) ?? 0) + 1);
+  return begins;
 }

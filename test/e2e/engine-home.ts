@@ -4,9 +4,9 @@ import { join } from "node:path";
 
 export const ID = "web-01";
 
-/** Lines of these kinds start a run each; `hit` is what the window and the cooldown count. */
+/** Lines of these kinds start a run each; `hit` is what the window and the cooldown count; `asks` waits for a person. */
 export const STARTING = ["graph", "list", "broken", "locked", "late", "outer", "quick"] as const;
-export type Kind = (typeof STARTING)[number] | "hit" | "calm";
+export type Kind = (typeof STARTING)[number] | "hit" | "calm" | "asks";
 
 export interface Line {
   text: string;
@@ -29,6 +29,7 @@ export class EngineHome {
   readonly log: string;
   readonly journal: string;
   readonly written: Line[] = [];
+  readonly #script: string;
 
   /** `outside`: where the journal is, when the home's own disk is what the test is about. */
   constructor(
@@ -42,13 +43,17 @@ export class EngineHome {
     mkdirSync(join(this.root, "config"), { recursive: true });
     writeFileSync(this.log, "");
     writeFileSync(this.journal, "");
-    const script = join(outside ?? this.root, "work.sh");
-    writeFileSync(script, scriptText(this.journal));
-    chmodSync(script, 0o755);
-    writeFileSync(
-      join(this.root, "config", "agent.yaml"),
-      configuration({ log: this.log, journal: this.journal, script }),
-    );
+    this.#script = join(outside ?? this.root, "work.sh");
+    writeFileSync(this.#script, scriptText(this.journal));
+    chmodSync(this.#script, 0o755);
+    this.follow("start");
+  }
+
+  /** Where the log is read from by an agent that does not know how far it was read. */
+  follow(from: "start" | "end"): void {
+    const { log, journal } = this;
+    const text = configuration({ log, journal, script: this.#script, from });
+    writeFileSync(join(this.root, "config", "agent.yaml"), text);
   }
 
   /** Appends lines of these kinds in one write. */
@@ -94,9 +99,10 @@ interface Places {
   log: string;
   journal: string;
   script: string;
+  from: string;
 }
 
-function configuration({ log, journal, script }: Places): string {
+function configuration({ log, journal, script, from }: Places): string {
   const call = (how: string) => `{ command: [${script}, ${how}], write: [${journal}] }`;
   const again = (id: string, more = "", how = "well") =>
     `      - { id: ${id}, action: exec, with: ${call(how)}, effect: idempotent, retry: { attempts: 3, initial: 10ms }${more} }`;
@@ -110,11 +116,12 @@ function configuration({ log, journal, script }: Places): string {
   return [
     "limits: { steps: 8 }",
     "triggers:",
-    `  - { name: app, plugin: file-tail, with: { path: ${log}, from: start } }`,
+    `  - { name: app, plugin: file-tail, with: { path: ${log}, from: ${from} } }`,
     "rules:",
     ...starts,
     `  - { name: cool, ${hits}, cooldown: 1h, run: quick }`,
     `  - { name: burst, ${hits}, window: { over: 1h, is: window.count % 5 == 0 }, emit: { type: app.burst } }`,
+    `  - { name: asks, on: app, when: 'event.data.line.contains(" asks ")', run: asks }`,
     "  - { name: bursts, on: 'rule:burst', type: app.burst, run: quick }",
     "pipelines:",
     "  graph:",
@@ -162,6 +169,12 @@ function configuration({ log, journal, script }: Places): string {
     again("after", ", needs: [child]"),
     "    on_failure:",
     again("tell"),
+    "  asks:",
+    "    exclusive: { lock: asked }",
+    "    steps:",
+    once("before"),
+    "      - { id: sure, needs: [before], approval: { text: 'Really?', approvers: ['*'] } }",
+    once("then", ", needs: [sure]"),
     "  inner:",
     "    steps:",
     once("x"),

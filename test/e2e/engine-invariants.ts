@@ -30,6 +30,7 @@ const UNDONE: Record<string, string[]> = { graph: ["b"], broken: ["out", "put"] 
 const UNDER_LOCK: Record<string, string[]> = {
   locked: ["enter", "leave", "close"],
   late: ["held", "still"],
+  asks: ["before", "then"],
 };
 
 /** `lost`: the store was damaged in between, so that events and ended runs may be missing. */
@@ -59,7 +60,9 @@ function wrongEvents(written: Line[], events: Event[]): string[] {
 /** Each match started one run: plain conditions, a window, a cooldown, and a rule that listens to another. */
 function wrongStarts(written: Line[], { runs, events }: Rows): string[] {
   const lineOf = new Map(events.map((event) => [event.id, event.data?.line]));
-  const expected = written.filter(({ kind }) => (STARTING as readonly string[]).includes(kind));
+  const expected = written.filter(
+    ({ kind }) => kind === "asks" || (STARTING as readonly string[]).includes(kind),
+  );
   const wanted = expected.map(({ kind, text }) => `${kind}: ${text}`);
   for (const key of ["even", "odd"]) {
     const hits = written.filter((line) => line.kind === "hit" && line.key === key);

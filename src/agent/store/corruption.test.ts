@@ -84,6 +84,31 @@ describe("a damaged file is set aside", () => {
     expect((await place.open()).facts).toMatchObject({ epoch: store.facts.epoch, salvage: null });
   });
 
+  test("cut to nine tenths: what is left is salvaged, and the file is kept as it was", async () => {
+    const epoch = await filled();
+    const cut = readFileSync(place.path).subarray(0, Math.floor(statSync(place.path).size * 0.9));
+    writeFileSync(place.path, cut);
+    const { store, salvage } = await reopened(epoch);
+    expect(readFileSync(salvage.movedTo).equals(cut)).toBe(true);
+    expect(salvage.salvaged.settings).toBe(1);
+    expect(salvage.salvaged.outbox).toBeGreaterThan(500);
+    const ids = idsOf(await readLane(store, LANES.events));
+    expect(ids).toEqual(numbered("e", 3000).filter((id) => ids.includes(id)));
+    expect(readdirSync(place.folder).filter((name) => name.includes("salvage"))).toEqual([]);
+  });
+
+  test("what an open run needs and is no JSON any more: found at the start, set aside at the next", async () => {
+    const epoch = await filled();
+    const file = readFileSync(place.path);
+    const at = file.indexOf(`"onFailure":`);
+    overwrite(place.path, at, Buffer.from("x"));
+    const store = await place.open();
+    expect(await failure(store.openRuns())).toMatchObject({ code: "corrupt" });
+    await store.close();
+    const { salvage } = await reopened(epoch);
+    expect(salvage.reason).toContain("does not hold what was written");
+  });
+
   test("a note of damage found in use: everything readable is salvaged", async () => {
     const epoch = await filled();
     writeFileSync(`${place.path}-damaged`, "row 5 is not what was written\n");

@@ -65,7 +65,7 @@ export function findDamage(path: string): string | null {
   return truncation(header, stat.size);
 }
 
-function readHeader(path: string): Buffer {
+export function readHeader(path: string): Buffer {
   const header = Buffer.alloc(HEADER_BYTES);
   const file = openSync(path, "r");
   try {
@@ -76,10 +76,13 @@ function readHeader(path: string): Buffer {
   return header;
 }
 
+export function pageSizeOf(header: Buffer): number {
+  return header.readUInt16BE(16) === 1 ? 65_536 : header.readUInt16BE(16);
+}
+
 /** The header tells the number of pages; true of a file whose log has been taken in. */
-function truncation(header: Buffer, size: number): string | null {
-  const pageSize = header.readUInt16BE(16) === 1 ? 65_536 : header.readUInt16BE(16);
-  const expected = pageSize * header.readUInt32BE(28);
+export function truncation(header: Buffer, size: number): string | null {
+  const expected = pageSizeOf(header) * header.readUInt32BE(28);
   return size < expected ? `the file is truncated: ${size} bytes of ${expected}` : null;
 }
 

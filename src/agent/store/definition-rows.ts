@@ -2,6 +2,7 @@ import type { Database } from "bun:sqlite";
 import { HoldfastError } from "../../core/errors.ts";
 import type { PipelineDefinition, StepDefinition } from "../../model/pipeline.ts";
 import type { WriteGate } from "../../storage/write-gate.ts";
+import { storedJson } from "./stored-json.ts";
 
 /** What versions of pipelines that were stored under the first schema do not say. */
 const PIPELINE_DEFAULTS = {
@@ -86,7 +87,7 @@ export class DefinitionRows {
 
 /** The definition in a stored text, of whatever age: the rows are never rewritten, because their hash is that of the text. */
 export function definitionOf(body: string): PipelineDefinition {
-  const stored = JSON.parse(body) as PipelineDefinition;
+  const stored = storedJson<PipelineDefinition>(body);
   if ((stored as Partial<PipelineDefinition>).finally !== undefined) return stored;
   const step = (each: StepDefinition): StepDefinition => ({ ...STEP_DEFAULTS, ...each });
   return {

@@ -1,6 +1,7 @@
 import type { Database } from "bun:sqlite";
 import type { Json } from "../../model/json.ts";
 import type { WriteGate } from "../../storage/write-gate.ts";
+import { storedJson } from "./stored-json.ts";
 
 /** The small tables: settings, trigger checkpoints, output cursors, and the store's own facts (`meta`). */
 export class KeyValues {
@@ -73,5 +74,5 @@ export class KeyValues {
 }
 
 function parsed(row: unknown): Json | undefined {
-  return row ? (JSON.parse((row as { value: string }).value) as Json) : undefined;
+  return row ? storedJson<Json>((row as { value: string }).value) : undefined;
 }

@@ -5,6 +5,7 @@ import type { WriteGate } from "../../storage/write-gate.ts";
 import type { KeyValues } from "./key-values.ts";
 import { packMemory } from "./pack-memory.ts";
 import { fromJson, type SqlRow, toJson } from "./run-columns.ts";
+import { damagedText } from "./stored-json.ts";
 
 const VERSION = "rule_version";
 
@@ -106,6 +107,8 @@ export class RuleRows {
     const kept = JSON.stringify(keep);
     this.#forgetStates(kept);
     this.#forgetEntries(kept);
+    if (this.#database.query("SELECT 1 FROM rule_states WHERE NOT json_valid(body) LIMIT 1").get())
+      throw damagedText();
     return packMemory({
       states: this.#database.query("SELECT rule, key, body FROM rule_states ORDER BY n").values(),
       entries: this.#database.query("SELECT rule, key, at_ms, value FROM window_entries ORDER BY n").values(),

@@ -14,6 +14,7 @@ import {
 import type { ColumnOf } from "../../storage/column-updates.ts";
 import type { Cell } from "../../storage/write-gate.ts";
 import type { RunChange, StepPatch } from "./port.ts";
+import { storedJson } from "./stored-json.ts";
 
 /** A row as SQLite gives it. */
 export type SqlRow = Record<string, unknown>;
@@ -24,7 +25,7 @@ export function toJson(value: unknown): string | null {
 }
 
 export function fromJson(text: unknown): Json {
-  return text === null || text === undefined ? null : (JSON.parse(text as string) as Json);
+  return text === null || text === undefined ? null : storedJson<Json>(text as string);
 }
 
 /** Columns of `runs` that a run brings along, in the order of `runCells`. */

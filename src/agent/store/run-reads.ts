@@ -7,6 +7,7 @@ import type { DefinitionRows } from "./definition-rows.ts";
 import type { EventRows } from "./event-rows.ts";
 import type { NumberedRun, RunFilter } from "./port.ts";
 import { attemptFromRow, runFromRow, type SqlRow, stepFromRow } from "./run-columns.ts";
+import { storedJson } from "./stored-json.ts";
 
 const SHORTEST_ID = 4;
 const LONGEST_ID = 200;
@@ -23,7 +24,7 @@ export class RunReads {
     this.#definitions = definitions;
   }
 
-  /** Open runs after number `after`, by scans over both tables and not by one query a run. */
+  /** Open runs after number `after`, by scans over both tables and not by one query a run. Damage shows here, not later. */
   openPage(after: number, limit: number): OpenRunsPage {
     const rows = this.#all("SELECT * FROM runs WHERE open = 1 AND n > ? ORDER BY n LIMIT ?", after, limit);
     const last = (rows.at(-1)?.n as number | undefined) ?? after;
@@ -32,8 +33,10 @@ export class RunReads {
     const runs = rows.map((row) => {
       const run = runFromRow(row);
       definitions[run.definition] ??= this.#definitionText(run.definition);
+      const event = this.#eventOf(row);
+      if (event !== null) storedJson(event);
       const ofRun = (steps.get(row.n as number) ?? []).map((step) => stepFromRow(run.id, step));
-      return { run, steps: inOrder(ofRun), event: this.#eventOf(row) };
+      return { run, steps: inOrder(ofRun), event };
     });
     return { runs, definitions, next: rows.length < limit ? null : last };
   }
@@ -64,6 +67,7 @@ export class RunReads {
   #definitionText(hash: string): string {
     const text = this.#definitions.text(hash);
     if (text === undefined) throw new HoldfastError("corrupt", `the store lost the pipeline version ${hash}`);
+    storedJson(text);
     return text;
   }
 

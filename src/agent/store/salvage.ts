@@ -10,6 +10,7 @@ import { deadLetterCells, deadLetterFromRow, fromJson, type SqlRow } from "./run
 import { OutboxSalvage } from "./salvage-outbox.ts";
 import { RunSalvage } from "./salvage-runs.ts";
 import { attempted, type SalvageCounts, SalvageSource } from "./salvage-source.ts";
+import { copyOfShort, removeCopy } from "./short-file.ts";
 import { createStore, loadParts, type StoreParts, storeParts } from "./store-parts.ts";
 
 export interface SalvageOptions {
@@ -54,14 +55,17 @@ function fill(target: Database, parts: StoreParts, options: SalvageOptions): Rec
     runs: 0,
     runsLost: 0,
   };
+  const copy = `${options.fresh}-source`;
+  const readable = copyOfShort(options.damaged, copy) ? copy : options.damaged;
   let source: Database | undefined;
   try {
-    source = openDatabase(options.damaged, { readonly: true });
+    source = openDatabase(readable, { readonly: true });
     carry(new SalvageSource(source), parts, counts, command.nowMs);
   } catch {
     // What could not even be opened holds nothing that can be read; the counts say so.
   } finally {
     source?.close();
+    removeCopy(copy);
   }
   parts.values.setMeta("salvage", { movedTo, reason, salvaged: counts });
   parts.heads.flush();

@@ -4,6 +4,7 @@ import { LANES, RECORD_CLASSES, ZERO_HASH } from "../../model/record.ts";
 import { rowHashInto } from "../../protocol/chain.ts";
 import { BULK_ROWS, BulkInsert } from "../../storage/bulk-insert.ts";
 import type { WriteGate } from "../../storage/write-gate.ts";
+import { storedJson } from "./stored-json.ts";
 
 /** A stream of the current epoch, as the thread holds it between commits. */
 export interface StreamHead {
@@ -71,7 +72,7 @@ export class StreamHeads {
       value: string;
     } | null;
     if (!meta) throw new HoldfastError("corrupt", "the store has no epoch: its file is damaged");
-    this.epoch = JSON.parse(meta.value) as string;
+    this.epoch = storedJson<string>(meta.value);
     const rows = this.#database
       .query("SELECT * FROM streams WHERE epoch = ? ORDER BY lane, segment")
       .all(this.epoch) as StreamRow[];

@@ -54,7 +54,8 @@ export class CallChecks {
       this.#fail("caps", `${id} of ${run} is called beside ${running.length} others`);
     const of = step.extra?.foreach?.step;
     if (of === undefined || foreach === null || step.part !== "steps") return;
-    const beside = running.filter((other) => other.run === run && other.step.startsWith(`${of}[`)).length;
+    const isItem = (other: string) => other.startsWith(`${of}[`) && other.endsWith("]");
+    const beside = running.filter((other) => other.run === run && isItem(other.step)).length;
     if (beside >= foreach.concurrency)
       this.#fail("caps", `item ${id} of ${run} runs beside ${beside} others of its foreach`);
   }

@@ -22,7 +22,7 @@ export class FinalChecks {
   async all(): Promise<void> {
     this.#events();
     this.#rules();
-    for (const run of this.#world.observedRuns()) this.#attempts(run);
+    for (const run of this.#world.observedRuns()) if (!run.gone) this.#attempts(run);
     this.#records();
     await this.#keptValues();
   }

@@ -1,5 +1,6 @@
 import { FaultTable } from "./faults-drawn.ts";
 import { World } from "./world.ts";
+import { runWorld } from "./run-world.ts";
 import type { Violation } from "./story.ts";
 
 export interface SimulationResult {
@@ -13,7 +14,7 @@ export interface SimulationResult {
 /** One seed from beginning to end. `table` counts the faults that struck. */
 export async function simulate(seed: number, table: FaultTable): Promise<SimulationResult> {
   const world = new World(seed, table);
-  await world.run();
+  await runWorld(world);
   const { story } = world;
   return { seed, hash: story.hash(), violation: story.violation, story: story.lines };
 }
