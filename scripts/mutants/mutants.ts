@@ -59,11 +59,14 @@ async function judge(file: string): Promise<Verdict> {
 
 /** Null when the patch was applied, else why not. */
 async function apply(patch: string, tree: string): Promise<string | null> {
-  const applied = Bun.spawn(["patch", "-p1", "--forward", "--batch", "--no-backup-if-mismatch", "-i", patch], {
-    cwd: tree,
-    stdout: "pipe",
-    stderr: "pipe",
-  });
+  const applied = Bun.spawn(
+    ["patch", "-p1", "--forward", "--batch", "--no-backup-if-mismatch", "-i", patch],
+    {
+      cwd: tree,
+      stdout: "pipe",
+      stderr: "pipe",
+    },
+  );
   const [out, problems, code] = await Promise.all([
     applied.stdout.text(),
     applied.stderr.text(),

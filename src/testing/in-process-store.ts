@@ -84,11 +84,7 @@ class InProcessLink implements StorageLink {
   readonly #onCrash: () => void;
   #rejectDeath!: (error: Error) => void;
 
-  constructor(
-    schedule: (work: () => void) => void,
-    onCrash: () => void,
-    onFault: (fault: Fault) => void,
-  ) {
+  constructor(schedule: (work: () => void) => void, onCrash: () => void, onFault: (fault: Fault) => void) {
     this.#schedule = schedule;
     this.#onCrash = onCrash;
     this.death = new Promise((_, reject) => (this.#rejectDeath = reject));

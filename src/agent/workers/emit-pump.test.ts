@@ -49,5 +49,7 @@ test("a refusal ends a generator that waits for something to happen", async () =
   );
   while (frames.length === 0) await tick();
   pump.answered("the disk is full");
-  expect(await done.catch((error: Error) => error.message)).toBe("the agent refused an emit: the disk is full");
+  expect(await done.catch((error: Error) => error.message)).toBe(
+    "the agent refused an emit: the disk is full",
+  );
 });
