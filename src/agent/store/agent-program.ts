@@ -23,13 +23,14 @@ import { noteDamage } from "./damage.ts";
 import { History } from "./history.ts";
 import { openAgentDatabase } from "./open-agent-database.ts";
 import type { EventFilter, RunFilter, StoreFacts, StreamState } from "./port.ts";
+import { sharingReads, sharingWrites } from "./sharing-program.ts";
 import { loadParts, type StoreParts } from "./store-parts.ts";
 
 /** The agent's store as it runs on the storage thread. */
 export function agentProgram(command: OpenCommand, faults: Faults | undefined): StorageProgram {
   const gate = new WriteGate(faults);
   const { database, parts, salvage } = openAgentDatabase(command, gate);
-  const { values, heads, rules } = parts;
+  const { values, heads, rules, memory } = parts;
   const history = new History(database, gate, parts, command.retention);
   const facts: StoreFacts = { epoch: heads.epoch, schemaVersion: schemaVersion(database), salvage };
   let told = heads.epoch;
@@ -44,6 +45,7 @@ export function agentProgram(command: OpenCommand, faults: Faults | undefined): 
       values.flush();
       heads.flush();
       rules.flush();
+      memory.flush();
     },
     reload: () => {
       loadParts(parts);
@@ -77,6 +79,7 @@ function writesOf(parts: StoreParts, history: History): StorageProgram["writes"]
     acknowledge: (cursor: AcknowledgeCommand) => outbox.acknowledge(cursor),
     renewEpoch: (args: RenewEpochCommand) => outbox.renew(args),
     setSetting: (args: { key: string; value: never }) => values.setSetting(args.key, args.value),
+    ...sharingWrites(parts),
     trim: () => history.trim(),
     probe: (args: { nowMs: number }) => values.setMeta("probed_ms", args.nowMs),
   };
@@ -119,6 +122,7 @@ function readsOf(parts: StoreParts, path: string): StorageProgram["reads"] {
     streams: () => streamStates(parts),
     readBatch: (args: [number, number, number, number, number]) => outbox.read(...args),
     setting: (key: string) => values.setting(key),
+    ...sharingReads(parts),
     counts: () => countRows(path, parts),
   };
 }

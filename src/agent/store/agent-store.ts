@@ -29,13 +29,14 @@ import type {
   StoreStats,
   StreamState,
 } from "./port.ts";
-import { type AgentStoreOptions, StoreConnection } from "./store-connection.ts";
+import { SharingStore } from "./sharing-store.ts";
+import type { AgentStoreOptions } from "./store-connection.ts";
 
 /** Open runs that cross at once: some megabytes, so that neither side is held up for long. */
 const OPEN_RUNS_PAGE = 1000;
 
 /** The main side of the agent's store; the database is on a thread of its own. */
-export class ThreadedAgentStore extends StoreConnection implements AgentStore {
+export class ThreadedAgentStore extends SharingStore implements AgentStore {
   readonly #ids: Ids;
   readonly #wall: () => number;
   readonly #packer = new RunPacker();

@@ -94,6 +94,28 @@ export interface OpenRunsPage {
   next: number | null;
 }
 
+/** The value's JSON is the operation's text. */
+export interface MemoryPutCommand {
+  namespace: string;
+  key: string;
+  expiresMs: number | null;
+  nowMs: number;
+  token: number | null;
+}
+
+export interface MemoryDeleteCommand {
+  namespace: string;
+  key: string;
+  nowMs: number;
+  token: number | null;
+}
+
+export interface MemoryCheckoutCommand {
+  namespace: string;
+  key: string;
+  nowMs: number;
+}
+
 export interface AcknowledgeCommand {
   epoch: string;
   lane: number;

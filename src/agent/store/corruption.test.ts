@@ -95,6 +95,7 @@ describe("a damaged file is set aside", () => {
       windowEntries: 0,
       findings: 0,
       deadLetters: 0,
+      memory: 0,
       outbox: 2001,
       outboxLost: 0,
       runs: 1,

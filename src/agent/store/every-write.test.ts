@@ -135,6 +135,7 @@ function steps(): Step[] {
       done: async (store) => (await store.outputCursor("archive")) === 42,
     },
     { act: (store) => store.setSetting("a", 1), done: async (store) => (await store.setting("a")) === 1 },
+    ...memorySteps(),
     { act: acknowledgeAll, done: async (store) => (await unacknowledged(store)) === 0 },
     {
       act: (store) => store.ruleMemory(["r"]),
@@ -145,6 +146,43 @@ function steps(): Step[] {
       act: (store) => store.startRuns([startOf("run-4", null)]),
       done: has("run-4"),
     },
+  ];
+}
+
+/** A key that is checked out and updated, one that is deleted, one that is over. */
+function memorySteps(): Step[] {
+  const at = { namespace: "web", key: "count", nowMs: 1 };
+  const put = (key: string, expiresMs: number | null) => (store: InProcessStore) =>
+    store.memoryPut({ ...at, key, text: "1", expiresMs, token: null });
+  const has = (key: string, wanted: unknown) => async (store: InProcessStore) =>
+    ((await store.memoryGet("web", key, 1))?.value ?? null) === wanted;
+  return [
+    { act: put("gone", null), done: has("gone", 1) },
+    {
+      act: (store) => store.memoryDelete({ ...at, key: "gone", token: null }),
+      done: has("gone", null),
+    },
+    {
+      act: async (store) => {
+        const { token } = await store.memoryCheckOut(at);
+        await store.memoryPut({ ...at, text: "2", expiresMs: null, token });
+      },
+      done: has("count", 2),
+    },
+    { act: put("over", 5), done: has("over", 1) },
+    {
+      act: (store) => store.memorySweep(6),
+      done: async (store) => (await store.memoryOf("web")).every(({ key }) => key !== "over"),
+    },
+    {
+      act: async (store) => {
+        const { token } = await store.memoryCheckOut(at);
+        await store.memoryCheckIn("web", "count", token);
+        await store.memoryCheckOut(at);
+      },
+      done: async () => false,
+    },
+    { act: (store) => store.memoryFree(), done: async () => false },
   ];
 }
 
@@ -180,6 +218,7 @@ async function everything(store: InProcessStore) {
     checkpoint: await store.checkpoint("app"),
     cursor: await store.outputCursor("archive"),
     setting: await store.setting("a"),
+    memory: (await store.memoryOf("web")).map(({ key, value }) => [key, value]),
     streams: (await store.streams())
       .map(({ lane, last, acknowledged }) => ({ lane, last, acknowledged }))
       .toSorted((a, b) => a.lane - b.lane),

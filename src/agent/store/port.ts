@@ -13,6 +13,7 @@ import type {
   RunState,
   StepRow,
 } from "../../model/run.ts";
+import type { MemoryStore } from "./sharing-port.ts";
 
 /**
  * One trigger's emit: kept or refused as a whole, in one transaction with everything that follows from it
@@ -144,7 +145,7 @@ export interface StreamState {
  * The agent's durable state behind an asynchronous port. Every method that changes something resolves after the commit
  * that holds it (group commit: concurrent calls share one transaction, each in a savepoint of its own).
  */
-export interface AgentStore {
+export interface AgentStore extends MemoryStore {
   readonly facts: StoreFacts;
 
   commitEvents(commit: EventCommit): Promise<EventCommitResult>;

@@ -11,6 +11,7 @@ export interface SalvageCounts extends Record<string, number> {
   windowEntries: number;
   findings: number;
   deadLetters: number;
+  memory: number;
   outbox: number;
   outboxLost: number;
   runs: number;

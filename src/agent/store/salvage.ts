@@ -24,7 +24,7 @@ export interface SalvageOptions {
 
 /**
  * Builds a new store, in a new epoch, from what can still be read of a damaged one: settings, what rules remember,
- * findings, dead letters, rows that the hub has not acknowledged, open runs with their locks. Not checkpoints: triggers
+ * findings, dead letters, the memory, rows that the hub has not acknowledged, open runs with their locks. Not checkpoints: triggers
  * start from now. Returns how much was saved and lost.
  */
 export function salvage(options: SalvageOptions): Record<string, number> {
@@ -49,6 +49,7 @@ function fill(target: Database, parts: StoreParts, options: SalvageOptions): Rec
     windowEntries: 0,
     findings: 0,
     deadLetters: 0,
+    memory: 0,
     outbox: 0,
     outboxLost: 0,
     runs: 0,
@@ -65,11 +66,12 @@ function fill(target: Database, parts: StoreParts, options: SalvageOptions): Rec
   }
   parts.values.setMeta("salvage", { movedTo, reason, salvaged: counts });
   parts.heads.flush();
+  parts.memory.flush();
   return counts;
 }
 
 function carry(source: SalvageSource, parts: StoreParts, counts: SalvageCounts, nowMs: number): void {
-  const { values, rules, dead } = parts;
+  const { values, rules, dead, memory } = parts;
   const table = (name: string, count: keyof SalvageCounts, put: (row: SqlRow) => void) => {
     for (const row of source.table(name)) if (attempted(() => put(row))) counts[count]!++;
   };
@@ -77,6 +79,7 @@ function carry(source: SalvageSource, parts: StoreParts, counts: SalvageCounts, 
   table("rule_states", "ruleStates", (row) => rules.putState(stateFromRow(row)));
   table("window_entries", "windowEntries", (row) => rules.addEntry(entryFromRow(row)));
   table("findings", "findings", (row) => rules.putFinding(findingFromRow(row)));
+  table("memory", "memory", (row) => memory.restore(row as never));
   table("dead_letters", "deadLetters", (row) => dead.put(deadLetterCells(deadLetterFromRow(row))));
   new OutboxSalvage(source, parts, counts, nowMs).all();
   new RunSalvage(source, parts, counts, nowMs).all();

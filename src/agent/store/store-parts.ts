@@ -5,6 +5,8 @@ import { DefinitionRows } from "./definition-rows.ts";
 import { EventRows } from "./event-rows.ts";
 import { KeyValues } from "./key-values.ts";
 import { LockPlaces } from "./lock-places.ts";
+import { MemoryReads } from "./memory-reads.ts";
+import { MemoryRows } from "./memory-rows.ts";
 import { OutboxRows } from "./outbox-rows.ts";
 import { RuleRows } from "./rule-rows.ts";
 import { RunReads } from "./run-reads.ts";
@@ -23,6 +25,8 @@ export interface StoreParts {
   runs: RunRows;
   reads: RunReads;
   outbox: OutboxRows;
+  memory: MemoryRows;
+  memoryReads: MemoryReads;
 }
 
 export function storeParts(database: Database, gate: WriteGate): StoreParts {
@@ -36,7 +40,12 @@ export function storeParts(database: Database, gate: WriteGate): StoreParts {
   const runs = new RunRows(database, gate, { heads, events, definitions, locks, dead });
   const reads = new RunReads(database, events, definitions);
   const outbox = new OutboxRows(database, gate, heads, values);
-  return { values, heads, events, definitions, locks, dead, rules, runs, reads, outbox };
+  const memory = new MemoryRows(database, gate, values);
+  const memoryReads = new MemoryReads(database);
+  return {
+    ...{ values, heads, events, definitions, locks, dead, rules, runs, reads, outbox },
+    ...{ memory, memoryReads },
+  };
 }
 
 /** The first rows of a new store. */
@@ -59,4 +68,5 @@ export function loadParts(parts: StoreParts): void {
   parts.definitions.load();
   parts.runs.load();
   parts.rules.load();
+  parts.memory.load();
 }

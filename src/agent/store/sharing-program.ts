@@ -1,0 +1,24 @@
+import type { StorageProgram } from "../../storage/storage-thread.ts";
+import type { MemoryCheckoutCommand, MemoryDeleteCommand, MemoryPutCommand } from "./commands.ts";
+import type { MemoryFilter } from "./memory-reads.ts";
+import type { StoreParts } from "./store-parts.ts";
+
+/** What plugins share, on the storage thread. */
+export function sharingWrites({ memory }: StoreParts): StorageProgram["writes"] {
+  return {
+    memoryPut: (command: MemoryPutCommand, text: string) => memory.put(command, text),
+    memoryDelete: (command: MemoryDeleteCommand) => memory.delete(command),
+    memoryCheckOut: (command: MemoryCheckoutCommand) => memory.checkOut(command),
+    memoryCheckIn: (args: [namespace: string, key: string, token: number]) => memory.checkIn(...args),
+    memoryFree: () => memory.freeAll(),
+    memorySweep: (nowMs: number) => memory.sweep(nowMs),
+  };
+}
+
+export function sharingReads({ memoryReads }: StoreParts): StorageProgram["reads"] {
+  return {
+    memoryGet: (args: [namespace: string, key: string, nowMs: number]) => memoryReads.get(...args),
+    memoryList: (filter: MemoryFilter) => memoryReads.list(filter),
+    memoryOf: (namespace: string) => memoryReads.namespace(namespace),
+  };
+}
