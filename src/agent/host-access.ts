@@ -1,6 +1,8 @@
 import type { Clock } from "../core/clock.ts";
 import type { Ids } from "../core/ids.ts";
 import { createLogger, type Logger } from "../core/logger.ts";
+import type { JsonObject } from "../model/json.ts";
+import { parseMemoryRequest } from "../model/memory-request.ts";
 import type { Policy } from "../model/policy.ts";
 import { openAuditLog } from "./host-operations/audit-log.ts";
 import { hostHandler, logHandler } from "./host-operations/call-handlers.ts";
@@ -11,6 +13,7 @@ import { openKernelCalls } from "./host-operations/kernel-calls.ts";
 import { createPerformer, ownRights } from "./host-operations/perform.ts";
 import { findPrograms } from "./host-operations/programs.ts";
 import { createServiceClient } from "./host-operations/service-client.ts";
+import { lazySession, type MemoryPort } from "./workers/memory-port.ts";
 import { additionCalls } from "./workers/scripts/addition-calls.ts";
 import type { ScriptCalls } from "./workers/scripts/ports.ts";
 import type { HostOperation } from "./workers/worker-maker.ts";
@@ -35,11 +38,13 @@ export interface HostAccess {
 export function openHostAccess(options: {
   auditFile: string;
   policy: () => Pick<Policy, "host">;
+  /** What plugins share; absent where nothing is remembered. */
+  memory?: MemoryPort | undefined;
   clock: Clock;
   ids: Ids;
   log: Logger;
 }): HostAccess {
-  const { auditFile, policy, clock, ids, log } = options;
+  const { auditFile, policy, memory, clock, ids, log } = options;
   let close = async () => {};
   let opened: HostOperations | undefined;
   const open = (): HostOperations => {
@@ -66,8 +71,10 @@ export function openHostAccess(options: {
   return {
     hostOperation: (request) => operations.perform(request),
     calls: {
-      open({ plugin, part, grant, log: sink, add }) {
-        if (grant.host.length === 0 && !add) return undefined;
+      open({ plugin, part, grant, log: sink, add, namespace }) {
+        const remembers = memory !== undefined && grant.memory.length > 0;
+        if (grant.host.length === 0 && !add && !remembers) return undefined;
+        const session = lazySession(memory, { plugin, grant, namespace });
         const token = ids.hex(16);
         const pluginLog = createLogger(
           { sinks: [sink], level: () => "debug", wall: () => clock.wall() },
@@ -79,12 +86,18 @@ export function openHostAccess(options: {
             pluginLog[level](message, fields ? { fields } : undefined),
           ),
           ...(add ? additionCalls(add) : {}),
+          ...(remembers
+            ? { memory: async (args: JsonObject) => await session.ask(parseMemoryRequest(args)) }
+            : {}),
         };
         let server: CallServer | undefined;
         return {
           env: { [CALL_FD]: String(SCRIPT_CALL_FD), [CALL_TOKEN]: token },
           attach: (fd) => void (server = serveCalls(fd, handlers, { token, clock })),
-          close: () => server?.close(),
+          close() {
+            session.close();
+            server?.close();
+          },
         };
       },
     },

@@ -7,6 +7,7 @@ import type { LoadedPolicy } from "../agent/config/policy.ts";
 import { type Catalog, openCatalog } from "../agent/plugins/catalog.ts";
 import type { GrantFor } from "../agent/workers/worker-maker.ts";
 import { openLauncher } from "../agent/workers/open-launcher.ts";
+import type { MemoryPort } from "../agent/workers/memory-port.ts";
 import { createWorkers, type Workers } from "../agent/workers/workers.ts";
 import type { KernelFacts } from "../agent/workers/sandbox/kernel-facts.ts";
 import { protectionsOf } from "../agent/workers/sandbox/protections.ts";
@@ -23,6 +24,8 @@ export interface OpenPluginsOptions {
   labels: Record<string, string>;
   kernel: KernelFacts;
   pluginLog: (name: string) => LogSink;
+  /** What plugins share; absent for commands that run none. */
+  memory?: MemoryPort;
   /** Ports of this agent that no worker may reach. */
   ownListeners?: () => { host: string; port: number }[];
   clock: Clock;
@@ -40,7 +43,7 @@ export interface OpenPlugins {
 
 /** The plugins of an agent's home, the policy over them, and workers to run them in. */
 export async function openPlugins(options: OpenPluginsOptions): Promise<OpenPlugins> {
-  const { home, kernel, clock, ids, log, ownListeners } = options;
+  const { home, kernel, clock, ids, log, ownListeners, memory } = options;
   const grants = await openGrants(home, kernel.mountNamespace);
   const { policy } = grants;
   if (policy.problem !== null) log.error(policy.problem);
@@ -57,6 +60,7 @@ export async function openPlugins(options: OpenPluginsOptions): Promise<OpenPlug
   const host = openHostAccess({
     auditFile: join(home.auditLogs, "host-operations.jsonl"),
     policy: () => policy.policy ?? DEFAULT_POLICY,
+    memory,
     clock,
     ids,
     log,
@@ -71,6 +75,7 @@ export async function openPlugins(options: OpenPluginsOptions): Promise<OpenPlug
     launcher,
     hostOperation: host.hostOperation,
     calls: host.calls,
+    ...(memory ? { memory } : {}),
     grantFor: grantsOf(grants, protections),
   });
   const catalog = await openCatalog({

@@ -33,6 +33,37 @@ export interface PluginClock {
   every(ms: number, signal: AbortSignal): AsyncGenerator<number, void, void>;
 }
 
+export interface MemoryOptions {
+  /** Another namespace than the plugin's own (that of the run, for an action); `permissions.namespaces` must name it. */
+  namespace?: string;
+}
+
+/**
+ * Durable JSON values, shared by all of one namespace: the run's for an action, else the plugin's own. `permissions.memory`
+ * names the keys (`["*"]` for all): 1 to 256 letters, digits and `_ . : -`, with values of at most 256 KB. Errors are
+ * ActionErrors: `denied`, `invalid`, `too_large`, `exhausted` (full), `busy` (others hold the key), `expired`.
+ */
+export interface PluginMemory {
+  /** Never waits, whoever holds the key. */
+  get(key: string, options?: MemoryOptions): Promise<Json | undefined>;
+  /** Whatever the value was. `ttl`: milliseconds after which it is gone. */
+  set(key: string, value: Json, options?: MemoryOptions & { ttl?: number }): Promise<void>;
+  /** False when there was none. */
+  delete(key: string, options?: MemoryOptions): Promise<boolean>;
+  /** Keys in order. */
+  list(options?: MemoryOptions & { prefix?: string }): Promise<string[]>;
+  /**
+   * Changes the value depending on what it was, with nobody else in between: `update("count", (n = 0) => n + 1)`. Waits for its
+   * turn (`wait`, 30,000 ms by default). A change that takes over two seconds while others wait is made again, from what they left;
+   * undefined leaves the value as it is. Resolves with what it is afterwards.
+   */
+  update(
+    key: string,
+    change: (value: any) => Json | undefined | Promise<Json | undefined>,
+    options?: MemoryOptions & { ttl?: number; wait?: number },
+  ): Promise<Json | undefined>;
+}
+
 export interface BaseContext<S> {
   /** Name of the trigger, action or output in the configuration. */
   name: string;
@@ -47,6 +78,7 @@ export interface BaseContext<S> {
    * `permissions.host`, the policy allows it. Throws an ActionError with code `denied` and `started: false` when refused.
    */
   host(operation: string, args?: Record<string, Json>): Promise<Json>;
+  memory: PluginMemory;
 }
 
 /** One emit: kept as a whole, together with the checkpoint, or refused. */

@@ -1,4 +1,4 @@
-import { celValue } from "../../model/expression.ts";
+import { celValue } from "../../model/cel-value.ts";
 import type { Json } from "../../model/json.ts";
 
 interface Known {

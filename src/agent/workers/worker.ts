@@ -1,6 +1,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { asHoldfastError, HoldfastError, messageOf } from "../../core/errors.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
+import type { MemoryRequest } from "../../model/memory-request.ts";
 import type { Manifest, PluginEntry } from "../../model/plugin.ts";
 import type { EndCause, Verdict } from "../../model/worker-end.ts";
 import { FrameChannel, OTHER_SIDE_GONE } from "./channel.ts";
@@ -9,7 +10,7 @@ import type { Launched } from "./launch.ts";
 import type { PluginOutput } from "./plugin-output.ts";
 import type { WorkerTiming } from "./timing.ts";
 import { isNetFrame } from "./network/net-frame.ts";
-import { parseUpFrame } from "./up-frame.ts";
+import { MAX_MESSAGE, parseUpFrame } from "./up-frame.ts";
 
 const MISSED_PINGS = 3;
 /** After the process is gone, for what it had written to still arrive. */
@@ -38,6 +39,8 @@ export interface WorkerOptions {
   onFrame(frame: UpFrame, bytes: number): void;
   /** Does a host operation for the plugin, or throws why not. */
   onHost(operation: string, args: JsonObject): Promise<Json>;
+  /** Answers what it asks of the memory, for one of its calls or for itself. */
+  onMemory(call: number | null, request: MemoryRequest): Promise<Json>;
 }
 
 /** One worker process and its channel. Every byte that comes from it is hostile until `parseUpFrame` has passed it. */
@@ -234,6 +237,9 @@ export class Worker {
       case "host":
         void this.#host(frame);
         return;
+      case "memory":
+        void this.#memory(frame);
+        return;
       case "sockets":
         if (!this.#options.launched.awaitsSockets)
           throw new HoldfastError("invalid", "sockets that nobody asked for");
@@ -268,6 +274,17 @@ export class Worker {
       this.send({ kind: "host_error", id, error: { code, message } });
     } finally {
       this.#hostCalls--;
+    }
+  }
+
+  async #memory({ id, call, request }: Extract<UpFrame, { kind: "memory" }>): Promise<void> {
+    try {
+      const result = await this.#options.onMemory(call, request);
+      this.send({ kind: "memory_result", id, result });
+    } catch (error) {
+      const { code, message } = asHoldfastError(error, "memory");
+      if (code === "denied") this.#options.launched.noteDenial(message.replace(/^denied: /, ""));
+      this.send({ kind: "memory_error", id, error: { code, message: message.slice(0, MAX_MESSAGE) } });
     }
   }
 

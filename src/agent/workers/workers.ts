@@ -10,6 +10,7 @@ import { type ActionPool, ActionPoolOf } from "./action-pool.ts";
 import type { Launcher } from "./launch.ts";
 import { LiveWorkers } from "./live-workers.ts";
 import { type OutputOptions, startOutput } from "./output-part.ts";
+import type { MemoryPort } from "./memory-port.ts";
 import { removeLeftovers } from "./own-folder.ts";
 import { Supervisor } from "./supervisor.ts";
 import { DEFAULT_TIMING, type WorkerTiming } from "./timing.ts";
@@ -32,6 +33,8 @@ export interface WorkersOptions {
   launcher: Launcher;
   grantFor: GrantFor;
   hostOperation?: HostOperation;
+  /** What plugins share. */
+  memory?: MemoryPort;
   /** A script's way to talk back. */
   calls?: ScriptCalls;
   timing?: Partial<WorkerTiming>;
@@ -79,7 +82,10 @@ export function createWorkers(options: WorkersOptions) {
     ends.set(key, { plugin, cause, count: (ends.get(key)?.count ?? 0) + 1 });
   };
   const hostOperation = options.hostOperation ?? refuseHostOperations;
-  const maker = new WorkerMaker({ clock, launcher, grantFor, pluginLog, timing, hostOperation, onEnd });
+  const { memory } = options;
+  const maker = new WorkerMaker({
+    ...{ clock, launcher, grantFor, pluginLog, timing, hostOperation, memory, onEnd },
+  });
   const scripts: ScriptPorts = {
     launcher: scriptLauncher(launcher, onEnd),
     agent,

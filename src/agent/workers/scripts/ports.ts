@@ -52,7 +52,8 @@ export interface ScriptLauncher {
 export interface ScriptCalls {
   /**
    * Before the start; undefined for one that has nothing to ask for. What the environment must say (HOLDFAST_CALL_FD and a
-   * token). `log` is the plugin's log; `add` is there for a call that may add steps.
+   * token). `log` is the plugin's log; `add` is there for a call that may add steps; `namespace` is that of the run which
+   * called it.
    */
   open(who: {
     plugin: string;
@@ -60,6 +61,7 @@ export interface ScriptCalls {
     grant: Grant;
     log: LogSink;
     add?: (additions: Addition[]) => Promise<void>;
+    namespace?: string | undefined;
   }): ScriptCallSession | undefined;
 }
 
