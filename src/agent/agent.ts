@@ -226,8 +226,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
 type Agent = { id: string; labels: Record<string, string> };
 
 function hasWork(config: Config): boolean {
-  const { triggers, rules, outputs, pipelines } = config;
-  return triggers.length + rules.length + outputs.length + Object.keys(pipelines).length > 0;
+  const { triggers, rules, schedules, outputs, pipelines } = config;
+  return (
+    triggers.length + rules.length + schedules.length + outputs.length + Object.keys(pipelines).length > 0
+  );
 }
 
 async function wireAutomation(
@@ -238,10 +240,8 @@ async function wireAutomation(
   admit: () => Promise<void>,
 ): Promise<Automation> {
   const { config, clock, ids, log } = options;
-  const [{ startAutomation }, { pipelineDefinitions, ruleDefinitions }] = await Promise.all([
-    import("./automation.ts"),
-    import("./config/definitions.ts"),
-  ]);
+  const [{ startAutomation }, { pipelineDefinitions, ruleDefinitions, scheduleDefinitions }] =
+    await Promise.all([import("./automation.ts"), import("./config/definitions.ts")]);
   await workers.sweep();
   for (const problem of catalog.problems()) log.error("a plugin was left out", { ...problem });
   const effectOf = (action: string) => catalog.get("action", action)?.manifest.effect ?? "at-most-once";
@@ -249,6 +249,7 @@ async function wireAutomation(
   return await startAutomation({
     config,
     rules: ruleDefinitions(config),
+    schedules: scheduleDefinitions(config, Intl.DateTimeFormat().resolvedOptions().timeZone),
     pipelines,
     agent,
     store,

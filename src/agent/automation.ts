@@ -10,6 +10,7 @@ import type { Config } from "../model/config.ts";
 import { parseDuration } from "../core/duration.ts";
 import type { PipelineDefinition } from "../model/pipeline.ts";
 import type { RuleDefinition } from "../model/rule.ts";
+import { SCHEDULE_PREFIX, type ScheduleDefinition } from "../model/schedule.ts";
 import { createInvoker } from "./actions/invoker.ts";
 import { EventRecorder } from "./events/recorder.ts";
 import { localUserId } from "./local/user-id.ts";
@@ -17,6 +18,7 @@ import { Outputs } from "./outputs/outputs.ts";
 import type { Catalog } from "./plugins/catalog.ts";
 import { RuleSet } from "./rules/rule-set.ts";
 import { RunEngine } from "./runs/engine.ts";
+import { Schedules } from "./schedules/schedules.ts";
 import type { AgentStore } from "./store/port.ts";
 import { Triggers } from "./triggers/triggers.ts";
 import type { Workers } from "./workers/workers.ts";
@@ -25,6 +27,7 @@ export interface AutomationOptions {
   config: Config;
   rules: RuleDefinition[];
   pipelines: Map<string, PipelineDefinition>;
+  schedules: ScheduleDefinition[];
   agent: { id: string; labels: Record<string, string> };
   store: AgentStore;
   catalog: Catalog;
@@ -106,6 +109,14 @@ export async function startAutomation(options: AutomationOptions) {
     maxEventBytes: parseSize(config.limits.event_size),
   });
   const triggers = new Triggers();
+  const schedules = new Schedules({
+    agentId: agent.id,
+    remembered: (keep) => store.checkpointsOf(SCHEDULE_PREFIX, keep),
+    record: (trigger, given, memory) => events.recordStarting(trigger, given, memory),
+    room: () => runs.room(),
+    clock,
+    log: log.child("schedules"),
+  });
 
   // Events of people come one after the other, as a trigger's do.
   let lastEmit = Promise.resolve();
@@ -120,6 +131,7 @@ export async function startAutomation(options: AutomationOptions) {
   await events.start();
   outputs.start(config.outputs);
   store.onOutbox(() => outputs.poke());
+  await schedules.start(options.schedules);
   triggers.start(config.triggers, {
     find: (plugin) => catalog.get("trigger", plugin),
     missing: (plugin) => catalog.missing("trigger", plugin),
@@ -139,6 +151,7 @@ export async function startAutomation(options: AutomationOptions) {
     rules,
     runs,
     triggers,
+    schedules,
     pipelines: [...options.pipelines.values()],
     emit,
     workerEnds: () => workers.ends(),
@@ -146,7 +159,7 @@ export async function startAutomation(options: AutomationOptions) {
     parts: (): PartStatus[] => [...triggers.statuses(), ...outputs.statuses(), ...pool.statuses()],
     /** In the order of the walk: intake first, then what is under way. */
     async stop(graceMs: number): Promise<void> {
-      await triggers.stop();
+      await Promise.all([triggers.stop(), schedules.stop()]);
       await events.stop();
       await runs.stop(graceMs);
       await outputs.stop();

@@ -1,4 +1,4 @@
-import type { CloudEvent } from "../../model/event.ts";
+import type { CloudEvent, ProposedEvent } from "../../model/event.ts";
 import type { Json } from "../../model/json.ts";
 import type { RuleChanges, RuleMemory } from "../../model/rule.ts";
 import type { NewRun } from "../../model/run-build.ts";
@@ -21,6 +21,18 @@ export interface EventCommit {
   rules?: RuleChanges;
   checkpoint: Json | undefined;
   recordedMs: number;
+}
+
+/** An event that starts a run by itself, whatever the rules make of it. */
+export interface StartingEvent {
+  event: ProposedEvent & { id: string };
+  start: { pipeline: string; starter: Starter; params: Json } | null;
+}
+
+/** What became of a `StartingEvent`: whether it is new, and the run that it started. */
+export interface Started {
+  kept: boolean;
+  run: string | null;
 }
 
 export interface EventStorePort {

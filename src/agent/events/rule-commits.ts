@@ -27,6 +27,8 @@ interface Given {
   trigger: string;
   events: EventRow[];
   checkpoint: EventCommit["checkpoint"];
+  /** Runs that the events start by themselves. */
+  runs?: EventCommit["runs"];
 }
 
 const NOTHING: Given = { trigger: "", events: [], checkpoint: undefined };
@@ -106,7 +108,7 @@ export class RuleCommits {
       ...given.events,
       ...evaluated.derived.map(({ event, body }) => eventRow(event, body, wallMs)),
     ];
-    const started = this.#build(evaluated);
+    const started = [...(given.runs ?? []), ...this.#build(evaluated)];
     const commit: EventCommit = { ...given, events, runs: started, recordedMs: wallMs };
     if (changes) commit.rules = evaluated.stateful ? { ...changes, version: this.#version++ } : changes;
     const sent = store.commitEvents(commit);

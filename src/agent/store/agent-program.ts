@@ -70,6 +70,7 @@ function writesOf(parts: StoreParts, history: History): StorageProgram["writes"]
   const { values, rules, runs, dead, outbox } = parts;
   return {
     commitEvents: (args: CommitEventsCommand, text: string) => commitEvents(parts, args, text),
+    checkpointsOf: (args: { prefix: string; keep: string[] }) => values.checkpointsOf(args.prefix, args.keep),
     ruleMemory: (keep: string[]) => rules.memory(keep),
     startRuns: (starts: PackedRun[], text: string) => startRuns(parts, starts, text),
     changeRun: (change: ChangeRunCommand, text: string) => runs.change(change, text),

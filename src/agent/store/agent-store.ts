@@ -58,6 +58,10 @@ export class ThreadedAgentStore extends SharingStore implements AgentStore {
     return await this.client.read("checkpoint", trigger);
   }
 
+  async checkpointsOf(prefix: string, keep: string[]): Promise<{ trigger: string; value: Json }[]> {
+    return await this.client.write("checkpointsOf", { prefix, keep });
+  }
+
   async knownEvents(source: string, ids: string[]): Promise<string[]> {
     return await this.client.read("knownEvents", { source, ids });
   }

@@ -150,6 +150,8 @@ export interface AgentStore extends MemoryStore {
 
   commitEvents(commit: EventCommit): Promise<EventCommitResult>;
   checkpoint(trigger: string): Promise<Json | undefined>;
+  /** All checkpoints of triggers whose names begin so. Those that are not in `keep` are forgotten first. */
+  checkpointsOf(prefix: string, keep: string[]): Promise<{ trigger: string; value: Json }[]>;
   /** Which of these events of one source the store has, by id. */
   knownEvents(source: string, ids: string[]): Promise<string[]>;
   /** What rules remember. What belongs to rules that are not in `keep` is forgotten first. */

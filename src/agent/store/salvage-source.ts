@@ -7,6 +7,7 @@ import type { SqlRow } from "./run-columns.ts";
 /** What was saved of a damaged store, and what is known to be lost. */
 export interface SalvageCounts extends Record<string, number> {
   settings: number;
+  schedules: number;
   ruleStates: number;
   windowEntries: number;
   findings: number;

@@ -1,5 +1,6 @@
 import type { Database } from "bun:sqlite";
 import type { WindowEntryRow } from "../../model/rule.ts";
+import { SCHEDULE_PREFIX } from "../../model/schedule.ts";
 import { migrate } from "../../storage/migrations.ts";
 import { openDatabase, transaction } from "../../storage/open-database.ts";
 import type { WriteGate } from "../../storage/write-gate.ts";
@@ -24,8 +25,8 @@ export interface SalvageOptions {
 
 /**
  * Builds a new store, in a new epoch, from what can still be read of a damaged one: settings, what rules remember,
- * findings, dead letters, the memory, rows that the hub has not acknowledged, open runs with their locks. Not checkpoints: triggers
- * start from now. Returns how much was saved and lost.
+ * findings, dead letters, the memory, rows that the hub has not acknowledged, open runs with their locks. Of checkpoints
+ * those of schedules only: triggers start from now. Returns how much was saved and lost.
  */
 export function salvage(options: SalvageOptions): Record<string, number> {
   const target = openDatabase(options.fresh);
@@ -45,6 +46,7 @@ function fill(target: Database, parts: StoreParts, options: SalvageOptions): Rec
   loadParts(parts);
   const counts: SalvageCounts = {
     settings: 0,
+    schedules: 0,
     ruleStates: 0,
     windowEntries: 0,
     findings: 0,
@@ -65,6 +67,7 @@ function fill(target: Database, parts: StoreParts, options: SalvageOptions): Rec
     source?.close();
   }
   parts.values.setMeta("salvage", { movedTo, reason, salvaged: counts });
+  parts.values.flush();
   parts.heads.flush();
   parts.memory.flush();
   return counts;
@@ -76,6 +79,11 @@ function carry(source: SalvageSource, parts: StoreParts, counts: SalvageCounts, 
     for (const row of source.table(name)) if (attempted(() => put(row))) counts[count]!++;
   };
   table("settings", "settings", (row) => values.setSetting(row.key as string, fromJson(row.value)));
+  table("checkpoints", "schedules", (row) => {
+    const trigger = row.trigger as string;
+    if (!trigger.startsWith(SCHEDULE_PREFIX)) throw new Error("of a trigger, which starts from now");
+    values.setCheckpoint(trigger, fromJson(row.value), row.recorded_ms as number);
+  });
   table("rule_states", "ruleStates", (row) => rules.putState(stateFromRow(row)));
   table("window_entries", "windowEntries", (row) => rules.addEntry(entryFromRow(row)));
   table("findings", "findings", (row) => rules.putFinding(findingFromRow(row)));

@@ -1,0 +1,28 @@
+import type { Clock } from "../../core/clock.ts";
+import type { Logger } from "../../core/logger.ts";
+import type { ProposedEvent } from "../../model/event.ts";
+import type { Json } from "../../model/json.ts";
+import type { Starter } from "../../model/run.ts";
+
+export interface StartingEvent {
+  event: ProposedEvent & { id: string };
+  start: { pipeline: string; starter: Starter; params: Json } | null;
+}
+
+/** Whether an event is new, and the run that it started. */
+export interface Started {
+  kept: boolean;
+  run: string | null;
+}
+
+export interface SchedulePorts {
+  agentId: string;
+  /** Where the schedules stand, by the name of their trigger; what is not in `keep` is forgotten. */
+  remembered(keep: string[]): Promise<{ trigger: string; value: Json }[]>;
+  /** Keeps events, the runs that they start and where the schedule stands, in one transaction. */
+  record(trigger: string, events: StartingEvent[], memory: Json): Promise<Started[]>;
+  /** Resolves when another run may be opened. */
+  room(): Promise<void>;
+  clock: Clock;
+  log: Logger;
+}
