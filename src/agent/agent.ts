@@ -18,11 +18,14 @@ import { agentMetrics } from "./local/agent-metrics.ts";
 import { startControlSocket } from "./local/control-socket.ts";
 import { hostFacts } from "./local/host-facts.ts";
 import type { Catalog } from "./plugins/catalog.ts";
+import { Memory } from "./memory/memory.ts";
+import { MemorySession } from "./memory/session.ts";
 import { letGo } from "./outbox/let-go.ts";
 import { EmitGate } from "./self-limits/emit-gate.ts";
 import { openAgentStore } from "./store/open-agent-store.ts";
 import type { AgentStore, StoreStats } from "./store/port.ts";
 import type { SyncStatus } from "./sync/sync.ts";
+import type { MemoryPort } from "./workers/memory-port.ts";
 import type { Workers } from "./workers/workers.ts";
 import { watchSelf } from "./watch-self.ts";
 
@@ -31,7 +34,10 @@ export interface AgentOptions {
   id: string;
   config: Config;
   /** Called once, and only by an agent that has something to run. `ownListeners` are ports that no worker may reach. */
-  plugins: (ownListeners: () => { host: string; port: number }[]) => Promise<AgentPlugins>;
+  plugins: (
+    ownListeners: () => { host: string; port: number }[],
+    shared: { memory: MemoryPort },
+  ) => Promise<AgentPlugins>;
   /** What this host's kernel holds workers to. */
   protections: Promise<Protections>;
   /** The policy over plugins: where it is from, and why nothing may start, if so. */
@@ -99,6 +105,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   });
   store.onHealth((problem) => (storeProblem = problem));
   const forgetTime = await keepTrustedTime(store, clock);
+  const memory = new Memory({ store, clock, log: log.child("memory") });
   if (store.facts.salvage) log.error("the store was corrupt and was set aside", { ...store.facts.salvage });
 
   const parts = (): PartStatus[] => automation?.parts() ?? [];
@@ -123,6 +130,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       resources: selfLimits.uses(),
       runs: { open: automation?.runs.openRuns ?? 0, stepsRunning: automation?.runs.stepsInFlight ?? 0 },
       asking: automation?.runs.asking() ?? [],
+      schedules: automation?.schedules.states() ?? {},
       sync: syncStatus(),
       store: { epoch: store.facts.epoch, salvage: store.facts.salvage, ...(stats ?? {}) },
       protections,
@@ -142,6 +150,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
           gauges: automation.runs.gauges(),
           breakers: automation.runs.breakers(),
         },
+        schedules: automation && {
+          counters: automation.schedules.counters,
+          states: automation.schedules.states(),
+        },
         store: stats,
         parts: parts(),
         sync: syncStatus(),
@@ -157,12 +169,17 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     );
   };
 
-  const cleanUp: (() => Promise<void>)[] = [() => store.close(), async () => forgetTime()];
+  const cleanUp: (() => Promise<void>)[] = [
+    () => store.close(),
+    async () => forgetTime(),
+    async () => memory.stop(),
+  ];
   const unwind = async () => {
     for (const close of cleanUp.reverse()) await close();
   };
   let healthPort: ReturnType<typeof startHealthPort>;
   try {
+    await memory.start();
     healthPort = startHealthPort({
       what: "the agent's health port",
       listen: parseListen(config.health.listen),
@@ -177,10 +194,12 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       status,
       resetTrigger: (name) => automation?.triggers.reset(name) ?? false,
       store,
+      memory,
       engine: () => requireAutomation(automation).runs,
       live: () => automation?.runs.live() ?? [],
       pipelines: () => automation?.pipelines ?? [],
       rules: () => automation?.rules.list() ?? [],
+      schedules: () => requireAutomation(automation).schedules,
       emit: (event) => requireAutomation(automation).emit(event),
       clock,
       ids,
@@ -190,10 +209,12 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
 
     if (hasWork(config) || (await store.stats()).openRuns > 0) {
       const ownListeners = () => [listenerOf(healthPort.url)];
-      const plugins = await options.plugins(ownListeners);
+      const plugins = await options.plugins(ownListeners, {
+        memory: { open: (client) => new MemorySession(memory, client) },
+      });
       cleanUp.push(() => plugins.close());
       workers = plugins.workers;
-      automation = await wireAutomation(options, plugins, store, agent, () => gate.enter());
+      automation = await wireAutomation(options, plugins, { store, memory }, agent, () => gate.enter());
     }
     if (config.hub) sync = await wireSync(options, store, agent, status);
     else keepOnlyTheNewest(store, clock, log);
@@ -235,7 +256,7 @@ function hasWork(config: Config): boolean {
 async function wireAutomation(
   options: AgentOptions,
   { catalog, workers }: AgentPlugins,
-  store: AgentStore,
+  { store, memory }: { store: AgentStore; memory: Memory },
   agent: Agent,
   admit: () => Promise<void>,
 ): Promise<Automation> {
@@ -253,6 +274,7 @@ async function wireAutomation(
     pipelines,
     agent,
     store,
+    memory,
     catalog,
     workers,
     clock,

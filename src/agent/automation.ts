@@ -14,6 +14,7 @@ import { SCHEDULE_PREFIX, type ScheduleDefinition } from "../model/schedule.ts";
 import { createInvoker } from "./actions/invoker.ts";
 import { EventRecorder } from "./events/recorder.ts";
 import { localUserId } from "./local/user-id.ts";
+import type { Memory } from "./memory/memory.ts";
 import { Outputs } from "./outputs/outputs.ts";
 import type { Catalog } from "./plugins/catalog.ts";
 import { RuleSet } from "./rules/rule-set.ts";
@@ -30,6 +31,7 @@ export interface AutomationOptions {
   schedules: ScheduleDefinition[];
   agent: { id: string; labels: Record<string, string> };
   store: AgentStore;
+  memory: Memory;
   catalog: Catalog;
   workers: Workers;
   clock: Clock;
@@ -45,7 +47,7 @@ export interface AutomationOptions {
  */
 export async function startAutomation(options: AutomationOptions) {
   compileHotCode();
-  const { config, store, catalog, workers, clock, ids, log, agent } = options;
+  const { config, store, memory, catalog, workers, clock, ids, log, agent } = options;
   const emitSeconds = new Histogram();
   const stepSeconds = new Histogram();
   const timed = async <T>(histogram: Histogram, work: () => Promise<T>): Promise<T> => {
@@ -72,6 +74,10 @@ export async function startAutomation(options: AutomationOptions) {
       const plugin = catalog.get("action", action);
       return plugin && (plugin.manifest.effect ?? "at-most-once");
     },
+    memory: {
+      values: (namespace) => memory.snapshot.values(namespace),
+      ready: (namespace) => (memory.snapshot.has(namespace) ? null : memory.watch(namespace)),
+    },
     uidOf: localUserId,
     clock,
     ids,
@@ -84,6 +90,7 @@ export async function startAutomation(options: AutomationOptions) {
   const rules = new RuleSet(options.rules, {
     agent,
     newId: () => ids.next(),
+    memory: (namespace) => memory.snapshot.values(namespace),
     maxEventBytes: parseSize(config.limits.event_size),
   });
   const outputs = new Outputs({
@@ -128,6 +135,7 @@ export async function startAutomation(options: AutomationOptions) {
 
   const recovered = await runs.recover();
   if (recovered.runs > 0) log.info("open runs taken up again", recovered);
+  for (const namespace of remembering(options.rules)) await memory.watch(namespace);
   await events.start();
   outputs.start(config.outputs);
   store.onOutbox(() => outputs.poke());
@@ -166,6 +174,12 @@ export async function startAutomation(options: AutomationOptions) {
       await pool.stop();
     },
   };
+}
+
+/** Namespaces whose memory rules may ask for. The word may mean something else: then one is kept at hand for nothing. */
+function remembering(rules: RuleDefinition[]): Set<string> {
+  const asking = rules.filter((rule) => rule.enabled && JSON.stringify(rule).includes("memory"));
+  return new Set(asking.map(({ namespace }) => namespace));
 }
 
 export type Automation = Awaited<ReturnType<typeof startAutomation>>;

@@ -118,7 +118,7 @@ async function runAgent(
       home,
       id: home.id,
       config,
-      plugins: async (ownListeners) => {
+      plugins: async (ownListeners, shared) => {
         const { openPlugins } = await import("./open-plugins.ts");
         const { labels } = config.agent;
         return await openPlugins({
@@ -127,6 +127,7 @@ async function runAgent(
           kernel: await kernel,
           pluginLog,
           ownListeners,
+          ...shared,
           clock,
           ids,
           log,

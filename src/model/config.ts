@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { isDuration, parseDuration } from "../core/duration.ts";
 import { LOG_LEVELS } from "../core/logger.ts";
 import { SEVERITIES } from "./event.ts";
+import { DEFAULT_NAMESPACE, RESERVED_NAMESPACE } from "./namespace.ts";
 import { EFFECTS, PARAMETER_TYPES } from "./pipeline.ts";
 import { WINDOW_FUNCTIONS } from "./rule.ts";
 import { MISSED_POLICIES } from "./schedule-policy.ts";
@@ -27,6 +28,13 @@ const megabytes = v.pipe(
   v.check((text) => /^0*[1-9]\d*(MB|GB)$/.test(text), "1MB or more, in MB or GB"),
 );
 const name = v.pipe(v.string(), v.regex(NAME, "a name: letters, digits and _ . : -, at most 128"));
+const namespace = v.pipe(
+  name,
+  v.check(
+    (text) => text !== RESERVED_NAMESPACE,
+    `another namespace: ${RESERVED_NAMESPACE} is the agent's own`,
+  ),
+);
 const label = v.pipe(v.string(), v.maxLength(128));
 const listen = v.pipe(
   v.string(),
@@ -50,6 +58,10 @@ const priority = v.pipe(v.number(), v.integer(), v.minValue(-1000), v.maxValue(1
 export const ruleSchema = v.strictObject({
   name: v.pipe(v.string(), v.minLength(1), v.maxLength(200)),
   enabled: v.optional(v.boolean(), true),
+  namespace: described(
+    v.optional(namespace, DEFAULT_NAMESPACE),
+    "Whose memory its expressions see as memory",
+  ),
   priority: described(v.optional(priority, 0), "Rules with a higher one come first"),
   on: described(
     oneOrMany(v.string()),
@@ -227,7 +239,10 @@ export const parameterSchema = v.strictObject({
 });
 
 export const pipelineSchema = v.strictObject({
-  namespace: v.optional(name, "default"),
+  namespace: described(
+    v.optional(namespace, DEFAULT_NAMESPACE),
+    "Whose memory, parameters, secrets and locks its steps share",
+  ),
   description: v.optional(v.pipe(v.string(), v.maxLength(500)), ""),
   params: described(
     v.optional(

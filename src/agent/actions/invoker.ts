@@ -5,6 +5,8 @@ import type { AttemptOutcome } from "../../model/run-transitions.ts";
 
 export interface ActionCall {
   action: string;
+  /** The pipeline's: whose memory and locks the action shares. */
+  namespace: string;
   input: JsonObject;
   key: string;
   run: string;

@@ -42,6 +42,7 @@ function ruleDefinition(rule: RuleConfig): RuleDefinition {
   return {
     name: rule.name,
     enabled: rule.enabled,
+    namespace: rule.namespace,
     priority: rule.priority,
     on: listOf(rule.on),
     types: listOf(rule.type ?? []),

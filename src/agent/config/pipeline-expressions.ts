@@ -12,6 +12,8 @@ interface Scope {
   /** Steps that are done by then; null where there are none at all. */
   steps: Set<string> | null;
   item: boolean;
+  /** Once there is a step; what belongs to the run is settled before or after them. */
+  memory: boolean;
   failure: boolean;
   /** Names that `params` has; null is any. */
   params: string[] | null;
@@ -69,7 +71,7 @@ function checkOwn(pipeline: PipelineNode, place: Place): void {
 function checkStep(pipeline: PipelineNode, step: StepNode, place: Place): void {
   const { node, path } = step;
   const done = doneBefore(pipeline, step);
-  const scope = scopeOf(pipeline, { steps: done, failure: step.part !== "steps" });
+  const scope = scopeOf(pipeline, { steps: done, memory: true, failure: step.part !== "steps" });
   const item = child(node, "foreach") !== undefined;
   checkExpression([...path, "when"], "condition", scope, place);
   const foreach = child(node, "foreach");
@@ -85,7 +87,7 @@ function checkStep(pipeline: PipelineNode, step: StepNode, place: Place): void {
 function scopeOf(pipeline: PipelineNode, scope: Partial<Scope>): Scope {
   const params = declaredParameters(pipeline)?.map(({ name }) => name) ?? null;
   const all = [...idsOf(pipeline.steps)];
-  return { steps: null, item: false, failure: false, params, all, ...scope };
+  return { steps: null, item: false, memory: false, failure: false, params, all, ...scope };
 }
 
 function idsOf(steps: StepNode[], part?: StepNode["part"]): Set<string> {
@@ -138,6 +140,8 @@ function checkReference({ name, key }: Reference, path: Path, scope: Scope, repo
     report.value(path, message, { expected: `one of ${list(names)}`, ...report.suggest(key, names) });
   } else if (name === "item" && !scope.item) {
     report.value(path, "item is known only in `with` and `undo` of a step with foreach");
+  } else if (name === "memory" && !scope.memory) {
+    report.value(path, "memory is known only in steps");
   } else if (name === "failure" && !scope.failure) {
     report.value(path, "failure is known only in undo, finally and on_failure");
   } else if (name === "window") report.value(path, "window is known only in a rule's window");

@@ -65,7 +65,7 @@ outputs: x
     agent.yaml:14:5: rules[0]: the rule does nothing; expected at least one of run, emit, finding
     agent.yaml:15:10: rules[0].on[0]: wrong type; expected text; found 1
     agent.yaml:15:13: rules[0].on[1]: there is no trigger "frnt"; expected one of front; did you mean "front"?
-    agent.yaml:16:5: rules[0].runn: unknown key "runn"; expected one of name, enabled, priority, on, type, when, by, window, sequence, absence, debounce, throttle, cooldown, run, params, emit, finding; did you mean "run"?
+    agent.yaml:16:5: rules[0].runn: unknown key "runn"; expected one of name, enabled, namespace, priority, on, type, when, by, window, sequence, absence, debounce, throttle, cooldown, run, params, emit, finding; did you mean "run"?
     agent.yaml:17:11: rules[0].when: not a CEL condition: Unexpected token: EOF (at character 14 of "event.type ==")
     agent.yaml:19:9: rules[1].on: wrong type; expected text or a list of texts; found 3
     agent.yaml:20:10: rules[1].run: there is no pipeline "restrt"; expected one of bad name, restart; did you mean "restart"?

@@ -3,8 +3,10 @@ import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { CloudEvent, ProposedEvent } from "../../model/event.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
+import type { MemoryEntry, MemoryListing } from "../../model/memory.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
 import type { FindingRow } from "../../model/rule.ts";
+import type { ControlSchedules } from "./control-schedules.ts";
 import type { AttemptRow, DeadLetter, RunRow, RunState, StepRow } from "../../model/run.ts";
 
 export interface FoundRun {
@@ -43,6 +45,19 @@ export interface ControlStore {
   onOutbox(listener: () => void): void;
 }
 
+/** What plugins share (see src/agent/memory/memory.ts). */
+export interface ControlMemory {
+  get(namespace: string, key: string): Promise<MemoryEntry | null>;
+  /** Whoever has checked it out is told so at the update. */
+  set(namespace: string, key: string, value: Json, ttlMs: number | null): Promise<void>;
+  /** False when there was none. */
+  delete(namespace: string, key: string): Promise<boolean>;
+  list(
+    filter: { namespace: string | null; prefix: string; after: [namespace: string, key: string] },
+    limit: number,
+  ): Promise<MemoryListing[]>;
+}
+
 /** The engine's commands; `by` is recorded, like `local:1000`. Each resolves when it is durable. */
 export interface ControlEngine {
   start(asked: { pipeline: string; params: JsonObject; by: string }): Promise<string>;
@@ -75,12 +90,14 @@ export interface ControlPorts {
   status(): JsonObject;
   resetTrigger(name: string): boolean;
   store: ControlStore;
+  memory: ControlMemory;
   engine(): ControlEngine;
   /** Open runs with their steps under way. */
   live(): { id: string; steps: string[]; overdue: boolean }[];
   pipelines(): PipelineDefinition[];
   /** In the order in which they are asked. */
   rules(): ControlRule[];
+  schedules(): ControlSchedules;
   /** Records an event of the trigger `manual`; resolves with its source when it is durable. */
   emit(event: ProposedEvent & { id: string }): Promise<void>;
   clock: Clock;

@@ -135,6 +135,12 @@ class Rooms {
         findings: async (state) => (record("findings")(state), []),
         onOutbox: (listener) => void this.listeners.push(listener),
       },
+      memory: {
+        get: async (...at) => (record("get")(...at), null),
+        set: async (...all) => record("set")(...all),
+        delete: async (...at) => (record("delete")(...at), false),
+        list: async (...all) => (record("list")(...all), []),
+      },
       clock: systemClock(),
       ids: { next: () => "made-id" },
       log: silent,

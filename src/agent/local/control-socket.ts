@@ -4,7 +4,9 @@ import { deadRoutes } from "./control-dead.ts";
 import { eventRoutes } from "./control-events.ts";
 import type { ControlPorts } from "./control-ports.ts";
 import { answer, type ControlRoutes, problem } from "./control-request.ts";
+import { memoryRoutes } from "./control-memory.ts";
 import { runRoutes } from "./control-runs.ts";
+import { scheduleRoutes } from "./control-schedules.ts";
 import { ControlStreams } from "./control-stream.ts";
 
 /** sun_path of unix(7) holds 108 bytes with its final zero. */
@@ -29,6 +31,8 @@ export function startControlSocket(path: string, ports: ControlPorts): { stop():
     ...runRoutes(ports, streams),
     ...eventRoutes(ports, streams),
     ...deadRoutes(ports),
+    ...scheduleRoutes(ports),
+    ...memoryRoutes(ports),
   };
   const before = process.umask(0o177);
   try {

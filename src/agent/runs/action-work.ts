@@ -119,6 +119,7 @@ export class ActionWork {
     try {
       const call = {
         action: work.action,
+        namespace: held.definition.namespace,
         input: work.input,
         key: stepKey(id, leased.stepId),
         run: id,

@@ -14,7 +14,7 @@ import { Breakers } from "./breakers.ts";
 import { ChildRuns } from "./child-runs.ts";
 import type { HeldRun } from "./held-run.ts";
 import { ManualRuns } from "./manual-runs.ts";
-import type { ActionPort, RunStorePort } from "./ports.ts";
+import type { ActionPort, RunMemoryPort, RunStorePort } from "./ports.ts";
 import { Recovery } from "./recovery.ts";
 import { RunBuilder, type RunRequest } from "./run-builder.ts";
 import { RunChanges } from "./run-changes.ts";
@@ -63,6 +63,8 @@ export interface EngineOptions {
   agent: { id: string; labels: Record<string, string> };
   /** What an action declares; undefined when there is no such action. */
   effectOf: (action: string) => Effect | undefined;
+  /** What expressions see as `memory`. */
+  memory?: RunMemoryPort;
   /** Of a local user, for `user:NAME` among approvers. */
   uidOf: (name: string) => number | undefined;
   clock: Clock;
@@ -110,7 +112,7 @@ export class RunEngine {
     const { store, clock, ids, log, pipelines } = options;
     const { counters } = this;
     const killing = this.#killing.signal;
-    const inputs = new StepInputs(options.agent);
+    const inputs = new StepInputs(options.agent, options.memory);
     const builder = new RunBuilder({ pipelines, inputs, clock, ids });
     const keeper = new RunKeeper({
       clock,

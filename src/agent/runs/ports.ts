@@ -42,6 +42,8 @@ export interface RunStorePort {
 
 export interface ActionCall {
   action: string;
+  /** The pipeline's: whose memory and locks the action shares. */
+  namespace: string;
   input: JsonObject;
   /** Stable over attempts. */
   key: string;
@@ -56,6 +58,13 @@ export interface ActionCall {
 export interface ActionPort {
   /** Aborting the signal stops the work for real; the promise settles when nothing of it runs any more. */
   invoke(call: ActionCall, signal: AbortSignal): Promise<AttemptOutcome>;
+}
+
+/** What expressions of a step see as `memory`: committed values. */
+export interface RunMemoryPort {
+  values(namespace: string): Record<string, unknown>;
+  /** Null when the namespace is at hand. */
+  ready(namespace: string): Promise<void> | null;
 }
 
 /** A run under way, as plans see it (`HeldRun` is what the engine holds of it). */

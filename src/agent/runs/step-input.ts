@@ -5,11 +5,12 @@ import {
   type ExpressionContext,
 } from "../../model/expression.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
-import type { StepDefinition } from "../../model/pipeline.ts";
+import type { PipelineDefinition, StepDefinition } from "../../model/pipeline.ts";
 import { failureOf } from "../../model/run-ending.ts";
 import { hasEnded, type StepRow } from "../../model/run.ts";
 import { compileTemplate, type Template } from "../../model/template.ts";
 import type { HeldRun, RunValues } from "./held-run.ts";
+import type { RunMemoryPort } from "./ports.ts";
 
 /** A text or value that may hold `${{ }}`. */
 export type Resolve<T> = (context: () => ExpressionContext) => T;
@@ -27,10 +28,24 @@ export interface CompiledStep {
 /** Resolves what steps are given: `with`, `when`, `foreach`, names of locks and destinations, texts of approvals. */
 export class StepInputs {
   readonly #agent: unknown;
+  readonly #memory: RunMemoryPort | undefined;
   readonly #compiled = new WeakMap<StepDefinition, CompiledStep>();
+  readonly #remembering = new WeakMap<PipelineDefinition, boolean>();
 
-  constructor(agent: { id: string; labels: Record<string, string> }) {
+  constructor(agent: { id: string; labels: Record<string, string> }, memory?: RunMemoryPort) {
     this.#agent = celValue(agent);
+    this.#memory = memory;
+  }
+
+  /** Resolves when `memory` is at hand for the steps of this run; null when there is nothing to wait for. */
+  unready({ definition }: HeldRun): Promise<void> | null {
+    let remembers = this.#remembering.get(definition);
+    if (remembers === undefined) {
+      // The word may mean something else: then a namespace is read for nothing.
+      remembers = this.#memory !== undefined && JSON.stringify(definition).includes("memory");
+      this.#remembering.set(definition, remembers);
+    }
+    return remembers ? this.#memory!.ready(definition.namespace) : null;
   }
 
   /** Throws when an expression of it does not compile. */
@@ -62,6 +77,7 @@ export class StepInputs {
       agent: this.#agent,
       params: values.params,
       run: values.run,
+      ...(step && this.#memory ? { memory: this.#memory.values(held.definition.namespace) } : {}),
       steps:
         item !== undefined && origin !== step
           ? { ...values.steps, [item.step]: stepValue(origin!) }
