@@ -27,6 +27,8 @@ interface Status {
   resources: ResourceUses;
   runs: { open: number; stepsRunning: number };
   asking: { run: string; step: string; reason: string | null }[];
+  /** How many, by state. */
+  schedules: Record<string, number>;
   sync: { state: string; lagRows: number; transport: string | null; lastError: string | null };
   protections: Protections | null;
   policy: string;
@@ -63,6 +65,7 @@ function describe(status: Status): string[] {
     ]),
     ...RESOURCE_NAMES.map((name) => resourceText(name, status.resources[name])),
     `runs: ${runs.open} open, ${runs.stepsRunning} steps running`,
+    ...Object.entries(status.schedules).map(([state, count]) => `schedules ${state}: ${count}`),
     ...status.asking.map(
       (ask) =>
         `asks: run ${ask.run} step ${ask.step}${because(ask.reason)}; holdfast runs approve|deny ${ask.run} --step ${ask.step}`,

@@ -90,6 +90,12 @@ class Rooms {
           lastFiredMs: 1000,
         },
       ],
+      schedules: () => ({
+        list: () => [],
+        pause: async (...all) => (record("pause")(...all), true),
+        resume: async (...all) => (record("resume")(...all), false),
+        next: (name, count) => (record("next")(name, count), [{ atMs: 60_000, shift: "gap" as const }]),
+      }),
       engine: () => ({
         start: async (asked) => (record("start")(asked), "new-run"),
         cancel: async (...all) => record("cancel")(...all),

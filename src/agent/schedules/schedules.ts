@@ -7,6 +7,7 @@ import type { ScheduleDefinition, ScheduleMemory } from "../../model/schedule.ts
 import { firingEvents, firingOf, memoryAfter } from "./fire-entry.ts";
 import type { SchedulePorts, Started, StartingEvent } from "./ports.ts";
 import { ScheduleEntry } from "./schedule-entry.ts";
+import { scheduleSummary, type ScheduleSummary } from "./schedule-summary.ts";
 import { TimeWatch } from "./time-watch.ts";
 
 /** How often the wall clock is looked at while a schedule goes by it: a jump is noticed within this. */
@@ -76,11 +77,20 @@ export class Schedules {
     return [...this.#entries.values()];
   }
 
-  /** When an entry is due next, by the host's wall clock; null when nothing will come or it is not active. */
-  nextWall(entry: ScheduleEntry): number | null {
+  list(): ScheduleSummary[] {
+    return this.entries().map((entry) => scheduleSummary(entry, this.#nextWall(entry)));
+  }
+
+  states(): Record<string, number> {
+    const states: Record<string, number> = {};
+    for (const { state } of this.#entries.values()) states[state] = (states[state] ?? 0) + 1;
+    return states;
+  }
+
+  #nextWall({ dueMs, byWall }: ScheduleEntry): number | null {
     const { clock } = this.#ports;
-    if (entry.dueMs === null) return null;
-    return entry.byWall ? entry.dueMs : clock.wall() + (entry.dueMs - clock.trusted());
+    if (dueMs === null) return null;
+    return byWall ? dueMs : Math.round(clock.wall() + (dueMs - clock.trusted()));
   }
 
   /** The coming due times of a schedule, by the host's wall clock, whether it is paused or not. */
