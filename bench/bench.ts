@@ -16,6 +16,7 @@ const BENCHES: Record<string, () => Promise<{ bench: Bench }>> = {
   store: () => import("./store.ts"),
   "store-runs": () => import("./store-runs.ts"),
   rules: () => import("./rules.ts"),
+  memory: () => import("./memory.ts"),
   emit: () => import("./emit.ts"),
   "emit-latency": () => import("./emit-latency.ts"),
   "trigger-to-script": () => import("./trigger-to-script.ts"),
