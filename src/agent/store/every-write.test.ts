@@ -141,6 +141,17 @@ function steps(): Step[] {
       act: (store) => store.ruleMemory(["r"]),
       done: async () => false,
     },
+    {
+      act: async (store) => {
+        for (const trigger of ["schedule:gone", "schedule:a"])
+          await store.commitEvents({ trigger, events: [], runs: [], checkpoint: { at: 1 }, recordedMs: 1 });
+      },
+      done: async (store) => (await store.checkpoint("schedule:a")) !== undefined,
+    },
+    {
+      act: (store) => store.checkpointsOf("schedule:", ["schedule:a"]),
+      done: async () => false,
+    },
     { act: trimAll, done: async () => false },
     {
       act: (store) => store.startRuns([startOf("run-4", null)]),
@@ -216,6 +227,7 @@ async function everything(store: InProcessStore) {
     locks: await store.lockPlaces(),
     events: await store.eventsAfter(0, 100),
     checkpoint: await store.checkpoint("app"),
+    schedules: [await store.checkpoint("schedule:a"), await store.checkpoint("schedule:gone")],
     cursor: await store.outputCursor("archive"),
     setting: await store.setting("a"),
     memory: (await store.memoryOf("web")).map(({ key, value }) => [key, value]),
