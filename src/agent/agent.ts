@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import type { Clock } from "../core/clock.ts";
 import { parseDuration } from "../core/duration.ts";
 import { HoldfastError, messageOf } from "../core/errors.ts";
@@ -19,6 +20,8 @@ import { startControlSocket } from "./local/control-socket.ts";
 import { hostFacts } from "./local/host-facts.ts";
 import type { Catalog } from "./plugins/catalog.ts";
 import { Memory } from "./memory/memory.ts";
+import { fixedParameters } from "./parameters/fixed-parameters.ts";
+import { Parameters } from "./parameters/parameters.ts";
 import { MemorySession } from "./memory/session.ts";
 import { letGo } from "./outbox/let-go.ts";
 import { EmitGate } from "./self-limits/emit-gate.ts";
@@ -51,6 +54,8 @@ export interface AgentOptions {
 export interface AgentPlugins {
   catalog: Catalog;
   workers: Workers;
+  /** Why the policy lets no plugin of this name run, or null. */
+  banned(plugin: string): string | null;
   close(): Promise<void>;
 }
 
@@ -105,6 +110,12 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   });
   store.onHealth((problem) => (storeProblem = problem));
   const forgetTime = await keepTrustedTime(store, clock);
+  const parameters = new Parameters({
+    store,
+    fixed: fixedParameters(config),
+    facts: { agent_id: id, hostname: hostname(), os: process.platform, arch: process.arch },
+    clock,
+  });
   const memory = new Memory({ store, clock, log: log.child("memory") });
   if (store.facts.salvage) log.error("the store was corrupt and was set aside", { ...store.facts.salvage });
 
@@ -153,6 +164,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
         schedules: automation && {
           counters: automation.schedules.counters,
           states: automation.schedules.states(),
+          later: { counters: automation.later.counters, waiting: automation.later.waiting },
         },
         store: stats,
         parts: parts(),
@@ -180,6 +192,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   let healthPort: ReturnType<typeof startHealthPort>;
   try {
     await memory.start();
+    await parameters.start();
     healthPort = startHealthPort({
       what: "the agent's health port",
       listen: parseListen(config.health.listen),
@@ -195,11 +208,12 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       resetTrigger: (name) => automation?.triggers.reset(name) ?? false,
       store,
       memory,
+      parameters,
       engine: () => requireAutomation(automation).runs,
       live: () => automation?.runs.live() ?? [],
       pipelines: () => automation?.pipelines ?? [],
       rules: () => automation?.rules.list() ?? [],
-      schedules: () => requireAutomation(automation).schedules,
+      schedules: () => automation,
       emit: (event) => requireAutomation(automation).emit(event),
       clock,
       ids,
@@ -214,7 +228,9 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       });
       cleanUp.push(() => plugins.close());
       workers = plugins.workers;
-      automation = await wireAutomation(options, plugins, { store, memory }, agent, () => gate.enter());
+      automation = await wireAutomation(options, plugins, { store, memory, parameters }, agent, () =>
+        gate.enter(),
+      );
     }
     if (config.hub) sync = await wireSync(options, store, agent, status);
     else keepOnlyTheNewest(store, clock, log);
@@ -255,8 +271,8 @@ function hasWork(config: Config): boolean {
 
 async function wireAutomation(
   options: AgentOptions,
-  { catalog, workers }: AgentPlugins,
-  { store, memory }: { store: AgentStore; memory: Memory },
+  { catalog, workers, banned }: AgentPlugins,
+  { store, memory, parameters }: { store: AgentStore; memory: Memory; parameters: Parameters },
   agent: Agent,
   admit: () => Promise<void>,
 ): Promise<Automation> {
@@ -275,8 +291,10 @@ async function wireAutomation(
     agent,
     store,
     memory,
+    parameters,
     catalog,
     workers,
+    banned,
     clock,
     ids,
     log,

@@ -17,8 +17,10 @@ import { localUserId } from "./local/user-id.ts";
 import type { Memory } from "./memory/memory.ts";
 import { Outputs } from "./outputs/outputs.ts";
 import type { Catalog } from "./plugins/catalog.ts";
+import type { Parameters } from "./parameters/parameters.ts";
 import { RuleSet } from "./rules/rule-set.ts";
 import { RunEngine } from "./runs/engine.ts";
+import { LaterRuns } from "./schedules/later-runs.ts";
 import { Schedules } from "./schedules/schedules.ts";
 import type { AgentStore } from "./store/port.ts";
 import { Triggers } from "./triggers/triggers.ts";
@@ -32,8 +34,11 @@ export interface AutomationOptions {
   agent: { id: string; labels: Record<string, string> };
   store: AgentStore;
   memory: Memory;
+  parameters: Parameters;
   catalog: Catalog;
   workers: Workers;
+  /** Why the policy lets no plugin of this name run, or null. */
+  banned: (plugin: string) => string | null;
   clock: Clock;
   ids: Ids;
   log: Logger;
@@ -78,6 +83,8 @@ export async function startAutomation(options: AutomationOptions) {
       values: (namespace) => memory.snapshot.values(namespace),
       ready: (namespace) => (memory.snapshot.has(namespace) ? null : memory.watch(namespace)),
     },
+    parameters: options.parameters,
+    later: { hasRoom: (count) => later.hasRoom(count), added: (rows) => later.added(rows) },
     uidOf: localUserId,
     clock,
     ids,
@@ -116,10 +123,20 @@ export async function startAutomation(options: AutomationOptions) {
     maxEventBytes: parseSize(config.limits.event_size),
   });
   const triggers = new Triggers();
+  const later = new LaterRuns({
+    waiting: (keys) => store.laterRuns(keys),
+    end: (id, state) => store.endLater(id, state),
+    record: (trigger, given, ending) => events.recordStarting(trigger, given, { later: ending }),
+    refusal: (action) =>
+      catalog.get("action", action) ? options.banned(action) : catalog.missing("action", action),
+    room: () => runs.room(),
+    clock,
+    log: log.child("later"),
+  });
   const schedules = new Schedules({
     agentId: agent.id,
     remembered: (keep) => store.checkpointsOf(SCHEDULE_PREFIX, keep),
-    record: (trigger, given, memory) => events.recordStarting(trigger, given, memory),
+    record: (trigger, given, checkpoint) => events.recordStarting(trigger, given, { checkpoint }),
     room: () => runs.room(),
     clock,
     log: log.child("schedules"),
@@ -140,6 +157,7 @@ export async function startAutomation(options: AutomationOptions) {
   outputs.start(config.outputs);
   store.onOutbox(() => outputs.poke());
   await schedules.start(options.schedules);
+  await later.start();
   triggers.start(config.triggers, {
     find: (plugin) => catalog.get("trigger", plugin),
     missing: (plugin) => catalog.missing("trigger", plugin),
@@ -160,6 +178,7 @@ export async function startAutomation(options: AutomationOptions) {
     runs,
     triggers,
     schedules,
+    later,
     pipelines: [...options.pipelines.values()],
     emit,
     workerEnds: () => workers.ends(),
@@ -167,7 +186,7 @@ export async function startAutomation(options: AutomationOptions) {
     parts: (): PartStatus[] => [...triggers.statuses(), ...outputs.statuses(), ...pool.statuses()],
     /** In the order of the walk: intake first, then what is under way. */
     async stop(graceMs: number): Promise<void> {
-      await Promise.all([triggers.stop(), schedules.stop()]);
+      await Promise.all([triggers.stop(), schedules.stop(), later.stop()]);
       await events.stop();
       await runs.stop(graceMs);
       await outputs.stop();

@@ -19,6 +19,7 @@ const commands: Record<string, Lazy> = {
   schedules: () => import("./schedules.ts").then((module) => module.schedules),
   finding: () => import("./finding.ts").then((module) => module.finding),
   memory: () => import("./memory.ts").then((module) => module.memory),
+  param: () => import("./param.ts").then((module) => module.param),
   token: () => import("./token.ts").then((module) => module.token),
   hub: () => import("./hub.ts").then((module) => module.hub),
   call: () => import("./call.ts").then((module) => module.call),

@@ -4,6 +4,7 @@ import { LOG_LEVELS } from "../core/logger.ts";
 import { SEVERITIES } from "./event.ts";
 import { DEFAULT_NAMESPACE, RESERVED_NAMESPACE } from "./namespace.ts";
 import { EFFECTS, PARAMETER_TYPES } from "./pipeline.ts";
+import { PARAMETER_NAME, sharedParameterSchema } from "./shared-parameter.ts";
 import { WINDOW_FUNCTIONS } from "./rule.ts";
 import { MISSED_POLICIES } from "./schedule-policy.ts";
 
@@ -42,6 +43,11 @@ const listen = v.pipe(
 );
 const settings = v.record(v.string(), v.any());
 const oneOrMany = (item: v.GenericSchema<string>) => v.union([item, v.array(item)]);
+
+const sharedParameters = v.record(
+  v.pipe(v.string(), v.regex(PARAMETER_NAME, "a parameter's name")),
+  sharedParameterSchema,
+);
 
 export const triggerSchema = v.strictObject({
   name: described(name, "Name of this trigger; rules refer to it"),
@@ -421,6 +427,16 @@ export const configSchema = v.strictObject({
       ),
     }),
     {},
+  ),
+  params: described(
+    v.optional(
+      v.strictObject({
+        global: v.optional(sharedParameters, {}),
+        namespaces: v.optional(v.record(namespace, sharedParameters), {}),
+      }),
+      {},
+    ),
+    "Parameters that pipelines find without being given them: for all, and by namespace, which wins",
   ),
   triggers: v.optional(v.pipe(v.array(triggerSchema), v.maxLength(1000)), []),
   rules: v.optional(v.pipe(v.array(ruleSchema), v.maxLength(10_000)), []),

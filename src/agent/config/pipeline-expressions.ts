@@ -3,7 +3,8 @@ import { checkCondition, checkTemplates, oneLine } from "./cel-problems.ts";
 import type { ExpressionChecks } from "./checks.ts";
 import { list } from "./known-names.ts";
 import { child, type ConfigNode, itemsOf, nodeAt, type Path, textOf, toJson } from "./node.ts";
-import { checkDeclarations, checkGiven, declaredParameters } from "./parameter-problems.ts";
+import { checkDeclarations, checkGiven, declaredParameters, foundParameters } from "./parameter-problems.ts";
+import { PARAMETER_FACTS } from "../../model/shared-parameter.ts";
 import { type PipelineNode, pipelinesOf, stepsBefore, type StepNode } from "./pipeline-steps.ts";
 import type { Report } from "./report.ts";
 
@@ -49,29 +50,30 @@ function checkCall(
   nameKey: string,
   valuesKey: string,
   pipelines: PipelineNode[],
-  { checks, report }: Place,
+  { root, checks, report }: Place,
 ): void {
   const called = textOf(child(node, nameKey));
   const pipeline = pipelines.find(({ name }) => name === called);
   if (pipeline === undefined) return;
-  const at = { path: [...path, valuesKey], caller: [...path, nameKey] };
+  const found = foundParameters(root, pipeline);
+  const at = { path: [...path, valuesKey], caller: [...path, nameKey], found };
   checkGiven(pipeline, child(node, valuesKey), at, checks, report);
 }
 
 /** What belongs to the pipeline itself: before its first step, or after its last. */
 function checkOwn(pipeline: PipelineNode, place: Place): void {
   const { path, steps } = pipeline;
-  const before = scopeOf(pipeline, { steps: null });
+  const before = scopeOf(pipeline, place, { steps: null });
   checkTemplate([...path, "concurrency_by_key", "key"], before, place);
   checkTemplate([...path, "exclusive", "lock"], before, place);
   const graph = steps.filter(({ part }) => part === "steps");
-  checkTemplate([...path, "output"], scopeOf(pipeline, { steps: idsOf(graph) }), place);
+  checkTemplate([...path, "output"], scopeOf(pipeline, place, { steps: idsOf(graph) }), place);
 }
 
 function checkStep(pipeline: PipelineNode, step: StepNode, place: Place): void {
   const { node, path } = step;
   const done = doneBefore(pipeline, step);
-  const scope = scopeOf(pipeline, { steps: done, memory: true, failure: step.part !== "steps" });
+  const scope = scopeOf(pipeline, place, { steps: done, memory: true, failure: step.part !== "steps" });
   const item = child(node, "foreach") !== undefined;
   checkExpression([...path, "when"], "condition", scope, place);
   const foreach = child(node, "foreach");
@@ -84,8 +86,9 @@ function checkStep(pipeline: PipelineNode, step: StepNode, place: Place): void {
   checkTemplate([...path, "undo", "with"], undone, place);
 }
 
-function scopeOf(pipeline: PipelineNode, scope: Partial<Scope>): Scope {
-  const params = declaredParameters(pipeline)?.map(({ name }) => name) ?? null;
+function scopeOf(pipeline: PipelineNode, { root }: Place, scope: Partial<Scope>): Scope {
+  const declared = declaredParameters(pipeline)?.map(({ name }) => name) ?? null;
+  const params = declared && [...declared, ...foundParameters(root, pipeline), ...PARAMETER_FACTS];
   const all = [...idsOf(pipeline.steps)];
   return { steps: null, item: false, memory: false, failure: false, params, all, ...scope };
 }

@@ -5,7 +5,7 @@ import { parseTiming, TIMING_KEYS, type TimingInput, zoneCache } from "../../mod
 import type { ExpressionChecks } from "./checks.ts";
 import { checkKnown, list } from "./known-names.ts";
 import { child, type ConfigNode, entriesOf, itemsOf, type Path, textOf } from "./node.ts";
-import { checkGiven } from "./parameter-problems.ts";
+import { checkGiven, foundParameters } from "./parameter-problems.ts";
 import { pipelinesOf } from "./pipeline-steps.ts";
 import type { Report } from "./report.ts";
 
@@ -63,7 +63,8 @@ export function checkScheduleParameters(root: ConfigNode, checks: ExpressionChec
   for (const [index, schedule] of schedules.entries()) {
     const pipeline = pipelines.get(textOf(child(schedule, "run")) ?? "");
     if (pipeline === undefined) continue;
-    const at = { path: ["schedules", index, "params"], caller: ["schedules", index, "run"] };
+    const found = foundParameters(root, pipeline);
+    const at = { path: ["schedules", index, "params"], caller: ["schedules", index, "run"], found };
     checkGiven(pipeline, child(schedule, "params"), at, checks, report);
   }
 }

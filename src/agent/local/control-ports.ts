@@ -6,7 +6,8 @@ import type { Json, JsonObject } from "../../model/json.ts";
 import type { MemoryEntry, MemoryListing } from "../../model/memory.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
 import type { FindingRow } from "../../model/rule.ts";
-import type { ControlSchedules } from "./control-schedules.ts";
+import type { ControlTimes } from "./control-schedules.ts";
+import type { ListedParameter, SetParameter } from "../../model/shared-parameter.ts";
 import type { AttemptRow, DeadLetter, RunRow, RunState, StepRow } from "../../model/run.ts";
 
 export interface FoundRun {
@@ -58,6 +59,13 @@ export interface ControlMemory {
   ): Promise<MemoryListing[]>;
 }
 
+/** Parameters that pipelines share (see src/agent/parameters/parameters.ts). */
+export interface ControlParameters {
+  list(namespace: string | undefined, winning: boolean): ListedParameter[];
+  set(parameter: Omit<SetParameter, "changedMs">): Promise<void>;
+  remove(namespace: string | null, name: string): Promise<boolean>;
+}
+
 /** The engine's commands; `by` is recorded, like `local:1000`. Each resolves when it is durable. */
 export interface ControlEngine {
   start(asked: { pipeline: string; params: JsonObject; by: string }): Promise<string>;
@@ -91,13 +99,15 @@ export interface ControlPorts {
   resetTrigger(name: string): boolean;
   store: ControlStore;
   memory: ControlMemory;
+  parameters: ControlParameters;
   engine(): ControlEngine;
   /** Open runs with their steps under way. */
   live(): { id: string; steps: string[]; overdue: boolean }[];
   pipelines(): PipelineDefinition[];
   /** In the order in which they are asked. */
   rules(): ControlRule[];
-  schedules(): ControlSchedules;
+  /** Null for an agent that has nothing to run. */
+  schedules(): ControlTimes | null;
   /** Records an event of the trigger `manual`; resolves with its source when it is durable. */
   emit(event: ProposedEvent & { id: string }): Promise<void>;
   clock: Clock;

@@ -1,5 +1,7 @@
 import * as v from "valibot";
+import { HoldfastError } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
+import type { Json } from "../../model/json.ts";
 import type { ControlRoutes } from "./control-request.ts";
 
 /** A schedule and where it stands; times are Unix milliseconds by the host's wall clock. */
@@ -19,6 +21,30 @@ export interface ControlSchedule {
   lastRun: string | null;
   problem: string | null;
   paused: { by: string; atMs: number } | null;
+}
+
+/** A run that an action has put off. */
+export interface ControlLater {
+  row: {
+    id: string;
+    pipeline: string;
+    params: Json;
+    plugin: string;
+    run: string;
+    step: string;
+    createdMs: number;
+  };
+  atMs: number;
+}
+
+/** What starts by time; null for an agent that has nothing to run. */
+export interface ControlTimes {
+  schedules: ControlSchedules;
+  later: {
+    list(): ControlLater[];
+    /** Resolves with the whole id. Throws `not_found`, and `conflict` when it is being started. */
+    cancel(id: string): Promise<string>;
+  };
 }
 
 export interface ControlSchedules {
@@ -44,28 +70,52 @@ const nextSchema = v.strictObject({
 });
 
 /** What starts by time: to be looked at, paused and resumed. */
-export function scheduleRoutes(ports: { schedules(): ControlSchedules; log: Logger }): ControlRoutes {
+export function scheduleRoutes(ports: { schedules(): ControlTimes | null; log: Logger }): ControlRoutes {
+  const times = (): ControlTimes => {
+    const found = ports.schedules();
+    if (found !== null) return found;
+    throw new HoldfastError("not_found", "this agent has no schedules: its configuration has nothing to run");
+  };
   const change = (verb: "pause" | "resume"): ControlRoutes[string] => ({
     async POST(request) {
       const { by } = request.caller();
       const name = request.part("name");
-      const changed = await ports.schedules()[verb](name, by);
+      const changed = await times().schedules[verb](name, by);
       if (changed) ports.log.info(`schedule ${verb}d`, { schedule: name, by });
       return { name, changed };
     },
   });
   return {
-    "/v1/schedules": { GET: () => ({ items: ports.schedules().list().map(scheduleView), next: null }) },
+    "/v1/schedules": { 
+      GET() {
+        const found = ports.schedules();
+        const items = found?.schedules.list().map(scheduleView) ?? [];
+        return { items, later: found?.later.list().map(laterView) ?? [], next: null };
+      },
+    },
+    "/v1/later/:id": {
+      async DELETE(request) {
+        const { by } = request.caller();
+        const id = await times().later.cancel(request.part("id"));
+        ports.log.info("a run that was put off is cancelled", { later: id, by });
+        return { id };
+      },
+    },
     "/v1/schedules/:name/pause": change("pause"),
     "/v1/schedules/:name/resume": change("resume"),
     "/v1/schedules/:name/next": {
       GET(request) {
         const { limit } = request.query(nextSchema);
-        const times = ports.schedules().next(request.part("name"), limit);
-        return { items: times.map(({ atMs, shift }) => ({ at: time(atMs), shift })), next: null };
+        const due = times().schedules.next(request.part("name"), limit);
+        return { items: due.map(({ atMs, shift }) => ({ at: time(atMs), shift })), next: null };
       },
     },
   };
+}
+
+function laterView({ row, atMs }: ControlLater) {
+  const { id, pipeline, params, plugin, run, step, createdMs } = row;
+  return { id, pipeline, params, plugin, run, step, at: time(atMs), createdAt: time(createdMs) };
 }
 
 function scheduleView({ nextMs, lastFiredMs, paused, ...rest }: ControlSchedule) {

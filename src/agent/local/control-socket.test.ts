@@ -91,10 +91,16 @@ class Rooms {
         },
       ],
       schedules: () => ({
+        later: {
+          list: () => [],
+          cancel: async (id) => (record("cancelLater")(id), `whole-${id}`),
+        },
+        schedules: {
         list: () => [],
         pause: async (...all) => (record("pause")(...all), true),
         resume: async (...all) => (record("resume")(...all), false),
         next: (name, count) => (record("next")(name, count), [{ atMs: 60_000, shift: "gap" as const }]),
+        },
       }),
       engine: () => ({
         start: async (asked) => (record("start")(asked), "new-run"),
@@ -140,6 +146,11 @@ class Rooms {
         dropDeadLetter: async (id) => this.dead.delete(id),
         findings: async (state) => (record("findings")(state), []),
         onOutbox: (listener) => void this.listeners.push(listener),
+      },
+      parameters: {
+        list: (...all) => (record("list")(...all), []),
+        set: async (...all) => record("set")(...all),
+        remove: async () => false,
       },
       memory: {
         get: async (...at) => (record("get")(...at), null),

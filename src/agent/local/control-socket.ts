@@ -5,6 +5,7 @@ import { eventRoutes } from "./control-events.ts";
 import type { ControlPorts } from "./control-ports.ts";
 import { answer, type ControlRoutes, problem } from "./control-request.ts";
 import { memoryRoutes } from "./control-memory.ts";
+import { parameterRoutes } from "./control-parameters.ts";
 import { runRoutes } from "./control-runs.ts";
 import { scheduleRoutes } from "./control-schedules.ts";
 import { ControlStreams } from "./control-stream.ts";
@@ -33,6 +34,7 @@ export function startControlSocket(path: string, ports: ControlPorts): { stop():
     ...deadRoutes(ports),
     ...scheduleRoutes(ports),
     ...memoryRoutes(ports),
+    ...parameterRoutes(ports),
   };
   const before = process.umask(0o177);
   try {

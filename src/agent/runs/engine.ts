@@ -14,7 +14,7 @@ import { Breakers } from "./breakers.ts";
 import { ChildRuns } from "./child-runs.ts";
 import type { HeldRun } from "./held-run.ts";
 import { ManualRuns } from "./manual-runs.ts";
-import type { ActionPort, RunMemoryPort, RunStorePort } from "./ports.ts";
+import type { ActionPort, LaterPort, RunMemoryPort, RunStorePort, SharedParametersPort } from "./ports.ts";
 import { Recovery } from "./recovery.ts";
 import { RunBuilder, type RunRequest } from "./run-builder.ts";
 import { RunChanges } from "./run-changes.ts";
@@ -65,6 +65,10 @@ export interface EngineOptions {
   effectOf: (action: string) => Effect | undefined;
   /** What expressions see as `memory`. */
   memory?: RunMemoryPort;
+  /** What runs find as parameters. */
+  parameters?: SharedParametersPort;
+  /** Keeps the runs that actions put off; without it there are none. */
+  later?: LaterPort;
   /** Of a local user, for `user:NAME` among approvers. */
   uidOf: (name: string) => number | undefined;
   clock: Clock;
@@ -112,8 +116,8 @@ export class RunEngine {
     const { store, clock, ids, log, pipelines } = options;
     const { counters } = this;
     const killing = this.#killing.signal;
-    const inputs = new StepInputs(options.agent, options.memory);
-    const builder = new RunBuilder({ pipelines, inputs, clock, ids });
+    const inputs = new StepInputs(options.agent, options);
+    const builder = new RunBuilder({ pipelines, inputs, shared: options.parameters, clock, ids });
     const keeper = new RunKeeper({
       clock,
       log,
@@ -150,7 +154,8 @@ export class RunEngine {
     const stops = new RunStops({ keeper, changes });
     const locks = new RunLocks({ keeper, changes, inputs, stop: (held, stop) => stops.stop(held, stop) });
     const children = new ChildRuns({ changes, builder, random: ids.random });
-    const additions = new Additions({ changes, builder, store, effectOf: options.effectOf });
+    const { effectOf, later } = options;
+    const additions = new Additions({ changes, builder, store, effectOf, later, clock, ids });
     this.#sideEffects = new SideEffects(options.maxSideEffects);
     const actions = new ActionWork({
       changes,

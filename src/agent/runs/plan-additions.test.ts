@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import type { HoldfastError } from "../../core/errors.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
 import { pipeline, step } from "../../testing/definitions.ts";
-import { added, bad, ids, ok, retry, RunRig, spawn } from "../../testing/run-rig.ts";
+import {added, bad, ids, ok, retry, RunRig, MADE, spawn } from "../../testing/run-rig.ts";
 import { planAdditions } from "./plan-additions.ts";
 import { planLease } from "./plan-lease.ts";
 
@@ -87,7 +87,7 @@ describe("additions", () => {
     };
     run.lease("a");
     const old = run.step("a");
-    const late = () => planAdditions(run.live, old, [added("add", "B")], spawn, run.now);
+    const late = () => planAdditions(run.live, old, [added("add", "B")], MADE, run.now);
     expect(code(() => run.add("a", ...Array(101).fill(added("add", "B"))))).toBe("exhausted");
     run.end("a");
     expect(code(late)).toBe("conflict");

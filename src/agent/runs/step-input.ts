@@ -10,7 +10,7 @@ import { failureOf } from "../../model/run-ending.ts";
 import { hasEnded, type StepRow } from "../../model/run.ts";
 import { compileTemplate, type Template } from "../../model/template.ts";
 import type { HeldRun, RunValues } from "./held-run.ts";
-import type { RunMemoryPort } from "./ports.ts";
+import type { RunMemoryPort, SharedParametersPort } from "./ports.ts";
 
 /** A text or value that may hold `${{ }}`. */
 export type Resolve<T> = (context: () => ExpressionContext) => T;
@@ -29,12 +29,17 @@ export interface CompiledStep {
 export class StepInputs {
   readonly #agent: unknown;
   readonly #memory: RunMemoryPort | undefined;
+  readonly #parameters: SharedParametersPort | undefined;
   readonly #compiled = new WeakMap<StepDefinition, CompiledStep>();
   readonly #remembering = new WeakMap<PipelineDefinition, boolean>();
 
-  constructor(agent: { id: string; labels: Record<string, string> }, memory?: RunMemoryPort) {
+  constructor(
+    agent: { id: string; labels: Record<string, string> },
+    shared: { memory?: RunMemoryPort | undefined; parameters?: SharedParametersPort | undefined } = {},
+  ) {
     this.#agent = celValue(agent);
-    this.#memory = memory;
+    this.#memory = shared.memory;
+    this.#parameters = shared.parameters;
   }
 
   /** Resolves when `memory` is at hand for the steps of this run; null when there is nothing to wait for. */
@@ -75,7 +80,7 @@ export class StepInputs {
     return {
       event: values.event,
       agent: this.#agent,
-      params: values.params,
+      params: this.#withShared(held.definition.namespace, values.params),
       run: values.run,
       ...(step && this.#memory ? { memory: this.#memory.values(held.definition.namespace) } : {}),
       steps:
@@ -88,8 +93,17 @@ export class StepInputs {
   }
 
   /** Context of what is resolved before a run is there: its key and its lock. */
-  before(event: unknown, params: Json): ExpressionContext {
-    return { event: celValue(event), agent: this.#agent, params: celValue(params) };
+  before(event: unknown, params: Json, namespace: string): ExpressionContext {
+    const given = this.#withShared(namespace, celValue(params));
+    return { event: celValue(event), agent: this.#agent, params: given };
+  }
+
+  /** What was given to the run over what it finds; the latter is as it is now, and is not kept with the run. */
+  #withShared(namespace: string, given: unknown): unknown {
+    if (this.#parameters === undefined) return given;
+    const found = this.#parameters.cel(namespace);
+    if (given === null || given === undefined) return found;
+    return typeof given === "object" && !Array.isArray(given) ? { ...found, ...given } : given;
   }
 }
 

@@ -2,6 +2,7 @@ import { statSync } from "node:fs";
 import type { Json } from "../../model/json.ts";
 import { LANES } from "../../model/record.ts";
 import type { FindingRow } from "../../model/rule.ts";
+import type { LaterEnd } from "../../model/schedule-later.ts";
 import type { Faults } from "../../storage/faults.ts";
 import { schemaVersion } from "../../storage/migrations.ts";
 import type { StorageProgram } from "../../storage/storage-thread.ts";
@@ -71,6 +72,7 @@ function writesOf(parts: StoreParts, history: History): StorageProgram["writes"]
   return {
     commitEvents: (args: CommitEventsCommand, text: string) => commitEvents(parts, args, text),
     checkpointsOf: (args: { prefix: string; keep: string[] }) => values.checkpointsOf(args.prefix, args.keep),
+    endLater: (args: { id: string; state: LaterEnd }) => parts.laters.end(args.id, args.state),
     ruleMemory: (keep: string[]) => rules.memory(keep),
     startRuns: (starts: PackedRun[], text: string) => startRuns(parts, starts, text),
     changeRun: (change: ChangeRunCommand, text: string) => runs.change(change, text),
@@ -116,6 +118,7 @@ function readsOf(parts: StoreParts, path: string): StorageProgram["reads"] {
     runs: (filter: RunFilter) => reads.list(filter),
     childRuns: (runId: string) => reads.children(runId),
     lockPlaces: () => locks.all(),
+    laterRuns: (keys: string[] | null) => parts.laters.waiting(keys),
     sideEffects: (sinceMs: number) => reads.sideEffects(sinceMs),
     deadLetters: (args: { limit: number; before: number | null }) => dead.list(args.limit, args.before),
     deadLetter: (runId: string) => dead.get(runId),

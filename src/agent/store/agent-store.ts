@@ -5,6 +5,7 @@ import type { RecordBatch, StreamCursor } from "../../model/record.ts";
 import type { FindingRow, RuleMemory } from "../../model/rule.ts";
 import type { NewRun } from "../../model/run-build.ts";
 import type { DeadLetter, LockPlace, OpenRun, RunRow } from "../../model/run.ts";
+import type { LaterEnd, LaterRun } from "../../model/schedule-later.ts";
 import { TextWriter } from "../../storage/text-parts.ts";
 import type {
   AcknowledgeCommand,
@@ -133,6 +134,14 @@ export class ThreadedAgentStore extends SharingStore implements AgentStore {
 
   async childRuns(runId: string): Promise<RunRow[]> {
     return await this.client.read("childRuns", runId);
+  }
+
+  async laterRuns(keys?: string[]): Promise<LaterRun[]> {
+    return await this.client.read("laterRuns", keys ?? null);
+  }
+
+  async endLater(id: string, state: LaterEnd): Promise<boolean> {
+    return await this.client.write("endLater", { id, state });
   }
 
   async lockPlaces(): Promise<LockPlace[]> {

@@ -1,6 +1,7 @@
 import type { Json } from "../../model/json.ts";
 import type { RuleChanges } from "../../model/rule.ts";
 import type { RunRow, StepRow } from "../../model/run.ts";
+import type { LaterEnd, LaterRun } from "../../model/schedule-later.ts";
 import type { PackedUpdate } from "../../storage/column-updates.ts";
 import type { Cell } from "../../storage/write-gate.ts";
 
@@ -61,6 +62,8 @@ export interface CommitEventsCommand {
   rules?: RuleChanges;
   /** Present when the checkpoint moves. */
   checkpoint?: { value: Json };
+  /** A run that was put off, and ends with this commit. */
+  later?: { id: string; state: LaterEnd };
   recordedMs: number;
 }
 
@@ -71,6 +74,7 @@ export interface ChangeRunCommand {
   newSteps?: Cell[][];
   removedSteps?: string[];
   newRuns?: PackedRun[];
+  newLaters?: LaterRun[];
   /** Namespace and name. */
   lock?: [string, string];
   unlock?: boolean;

@@ -100,6 +100,7 @@ describe("a damaged file is set aside", () => {
       findings: 0,
       deadLetters: 0,
       memory: 0,
+      parameters: 0,
       schedules: 1,
       outbox: 2001,
       outboxLost: 0,

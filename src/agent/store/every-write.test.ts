@@ -47,6 +47,11 @@ async function stateOf(store: InProcessStore, id: string): Promise<RunRow["state
   return (await store.run(id))?.run.state;
 }
 
+const later = (name: string): LaterRun => ({
+  ...{ id: `later-${name}`, key: `run-0/first+${name}`, pipeline: "react", params: { a: 1 }, dueMs: 5 },
+  ...{ byWall: true, plugin: "exec", run: "run-0", step: "first", rule: null, createdMs: 1 },
+});
+
 const remember: RuleChanges = {
   version: 0,
   states: [
@@ -149,6 +154,14 @@ function steps(): Step[] {
       done: async (store) => (await store.checkpoint("schedule:a")) !== undefined,
     },
     {
+      act: (store) => store.changeRun(changeOf("run-0", { newLaters: [later("a"), later("b")] })),
+      done: async (store) => (await store.laterRuns()).length === 2,
+    },
+    {
+      act: (store) => store.endLater("later-a", "cancelled"),
+      done: async (store) => (await store.laterRuns()).length === 1,
+    },
+    {
       act: (store) => store.checkpointsOf("schedule:", ["schedule:a"]),
       done: async () => false,
     },
@@ -193,6 +206,19 @@ function memorySteps(): Step[] {
       },
       done: async () => false,
     },
+    ...["a", "b"].map((name): Step => ({
+      act: (store) =>
+        store.setParameter({
+          ...{ namespace: null, name, value: 1, secret: false },
+          changedMs: 1,
+          changedBy: "x",
+        }),
+      done: async (store) => (await store.parameters()).some((each) => each.name === name),
+    })),
+    {
+      act: (store) => store.removeParameter(null, "b"),
+      done: async (store) => (await store.parameters()).length === 1,
+    },
     { act: (store) => store.memoryFree(), done: async () => false },
   ];
 }
@@ -227,9 +253,11 @@ async function everything(store: InProcessStore) {
     locks: await store.lockPlaces(),
     events: await store.eventsAfter(0, 100),
     checkpoint: await store.checkpoint("app"),
+    later: await store.laterRuns(),
     schedules: [await store.checkpoint("schedule:a"), await store.checkpoint("schedule:gone")],
     cursor: await store.outputCursor("archive"),
     setting: await store.setting("a"),
+    parameters: await store.parameters(),
     memory: (await store.memoryOf("web")).map(({ key, value }) => [key, value]),
     streams: (await store.streams())
       .map(({ lane, last, acknowledged }) => ({ lane, last, acknowledged }))

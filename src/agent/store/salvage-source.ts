@@ -8,11 +8,13 @@ import type { SqlRow } from "./run-columns.ts";
 export interface SalvageCounts extends Record<string, number> {
   settings: number;
   schedules: number;
+  laterRuns: number;
   ruleStates: number;
   windowEntries: number;
   findings: number;
   deadLetters: number;
   memory: number;
+  parameters: number;
   outbox: number;
   outboxLost: number;
   runs: number;

@@ -6,6 +6,8 @@ import { openDatabase, transaction } from "../../storage/open-database.ts";
 import type { WriteGate } from "../../storage/write-gate.ts";
 import type { OpenCommand } from "./commands.ts";
 import { AGENT_MIGRATIONS } from "./migrations/migrations.ts";
+import { parameterFromRow } from "./parameter-rows.ts";
+import { laterFromRow } from "./later-rows.ts";
 import { findingFromRow, stateFromRow } from "./rule-rows.ts";
 import { deadLetterCells, deadLetterFromRow, fromJson, type SqlRow } from "./run-columns.ts";
 import { OutboxSalvage } from "./salvage-outbox.ts";
@@ -25,7 +27,7 @@ export interface SalvageOptions {
 
 /**
  * Builds a new store, in a new epoch, from what can still be read of a damaged one: settings, what rules remember,
- * findings, dead letters, the memory, rows that the hub has not acknowledged, open runs with their locks. Of checkpoints
+ * findings, dead letters, the memory, parameters, rows that the hub has not acknowledged, open runs with their locks, runs that are put off. Of checkpoints
  * those of schedules only: triggers start from now. Returns how much was saved and lost.
  */
 export function salvage(options: SalvageOptions): Record<string, number> {
@@ -47,11 +49,13 @@ function fill(target: Database, parts: StoreParts, options: SalvageOptions): Rec
   const counts: SalvageCounts = {
     settings: 0,
     schedules: 0,
+    laterRuns: 0,
     ruleStates: 0,
     windowEntries: 0,
     findings: 0,
     deadLetters: 0,
     memory: 0,
+    parameters: 0,
     outbox: 0,
     outboxLost: 0,
     runs: 0,
@@ -74,7 +78,7 @@ function fill(target: Database, parts: StoreParts, options: SalvageOptions): Rec
 }
 
 function carry(source: SalvageSource, parts: StoreParts, counts: SalvageCounts, nowMs: number): void {
-  const { values, rules, dead, memory } = parts;
+  const { values, rules, dead, memory, parameters } = parts;
   const table = (name: string, count: keyof SalvageCounts, put: (row: SqlRow) => void) => {
     for (const row of source.table(name)) if (attempted(() => put(row))) counts[count]!++;
   };
@@ -84,9 +88,14 @@ function carry(source: SalvageSource, parts: StoreParts, counts: SalvageCounts, 
     if (!trigger.startsWith(SCHEDULE_PREFIX)) throw new Error("of a trigger, which starts from now");
     values.setCheckpoint(trigger, fromJson(row.value), row.recorded_ms as number);
   });
+  table("later_runs", "laterRuns", (row) => {
+    if (row.state !== "waiting") throw new Error("it has ended");
+    parts.laters.insert(laterFromRow(row));
+  });
   table("rule_states", "ruleStates", (row) => rules.putState(stateFromRow(row)));
   table("window_entries", "windowEntries", (row) => rules.addEntry(entryFromRow(row)));
   table("findings", "findings", (row) => rules.putFinding(findingFromRow(row)));
+  table("parameters", "parameters", (row) => parameters.put(parameterFromRow(row as never)));
   table("memory", "memory", (row) => memory.restore(row as never));
   table("dead_letters", "deadLetters", (row) => dead.put(deadLetterCells(deadLetterFromRow(row))));
   new OutboxSalvage(source, parts, counts, nowMs).all();

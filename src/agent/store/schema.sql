@@ -184,6 +184,24 @@ CREATE TABLE dead_letters (
   created_ms INTEGER NOT NULL
 ) STRICT;
 
+CREATE TABLE later_runs (
+  n INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  key TEXT NOT NULL UNIQUE,
+  pipeline TEXT NOT NULL,
+  params TEXT NOT NULL,
+  due_ms INTEGER NOT NULL,
+  by_wall INTEGER NOT NULL,
+  plugin TEXT NOT NULL,
+  run TEXT NOT NULL,
+  step TEXT NOT NULL,
+  rule TEXT,
+  created_ms INTEGER NOT NULL,
+  state TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX later_runs_waiting ON later_runs (n) WHERE state = 'waiting';
+
 CREATE TABLE memory (
   n INTEGER PRIMARY KEY,
   namespace TEXT NOT NULL,

@@ -1,5 +1,6 @@
 import type { Json } from "../../model/json.ts";
 import type { MemoryEntry, MemoryListing } from "../../model/memory.ts";
+import type { SetParameter } from "../../model/shared-parameter.ts";
 import type { MemoryFilter } from "./memory-reads.ts";
 
 /** One write of the memory; times are trusted Unix milliseconds. */
@@ -35,6 +36,14 @@ export interface MemoryStore {
   memoryFree(): Promise<void>;
   /** Deletes some of what is over; how many. */
   memorySweep(nowMs: number): Promise<number>;
+}
+
+/** Parameters that people have set (row G-05). */
+export interface ParameterStore {
+  parameters(): Promise<SetParameter[]>;
+  setParameter(parameter: SetParameter): Promise<void>;
+  /** False when there was none. */
+  removeParameter(namespace: string | null, name: string): Promise<boolean>;
 }
 
 export interface KnownMemory {

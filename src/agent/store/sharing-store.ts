@@ -1,11 +1,12 @@
 import type { Json } from "../../model/json.ts";
 import type { MemoryEntry, MemoryListing } from "../../model/memory.ts";
+import type { SetParameter } from "../../model/shared-parameter.ts";
 import type { MemoryFilter } from "./memory-reads.ts";
-import type { KnownMemory, MemoryPut, MemoryStore } from "./sharing-port.ts";
+import type { KnownMemory, MemoryPut, MemoryStore, ParameterStore } from "./sharing-port.ts";
 import { StoreConnection } from "./store-connection.ts";
 
 /** The main side of what plugins share. */
-export class SharingStore extends StoreConnection implements MemoryStore {
+export class SharingStore extends StoreConnection implements MemoryStore, ParameterStore {
   async memoryGet(namespace: string, key: string, nowMs: number): Promise<MemoryEntry | null> {
     return await this.client.read("memoryGet", [namespace, key, nowMs]);
   }
@@ -53,5 +54,17 @@ export class SharingStore extends StoreConnection implements MemoryStore {
 
   async memorySweep(nowMs: number): Promise<number> {
     return await this.client.write("memorySweep", nowMs);
+  }
+
+  async parameters(): Promise<SetParameter[]> {
+    return await this.client.read("parameters");
+  }
+
+  async setParameter(parameter: SetParameter): Promise<void> {
+    await this.client.write("setParameter", parameter);
+  }
+
+  async removeParameter(namespace: string | null, name: string): Promise<boolean> {
+    return await this.client.write("removeParameter", [namespace, name]);
   }
 }
