@@ -26,6 +26,7 @@ export const call = defineCommand({
       "  holdfast call finally ACTION [NAME=VALUE…]          a step at the end of the run",
       "  holdfast call on-failure ACTION [NAME=VALUE…]       a step at the end of a run that fails",
       "  holdfast call spawn PIPELINE [NAME=VALUE…]          a run of its own",
+      "  holdfast call later PIPELINE [NAME=VALUE…] --in 5m   such a run, put off; or --at TIME (RFC 3339)",
       "  holdfast call memory get KEY                        a value that plugins share; prints {exists, value}",
       "  holdfast call memory set KEY VALUE [--ttl 1h]       sets one, whatever it was",
       "  holdfast call memory checkout KEY                   holds one for an update; prints {token, exists, value}",
@@ -39,13 +40,15 @@ export const call = defineCommand({
     verb: {
       type: "positional",
       required: false,
-      description: "host, log, memory, add, finally, on-failure or spawn",
+      description: "host, log, memory, add, finally, on-failure, spawn or later",
     },
     json: {
       type: "string",
       description: "Arguments of the operation or input of the step, as a JSON object",
     },
     pipeline: { type: "boolean", description: "The step is a pipeline, which is waited for (add)" },
+    in: { type: "string", valueHint: "5m", description: "How long from now (later)" },
+    at: { type: "string", valueHint: "TIME", description: "When, as RFC 3339 (later)" },
     field: { type: "string", description: "A field of the log line, NAME=VALUE; may be repeated" },
     namespace: { type: "string", description: "Another namespace than the run's own (memory)" },
     ttl: { type: "string", description: "The value is gone after this time (memory)" },
@@ -87,7 +90,8 @@ export function readCall(argv: string[]): Call {
   const given = values.json === undefined ? {} : jsonObject(values.json);
   if (Object.hasOwn(ADDITION_VERBS, verb)) {
     const pipeline = values.pipeline ?? false;
-    return { verb, args: additionArguments(verb, words, given, pipeline), timeoutMs, silent: true };
+    const args = additionArguments(verb, words, given, pipeline);
+    return { verb, args: { ...args, ...laterTime(verb, values) }, timeoutMs, silent: true };
   }
   if (verb !== "host") return { verb, args: { words, ...given }, timeoutMs, silent: false };
   if (words.length !== 1) {
@@ -106,6 +110,8 @@ function parse(argv: string[]) {
         field: { type: "string", multiple: true },
         timeout: { type: "string" },
         pipeline: { type: "boolean" },
+        in: { type: "string" },
+        at: { type: "string" },
         namespace: { type: "string" },
         ttl: { type: "string" },
         wait: { type: "string" },
@@ -136,6 +142,17 @@ function additionArguments(
   if (name === undefined || name === "" || name.includes("="))
     throw usage(`what? holdfast call ${verb} NAME key=value …`);
   return { name, pipeline, with: { ...given, ...Object.fromEntries(words.map((word) => pair(word))) } };
+}
+
+/** Of `later`: when. The agent says what is wrong with it. */
+function laterTime(verb: string, { in: delay, at }: { in?: string; at?: string }): JsonObject {
+  if (verb !== "later") {
+    if (delay === undefined && at === undefined) return {};
+    throw usage("--in and --at are for holdfast call later");
+  }
+  if ((delay === undefined) === (at === undefined))
+    throw usage("when? holdfast call later PIPELINE --in 5m, or --at 2027-01-01T00:00:00Z");
+  return delay === undefined ? { at: at! } : { in: delay };
 }
 
 function pair(word: string, what = JSON.stringify(word)): [string, string] {

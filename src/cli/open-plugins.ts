@@ -15,6 +15,7 @@ import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Ids } from "../core/ids.ts";
 import type { Logger, LogSink } from "../core/logger.ts";
+import { banOf } from "../model/grant-decision.ts";
 import { DEFAULT_POLICY } from "../model/policy.ts";
 import { type HostGrants, openGrants } from "./plugin-grants.ts";
 import { PROTECTION_LEVELS, type Protections } from "../model/protection.ts";
@@ -38,6 +39,8 @@ export interface OpenPlugins {
   workers: Workers;
   policy: LoadedPolicy;
   protections: Protections;
+  /** Why the policy lets no plugin of this name run, or null. */
+  banned(plugin: string): string | null;
   close(): Promise<void>;
 }
 
@@ -89,6 +92,7 @@ export async function openPlugins(options: OpenPluginsOptions): Promise<OpenPlug
     workers,
     policy,
     protections,
+    banned: (plugin) => (policy.policy === null ? policy.problem : banOf(plugin, policy.policy)),
     close: async () => {
       await close();
       await host.close();

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { type CliAgent, cliAgent } from "../testing/cli-agent.ts";
-import { until } from "../testing/until.ts";
 
 const CONFIG = `
 schedules:
@@ -32,8 +31,13 @@ const runs = async () =>
     }
   ).items;
 
+/** The command line is asked again until it says so. */
+async function until(what: string, asked: () => Promise<boolean>, tries = 100): Promise<void> {
+  for (let left = tries; !(await asked()); left--) if (left === 0) throw new Error(`in vain: ${what}`);
+}
+
 test("what is due runs, and the list says so", async () => {
-  await until("tick to fire", async () => (await listed()).tick!.fired >= 2, 30_000);
+  await until("tick to fire", async () => (await listed()).tick!.fired >= 2);
   expect((await listed()).start).toMatchObject({ state: "ended", fired: 1 });
   expect((await runs()).filter(({ starter }) => starter.by === "start")).toHaveLength(1);
   const { out, exit } = await agent.cli(["schedules", "list"]);
@@ -68,7 +72,7 @@ test("a pause holds over a restart of the agent, until it is resumed", async () 
     new RegExp(`^tick +paused .*paused by local:${uid} at `, "m"),
   );
   expect((await agent.cli(["schedules", "resume", "tick"])).out).toBe("Schedule tick is active.\n");
-  await until("tick to fire again", async () => (await listed()).tick!.fired > fired, 30_000);
+  await until("tick to fire again", async () => (await listed()).tick!.fired > fired);
   expect((await runs()).filter(({ starter }) => starter.by === "start")).toHaveLength(2);
 }, 120_000);
 

@@ -1,6 +1,6 @@
 import { type CommandDef, defineCommand } from "citty";
 import { agentCommand } from "./agent-command.ts";
-import type { ScheduleItem } from "./client/agent-client.ts";
+import type { LaterItem, ScheduleItem } from "./client/agent-client.ts";
 import { age, localTime } from "./show-time.ts";
 import { type Color, table } from "./table.ts";
 
@@ -13,14 +13,19 @@ const SHIFTS: Record<string, string> = {
 
 const list = agentCommand({
   name: "list",
-  description: "List the schedules of this host's agent: when they are due, what they did",
+  description:
+    "List the schedules of this host's agent and the runs that are put off: when they are due, what they did",
   example: "holdfast schedules list",
   args: {},
   async run({ client, out, json, clock, note }) {
     const answer = await client.schedules();
     if (json) return out.line(JSON.stringify(answer));
-    if (answer.items.length === 0) return note("this agent has no schedules");
-    for (const line of lines(answer.items, clock.wall(), out)) await out.line(line);
+    const { items, later } = answer;
+    if (items.length === 0) note("this agent has no schedules");
+    else for (const line of lines(items, clock.wall(), out)) await out.line(line);
+    if (later.length === 0) return;
+    if (items.length > 0) await out.line("");
+    for (const line of laterLines(later, clock.wall(), out)) await out.line(line);
   },
 });
 
@@ -42,6 +47,24 @@ function lines(
       { title: "MISSED", value: (row) => row.missed },
       { title: "LAST FIRED", value: (row) => age(row.lastFiredAt, nowMs) },
       { title: "NOTE", value: (row) => remark(row), shrinkTo: 16 },
+    ],
+    options,
+  );
+}
+
+function laterLines(
+  later: LaterItem[],
+  nowMs: number,
+  options: { width: number | undefined; color: boolean },
+): string[] {
+  return table(
+    later,
+    [
+      { title: "LATER", value: (row) => row.id },
+      { title: "RUN", value: (row) => row.pipeline, shrinkTo: 8 },
+      { title: "NEXT", value: (row) => age(row.at, nowMs) },
+      { title: "BY", value: (row) => row.plugin, shrinkTo: 8 },
+      { title: "OF", value: (row) => `${row.run} ${row.step}`, shrinkTo: 12 },
     ],
     options,
   );
@@ -87,6 +110,23 @@ const next = agentCommand({
   },
 });
 
+const cancel = agentCommand({
+  name: "cancel",
+  description: "Take back a run that an action has put off",
+  example: "holdfast schedules cancel 3f9a12bc",
+  args: {
+    later: {
+      type: "positional",
+      required: true,
+      description: "Its id in the list, or at least 4 characters of its end (or beginning)",
+    },
+  },
+  async run({ client, out, json }, args) {
+    const id = await client.cancelLater(args.later);
+    await out.line(json ? JSON.stringify({ id }) : `Run ${id} is put off no more; it will not start.`);
+  },
+});
+
 export const schedules: CommandDef<any> = defineCommand({
   meta: {
     name: "schedules",
@@ -97,5 +137,6 @@ export const schedules: CommandDef<any> = defineCommand({
     pause: change("pause", "Let a schedule fire no more until it is resumed; survives a restart"),
     resume: change("resume", "Let a paused schedule go on from now"),
     next,
+    cancel,
   },
 });

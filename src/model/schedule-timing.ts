@@ -3,6 +3,7 @@ import { HoldfastError } from "../core/errors.ts";
 import { parseCron } from "./cron.ts";
 import { Zone } from "./cron-zone.ts";
 import type { Timing } from "./schedule.ts";
+import { parseTime } from "./schedule-time.ts";
 
 /** What a configuration may say about when a schedule is due: one of the first four. */
 export interface TimingInput {
@@ -15,7 +16,6 @@ export interface TimingInput {
 
 export const TIMING_KEYS = ["cron", "every", "at", "on"] as const;
 const MIN_EVERY_MS = 1000;
-const RFC_3339 = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:[Zz]|[+-]\d{2}:\d{2})$/;
 
 /** `zoneOf` gives a zone by its name, or the host's. Throws `invalid` for what can never be due. */
 export function parseTiming(input: TimingInput, zoneOf: (name: string | undefined) => Zone): Timing {
@@ -36,18 +36,6 @@ function every(text: string): Timing {
   const everyMs = isDuration(text) ? parseDuration(text) : 0;
   if (everyMs >= MIN_EVERY_MS) return { kind: "every", everyMs };
   throw new HoldfastError("invalid", `"${text.slice(0, 40)}" is no time of 1s or more, like 30s, 5m, 1h`);
-}
-
-/** RFC 3339 → Unix milliseconds. Throws `invalid` for anything else, and for days that there are not. */
-export function parseTime(text: string): number {
-  const atMs = RFC_3339.test(text) ? Date.parse(text.replace(" ", "T")) : Number.NaN;
-  const [year, month, day] = text.split(/\D/).map(Number);
-  const isDay = new Date(Date.UTC(year!, month! - 1, day)).getUTCDate() === day;
-  if (Number.isFinite(atMs) && isDay) return atMs;
-  throw new HoldfastError(
-    "invalid",
-    `"${text.slice(0, 40)}" is no time: write it like 2027-01-01T00:00:00Z or 2027-01-01T00:00:00+02:00`,
-  );
 }
 
 /** Zones by name, each made once. */

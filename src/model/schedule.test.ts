@@ -3,7 +3,8 @@ import { parseCron } from "./cron.ts";
 import { Zone } from "./cron-zone.ts";
 import { LATE_MS, MAX_COUNTED, nextDue, settle, spreadOffset, type Timing } from "./schedule.ts";
 import type { MissedPolicy } from "./schedule-policy.ts";
-import { parseTime, parseTiming, zoneCache } from "./schedule-timing.ts";
+import { parseTime } from "./schedule-time.ts";
+import { parseTiming, zoneCache } from "./schedule-timing.ts";
 
 const MINUTE = 60_000;
 const T0 = Date.UTC(2026, 5, 1);

@@ -7,6 +7,7 @@ import type { Json } from "../model/json.ts";
 import type { PermissionsInput, ResourcesInput } from "../model/permissions.ts";
 import type { Effect } from "../model/pipeline.ts";
 import type { AgentFacts } from "../model/plugin.ts";
+import type { LaterTime } from "../model/schedule-later.ts";
 
 export { connect, type ConnectOptions } from "./connect.ts";
 export { v };
@@ -126,6 +127,12 @@ export interface StepAdders {
   onFailure(action: string, input?: Record<string, Json>): Promise<void>;
   /** A run of its own that nobody waits for, and whose end changes nothing here. */
   spawn(pipeline: string, params?: Record<string, Json>): Promise<void>;
+  /**
+   * Such a run, put off: `{ in: "5s" }` from now, or `{ at }` a moment of the host's clock (RFC 3339 or Unix milliseconds). It
+   * survives a restart of the agent. When it is due the pipeline must be there and take the parameters, and this plugin
+   * must still be allowed by the host's policy.
+   */
+  later(pipeline: string, params: Record<string, Json>, when: LaterTime): Promise<void>;
 }
 
 export interface ActionContext<S> extends BaseContext<S>, StepAdders {

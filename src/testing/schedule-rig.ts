@@ -79,7 +79,7 @@ export class ScheduleRig {
       rules: new RuleSet(rules, { agent: AGENT, newId: () => ids.next(), maxEventBytes: 100_000 }),
       runs: {
         room: () => this.room(),
-        build: ({ pipeline: name, starter, event, params }) => {
+        build: ({ pipeline: name, starter, event, params, parent = null }) => {
           if (!this.pipelines.has(name))
             throw new HoldfastError("not_found", `there is no pipeline ${name} here`);
           return newRun({
@@ -90,6 +90,7 @@ export class ScheduleRig {
             starter,
             event: { source: event.source, id: event.id },
             params,
+            parent,
             createdMs: clock.wall(),
           });
         },
@@ -107,7 +108,7 @@ export class ScheduleRig {
       remembered: (keep) => store.checkpointsOf(SCHEDULE_PREFIX, keep),
       record: (trigger, given, memory) => {
         this.counts.records++;
-        return recorder.recordStarting(trigger, given, memory);
+        return recorder.recordStarting(trigger, given, { checkpoint: memory });
       },
       room: () => this.room(),
       clock,
@@ -155,6 +156,22 @@ export class ScheduleRig {
     return (await this.events())
       .filter(({ type }) => type === "schedule.missed")
       .map(({ data }) => (data as { missed: number }).missed);
+  }
+
+  /** A run that somebody starts by hand; gives its id. */
+  async someRun(): Promise<string> {
+    const made = newRun({
+      id: this.ids.next(),
+      definition: pipeline([step("a")], { name: "p" }),
+      definitionHash: "h",
+      rule: null,
+      starter: { kind: "manual", by: "local:0" },
+      event: null,
+      params: {},
+      createdMs: this.clock.wall(),
+    });
+    await this.store.startRuns([made]);
+    return made.run.id;
   }
 
   async runs(): Promise<RunRow[]> {

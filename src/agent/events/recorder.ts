@@ -8,6 +8,7 @@ import type {
   EventCommit,
   EventRow,
   EventStorePort,
+  LaterEnding,
   RulesPort,
   RunsPort,
   Started,
@@ -89,10 +90,14 @@ export class EventRecorder {
   }
 
   /**
-   * Events of a schedule, kept together with the runs that they start and with the checkpoint. One that was there already
+   * Events of a schedule, kept together with the runs that they start and with where it stands. One that was there already
    * starts nothing again. Throws what keeps a run from being made; nothing is kept then. The caller has waited for room.
    */
-  async recordStarting(trigger: string, given: StartingEvent[], checkpoint: Json): Promise<Started[]> {
+  async recordStarting(
+    trigger: string,
+    given: StartingEvent[],
+    kept: { checkpoint?: Json; later?: LaterEnding },
+  ): Promise<Started[]> {
     const concerned = this.#options.rules.concerns(trigger);
     const { store, agentId } = this.#options;
     const ids = given.map(({ event }) => event.id);
@@ -101,12 +106,18 @@ export class EventRecorder {
       concerned && ids.length > 0 ? await store.knownEvents(eventSource(agentId, trigger), ids) : [];
     const fresh = given.filter(({ event }) => !known.includes(event.id));
     this.counters.duplicates += known.length;
-    const runs = await this.#commitStarting(trigger, fresh, checkpoint, concerned);
+    const runs = await this.#commitStarting(trigger, fresh, kept, concerned);
     return ids.map((id) => ({ kept: runs.has(id), run: runs.get(id) ?? null }));
   }
 
   /** Ids of the runs by those of the new events. */
-  async #commitStarting(trigger: string, fresh: StartingEvent[], checkpoint: Json, concerned: boolean) {
+  async #commitStarting(
+    trigger: string,
+    fresh: StartingEvent[],
+    kept: { checkpoint?: Json; later?: LaterEnding },
+    concerned: boolean,
+  ) {
+    const beside = { checkpoint: kept.checkpoint, ...(kept.later ? { later: kept.later } : {}) };
     const { clock, rules, runs, store } = this.#options;
     const made: CloudEvent[] = [];
     const recordedMs = clock.wall();
@@ -118,14 +129,14 @@ export class EventRecorder {
     let duplicates: number[] = [];
     if (concerned) {
       const given = made.map((event) => ({ event, timed: false }));
-      await this.#ruleCommits.commit({ trigger, events, checkpoint, runs: starts }, (times) =>
+      await this.#ruleCommits.commit({ trigger, events, ...beside, runs: starts }, (times) =>
         rules.evaluate(trigger, given, times),
       );
     } else {
-      ({ duplicates } = await store.commitEvents({ trigger, events, runs: starts, checkpoint, recordedMs }));
+      ({ duplicates } = await store.commitEvents({ trigger, events, runs: starts, ...beside, recordedMs }));
       this.#count(events.length - duplicates.length, duplicates.length);
-      const kept = starts.filter(({ event }) => !duplicates.includes(event));
-      if (kept.length > 0) runs.admit(kept.map(({ start }) => start));
+      const begun = starts.filter(({ event }) => !duplicates.includes(event));
+      if (begun.length > 0) runs.admit(begun.map(({ start }) => start));
     }
     const runOf = new Map(starts.map(({ event, start }) => [event, start.run.id]));
     return new Map(

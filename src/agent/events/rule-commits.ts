@@ -7,6 +7,7 @@ import type {
   EventCommit,
   EventRow,
   EventStorePort,
+  LaterEnding,
   RulesPort,
   RunsPort,
   Times,
@@ -29,6 +30,7 @@ interface Given {
   checkpoint: EventCommit["checkpoint"];
   /** Runs that the events start by themselves. */
   runs?: EventCommit["runs"];
+  later?: LaterEnding;
 }
 
 const NOTHING: Given = { trigger: "", events: [], checkpoint: undefined };

@@ -86,7 +86,7 @@ export function scheduleRoutes(ports: { schedules(): ControlTimes | null; log: L
     },
   });
   return {
-    "/v1/schedules": { 
+    "/v1/schedules": {
       GET() {
         const found = ports.schedules();
         const items = found?.schedules.list().map(scheduleView) ?? [];

@@ -96,10 +96,10 @@ class Rooms {
           cancel: async (id) => (record("cancelLater")(id), `whole-${id}`),
         },
         schedules: {
-        list: () => [],
-        pause: async (...all) => (record("pause")(...all), true),
-        resume: async (...all) => (record("resume")(...all), false),
-        next: (name, count) => (record("next")(name, count), [{ atMs: 60_000, shift: "gap" as const }]),
+          list: () => [],
+          pause: async (...all) => (record("pause")(...all), true),
+          resume: async (...all) => (record("resume")(...all), false),
+          next: (name, count) => (record("next")(name, count), [{ atMs: 60_000, shift: "gap" as const }]),
         },
       }),
       engine: () => ({

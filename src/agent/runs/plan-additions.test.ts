@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import type { HoldfastError } from "../../core/errors.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
 import { pipeline, step } from "../../testing/definitions.ts";
-import {added, bad, ids, ok, retry, RunRig, MADE, spawn } from "../../testing/run-rig.ts";
+import { added, bad, ids, ok, retry, RunRig, MADE, spawn } from "../../testing/run-rig.ts";
 import { planAdditions } from "./plan-additions.ts";
 import { planLease } from "./plan-lease.ts";
 

@@ -2,11 +2,17 @@ import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { ProposedEvent } from "../../model/event.ts";
 import type { Json } from "../../model/json.ts";
-import type { Starter } from "../../model/run.ts";
+import type { ParentStep, Starter } from "../../model/run.ts";
 
 export interface StartingEvent {
   event: ProposedEvent & { id: string };
-  start: { pipeline: string; starter: Starter; params: Json } | null;
+  start: {
+    pipeline: string;
+    starter: Starter;
+    params: Json;
+    rule?: string | null;
+    parent?: ParentStep;
+  } | null;
 }
 
 /** Whether an event is new, and the run that it started. */

@@ -102,6 +102,7 @@ describe("a damaged file is set aside", () => {
       memory: 0,
       parameters: 0,
       schedules: 1,
+      laterRuns: 0,
       outbox: 2001,
       outboxLost: 0,
       runs: 1,

@@ -7,6 +7,7 @@ import { systemIds } from "../../core/ids.ts";
 import { LANES } from "../../model/record.ts";
 import type { FindingRow, RuleChanges } from "../../model/rule.ts";
 import type { DeadLetter, RunRow } from "../../model/run.ts";
+import type { LaterRun } from "../../model/schedule-later.ts";
 import type { Fault } from "../../storage/faults.ts";
 import { type InProcessStore, openInProcessStore } from "../../testing/in-process-store.ts";
 import type { RunChange } from "./port.ts";
@@ -154,14 +155,6 @@ function steps(): Step[] {
       done: async (store) => (await store.checkpoint("schedule:a")) !== undefined,
     },
     {
-      act: (store) => store.changeRun(changeOf("run-0", { newLaters: [later("a"), later("b")] })),
-      done: async (store) => (await store.laterRuns()).length === 2,
-    },
-    {
-      act: (store) => store.endLater("later-a", "cancelled"),
-      done: async (store) => (await store.laterRuns()).length === 1,
-    },
-    {
       act: (store) => store.checkpointsOf("schedule:", ["schedule:a"]),
       done: async () => false,
     },
@@ -169,6 +162,14 @@ function steps(): Step[] {
     {
       act: (store) => store.startRuns([startOf("run-4", null)]),
       done: has("run-4"),
+    },
+    {
+      act: (store) => store.changeRun(changeOf("run-4", { newLaters: [later("a"), later("b")] })),
+      done: async (store) => (await store.laterRuns()).length === 2,
+    },
+    {
+      act: (store) => store.endLater("later-a", "cancelled"),
+      done: async (store) => (await store.laterRuns()).length === 1,
     },
   ];
 }

@@ -46,7 +46,7 @@ export class LaterRows {
   end(id: string, state: LaterEnd): boolean {
     if (this.#end(state, id) === 0) return false;
     const last = this.#database.query("SELECT max(n) AS n FROM later_runs").get() as { n: number };
-    if (last.n > KEPT) this.#trim(last.n - KEPT);
+    this.#trim(last.n - KEPT);
     return true;
   }
 

@@ -80,6 +80,15 @@ const scheduleSchema = v.looseObject({
   pausedAt: v.nullable(v.string()),
 });
 export type ScheduleItem = v.InferOutput<typeof scheduleSchema>;
+const laterSchema = v.looseObject({
+  id: v.string(),
+  pipeline: v.string(),
+  plugin: v.string(),
+  run: v.string(),
+  step: v.string(),
+  at: v.string(),
+});
+export type LaterItem = v.InferOutput<typeof laterSchema>;
 const dueSchema = v.looseObject({ at: v.string(), shift: v.nullable(v.string()) });
 
 const made = v.looseObject({ run: v.string() });
@@ -170,8 +179,14 @@ export class AgentClient {
     return (await this.#get("/v1/rules", itemsOf(v.looseObject({ name: v.string() })))).items;
   }
 
-  schedules(): Promise<{ items: ScheduleItem[] }> {
-    return this.#get("/v1/schedules", itemsOf(scheduleSchema));
+  schedules(): Promise<{ items: ScheduleItem[]; later: LaterItem[] }> {
+    const schema = v.looseObject({ items: v.array(scheduleSchema), later: v.array(laterSchema) });
+    return this.#get("/v1/schedules", schema);
+  }
+
+  async cancelLater(id: string): Promise<string> {
+    const cancelled = v.looseObject({ id: v.string() });
+    return (await this.#send("DELETE", `/v1/later/${encodeURIComponent(id)}`, cancelled)).id;
   }
 
   changeSchedule(name: string, verb: "pause" | "resume"): Promise<{ name: string; changed: boolean }> {
