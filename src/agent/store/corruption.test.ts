@@ -101,6 +101,7 @@ describe("a damaged file is set aside", () => {
       deadLetters: 0,
       memory: 0,
       parameters: 0,
+      secrets: 0,
       schedules: 1,
       laterRuns: 0,
       outbox: 2001,

@@ -220,6 +220,27 @@ function memorySteps(): Step[] {
       act: (store) => store.removeParameter(null, "b"),
       done: async (store) => (await store.parameters()).length === 1,
     },
+    ...[1, 2].map((number): Step => ({
+      act: (store) =>
+        store.putSecrets({
+          key: { number, master: "file", sealed: Uint8Array.of(number), madeMs: 1 },
+          secrets: ["a", "b"].map((name) => ({
+            ...{
+              namespace: null,
+              name,
+              dataKey: number,
+              sealed: Uint8Array.of(7),
+              changedMs: 1,
+              changedBy: "x",
+            },
+          })),
+        }),
+      done: async (store) => (await store.sealedSecrets()).keys[0]?.number === number,
+    })),
+    {
+      act: (store) => store.removeSecret(null, "b"),
+      done: async (store) => (await store.sealedSecrets()).secrets.length === 1,
+    },
     { act: (store) => store.memoryFree(), done: async () => false },
   ];
 }
@@ -259,6 +280,7 @@ async function everything(store: InProcessStore) {
     cursor: await store.outputCursor("archive"),
     setting: await store.setting("a"),
     parameters: await store.parameters(),
+    secrets: await store.sealedSecrets(),
     memory: (await store.memoryOf("web")).map(({ key, value }) => [key, value]),
     streams: (await store.streams())
       .map(({ lane, last, acknowledged }) => ({ lane, last, acknowledged }))

@@ -13,7 +13,7 @@ import type {
   RunState,
   StepRow,
 } from "../../model/run.ts";
-import type { MemoryStore, ParameterStore } from "./sharing-port.ts";
+import type { MemoryStore, ParameterStore, SecretStore } from "./sharing-port.ts";
 import type { LaterEnd, LaterRun } from "../../model/schedule-later.ts";
 
 /**
@@ -150,7 +150,7 @@ export interface StreamState {
  * The agent's durable state behind an asynchronous port. Every method that changes something resolves after the commit
  * that holds it (group commit: concurrent calls share one transaction, each in a savepoint of its own).
  */
-export interface AgentStore extends MemoryStore, ParameterStore {
+export interface AgentStore extends MemoryStore, ParameterStore, SecretStore {
   readonly facts: StoreFacts;
 
   commitEvents(commit: EventCommit): Promise<EventCommitResult>;

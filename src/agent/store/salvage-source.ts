@@ -15,6 +15,7 @@ export interface SalvageCounts extends Record<string, number> {
   deadLetters: number;
   memory: number;
   parameters: number;
+  secrets: number;
   outbox: number;
   outboxLost: number;
   runs: number;

@@ -8,6 +8,7 @@ import type { OpenCommand } from "./commands.ts";
 import { AGENT_MIGRATIONS } from "./migrations/migrations.ts";
 import { parameterFromRow } from "./parameter-rows.ts";
 import { laterFromRow } from "./later-rows.ts";
+import { keyFromRow, secretFromRow } from "./secret-rows.ts";
 import { findingFromRow, stateFromRow } from "./rule-rows.ts";
 import { deadLetterCells, deadLetterFromRow, fromJson, type SqlRow } from "./run-columns.ts";
 import { OutboxSalvage } from "./salvage-outbox.ts";
@@ -27,7 +28,7 @@ export interface SalvageOptions {
 
 /**
  * Builds a new store, in a new epoch, from what can still be read of a damaged one: settings, what rules remember,
- * findings, dead letters, the memory, parameters, rows that the hub has not acknowledged, open runs with their locks, runs that are put off. Of checkpoints
+ * findings, dead letters, the memory, parameters, sealed secrets, rows that the hub has not acknowledged, open runs with their locks, runs that are put off. Of checkpoints
  * those of schedules only: triggers start from now. Returns how much was saved and lost.
  */
 export function salvage(options: SalvageOptions): Record<string, number> {
@@ -56,6 +57,7 @@ function fill(target: Database, parts: StoreParts, options: SalvageOptions): Rec
     deadLetters: 0,
     memory: 0,
     parameters: 0,
+    secrets: 0,
     outbox: 0,
     outboxLost: 0,
     runs: 0,
@@ -78,7 +80,7 @@ function fill(target: Database, parts: StoreParts, options: SalvageOptions): Rec
 }
 
 function carry(source: SalvageSource, parts: StoreParts, counts: SalvageCounts, nowMs: number): void {
-  const { values, rules, dead, memory, parameters } = parts;
+  const { values, rules, dead, memory, parameters, secrets } = parts;
   const table = (name: string, count: keyof SalvageCounts, put: (row: SqlRow) => void) => {
     for (const row of source.table(name)) if (attempted(() => put(row))) counts[count]!++;
   };
@@ -95,6 +97,10 @@ function carry(source: SalvageSource, parts: StoreParts, counts: SalvageCounts, 
   table("rule_states", "ruleStates", (row) => rules.putState(stateFromRow(row)));
   table("window_entries", "windowEntries", (row) => rules.addEntry(entryFromRow(row)));
   table("findings", "findings", (row) => rules.putFinding(findingFromRow(row)));
+  // Keys that open nothing go when a newer one is put: what they open is put before them.
+  table("secrets", "secrets", (row) => secrets.put({ key: null, secrets: [secretFromRow(row as never)] }));
+  for (const row of source.table("secret_keys"))
+    attempted(() => secrets.put({ key: keyFromRow(row as never), secrets: [] }));
   table("parameters", "parameters", (row) => parameters.put(parameterFromRow(row as never)));
   table("memory", "memory", (row) => memory.restore(row as never));
   table("dead_letters", "deadLetters", (row) => dead.put(deadLetterCells(deadLetterFromRow(row))));

@@ -1,5 +1,6 @@
 import type { Json } from "../../model/json.ts";
 import type { MemoryEntry, MemoryListing } from "../../model/memory.ts";
+import type { SealedKey, SealedSecret } from "../../model/secret.ts";
 import type { SetParameter } from "../../model/shared-parameter.ts";
 import type { MemoryFilter } from "./memory-reads.ts";
 
@@ -44,6 +45,15 @@ export interface ParameterStore {
   setParameter(parameter: SetParameter): Promise<void>;
   /** False when there was none. */
   removeParameter(namespace: string | null, name: string): Promise<boolean>;
+}
+
+/** Sealed secrets (row S-26); nothing here is readable without a master key. */
+export interface SecretStore {
+  sealedSecrets(): Promise<{ keys: SealedKey[]; secrets: SealedSecret[] }>;
+  /** In one transaction. With a key, older ones that open nothing any more go. */
+  putSecrets(put: { key: SealedKey | null; secrets: SealedSecret[] }): Promise<void>;
+  /** False when there was none. */
+  removeSecret(namespace: string | null, name: string): Promise<boolean>;
 }
 
 export interface KnownMemory {

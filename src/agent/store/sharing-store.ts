@@ -1,12 +1,14 @@
 import type { Json } from "../../model/json.ts";
 import type { MemoryEntry, MemoryListing } from "../../model/memory.ts";
+import type { SealedKey, SealedSecret } from "../../model/secret.ts";
 import type { SetParameter } from "../../model/shared-parameter.ts";
 import type { MemoryFilter } from "./memory-reads.ts";
-import type { KnownMemory, MemoryPut, MemoryStore, ParameterStore } from "./sharing-port.ts";
+import type { KnownMemory, MemoryPut, MemoryStore, ParameterStore, SecretStore } from "./sharing-port.ts";
+import type { PackedKey, PackedSecret } from "./secret-rows.ts";
 import { StoreConnection } from "./store-connection.ts";
 
 /** The main side of what plugins share. */
-export class SharingStore extends StoreConnection implements MemoryStore, ParameterStore {
+export class SharingStore extends StoreConnection implements MemoryStore, ParameterStore, SecretStore {
   async memoryGet(namespace: string, key: string, nowMs: number): Promise<MemoryEntry | null> {
     return await this.client.read("memoryGet", [namespace, key, nowMs]);
   }
@@ -67,4 +69,27 @@ export class SharingStore extends StoreConnection implements MemoryStore, Parame
   async removeParameter(namespace: string | null, name: string): Promise<boolean> {
     return await this.client.write("removeParameter", [namespace, name]);
   }
+
+  async sealedSecrets(): Promise<{ keys: SealedKey[]; secrets: SealedSecret[] }> {
+    const { keys, secrets } = await this.client.read<{ keys: PackedKey[]; secrets: PackedSecret[] }>(
+      "sealedSecrets",
+    );
+    return { keys: keys.map(unpacked), secrets: secrets.map(unpacked) };
+  }
+
+  async putSecrets({ key, secrets }: { key: SealedKey | null; secrets: SealedSecret[] }): Promise<void> {
+    await this.client.write("putSecrets", { key: key && packed(key), secrets: secrets.map(packed) });
+  }
+
+  async removeSecret(namespace: string | null, name: string): Promise<boolean> {
+    return await this.client.write("removeSecret", [namespace, name]);
+  }
+}
+
+function packed<T extends { sealed: Uint8Array }>(row: T) {
+  return { ...row, sealed: Buffer.from(row.sealed).toString("base64") };
+}
+
+function unpacked<T extends { sealed: string }>(row: T) {
+  return { ...row, sealed: new Uint8Array(Buffer.from(row.sealed, "base64")) };
 }

@@ -11,6 +11,7 @@ import { MemoryRows } from "./memory-rows.ts";
 import { OutboxRows } from "./outbox-rows.ts";
 import { ParameterRows } from "./parameter-rows.ts";
 import { RuleRows } from "./rule-rows.ts";
+import { SecretRows } from "./secret-rows.ts";
 import { RunReads } from "./run-reads.ts";
 import { RunRows } from "./run-rows.ts";
 import { StreamHeads } from "./stream-heads.ts";
@@ -31,6 +32,7 @@ export interface StoreParts {
   memory: MemoryRows;
   memoryReads: MemoryReads;
   parameters: ParameterRows;
+  secrets: SecretRows;
 }
 
 export function storeParts(database: Database, gate: WriteGate): StoreParts {
@@ -48,9 +50,10 @@ export function storeParts(database: Database, gate: WriteGate): StoreParts {
   const memory = new MemoryRows(database, gate, values);
   const memoryReads = new MemoryReads(database);
   const parameters = new ParameterRows(database, gate);
+  const secrets = new SecretRows(database, gate);
   return {
     ...{ values, heads, events, definitions, locks, dead, rules, runs, reads, outbox },
-    ...{ laters, memory, memoryReads, parameters },
+    ...{ laters, memory, memoryReads, parameters, secrets },
   };
 }
 
