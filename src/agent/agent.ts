@@ -1,10 +1,12 @@
 import { hostname } from "node:os";
+import { dirname, join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { parseDuration } from "../core/duration.ts";
 import { HoldfastError, messageOf } from "../core/errors.ts";
 import { type Check, startHealthPort } from "../core/health-port.ts";
 import { Histogram } from "../core/histogram.ts";
 import type { Ids } from "../core/ids.ts";
+import type { SecretMasker } from "../core/secret-masker.ts";
 import { parseListen } from "../core/listen.ts";
 import type { Logger } from "../core/logger.ts";
 import { renderMetrics } from "../core/metrics.ts";
@@ -24,11 +26,15 @@ import { fixedParameters } from "./parameters/fixed-parameters.ts";
 import { Parameters } from "./parameters/parameters.ts";
 import { MemorySession } from "./memory/session.ts";
 import { letGo } from "./outbox/let-go.ts";
+import { masterKeys } from "./secrets/master-keys.ts";
+import { SecretPlaces } from "./secrets/secret-places.ts";
+import { Secrets } from "./secrets/secrets.ts";
 import { EmitGate } from "./self-limits/emit-gate.ts";
 import { openAgentStore } from "./store/open-agent-store.ts";
 import type { AgentStore, StoreStats } from "./store/port.ts";
 import type { SyncStatus } from "./sync/sync.ts";
 import type { MemoryPort } from "./workers/memory-port.ts";
+import type { SecretPort } from "./workers/secret-port.ts";
 import type { Workers } from "./workers/workers.ts";
 import { watchSelf } from "./watch-self.ts";
 
@@ -39,12 +45,17 @@ export interface AgentOptions {
   /** Called once, and only by an agent that has something to run. `ownListeners` are ports that no worker may reach. */
   plugins: (
     ownListeners: () => { host: string; port: number }[],
-    shared: { memory: MemoryPort },
+    shared: { memory: MemoryPort; secrets: SecretPort; masking: SecretMasker },
   ) => Promise<AgentPlugins>;
   /** What this host's kernel holds workers to. */
   protections: Promise<Protections>;
   /** The policy over plugins: where it is from, and why nothing may start, if so. */
   policy: { text: string; problem: string | null };
+  /** Knows every secret that was handed out; the logs of the caller use it as well. */
+  masker: SecretMasker;
+  /** Where systemd puts credentials, and a file with a passphrase: keys for secrets, beside the one in the home. */
+  credentials: string | undefined;
+  passphraseFile: string | undefined;
   clock: Clock;
   ids: Ids;
   log: Logger;
@@ -83,7 +94,7 @@ const SYNC_OFF: SyncStatus = {
 
 /** The agent's composition root: opens the parts in order, each able to see only what it is handed. */
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
-  const { home, id, config, clock, ids, log } = options;
+  const { home, id, config, clock, ids, log, masker } = options;
   const startedMono = clock.mono();
   const agent = { id, labels: config.agent.labels };
   let phase: "starting" | "running" | "draining" = "starting";
@@ -114,8 +125,11 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     store,
     fixed: fixedParameters(config),
     facts: { agent_id: id, hostname: hostname(), os: process.platform, arch: process.arch },
+    handedOut: (value) => masker.add(value),
     clock,
   });
+  const places = new SecretPlaces(ids.hex(16));
+  const secrets = openSecrets(options, store);
   const memory = new Memory({ store, clock, log: log.child("memory") });
   if (store.facts.salvage) log.error("the store was corrupt and was set aside", { ...store.facts.salvage });
 
@@ -125,6 +139,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     ...agentChecks(phase, storeProblem, store, parts(), syncStatus()),
     runCheck(automation?.runs.problem() ?? null),
     policyCheck(options.policy.problem),
+    secretCheck(secrets.problem()),
     selfLimits.check(),
   ];
   const status = (): JsonObject =>
@@ -193,6 +208,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   try {
     await memory.start();
     await parameters.start();
+    await secrets.start();
     healthPort = startHealthPort({
       what: "the agent's health port",
       listen: parseListen(config.health.listen),
@@ -209,6 +225,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       store,
       memory,
       parameters,
+      secrets,
+      mask: (text) => masker.mask(text),
       engine: () => requireAutomation(automation).runs,
       live: () => automation?.runs.live() ?? [],
       pipelines: () => automation?.pipelines ?? [],
@@ -225,10 +243,15 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       const ownListeners = () => [listenerOf(healthPort.url)];
       const plugins = await options.plugins(ownListeners, {
         memory: { open: (client) => new MemorySession(memory, client) },
+        secrets: {
+          fill: (input, names, namespace) =>
+            places.fill(input, names, (name) => secrets.open(namespace, name)),
+        },
+        masking: masker,
       });
       cleanUp.push(() => plugins.close());
       workers = plugins.workers;
-      automation = await wireAutomation(options, plugins, { store, memory, parameters }, agent, () =>
+      automation = await wireAutomation(options, plugins, { store, memory, parameters, places }, agent, () =>
         gate.enter(),
       );
     }
@@ -269,10 +292,32 @@ function hasWork(config: Config): boolean {
   );
 }
 
+interface Shared {
+  store: AgentStore;
+  memory: Memory;
+  parameters: Parameters;
+  places: SecretPlaces;
+}
+
+function openSecrets(options: AgentOptions, store: AgentStore): Secrets {
+  const { home, ids, clock, log, masker, credentials, passphraseFile } = options;
+  const random = (bytes: number) => new Uint8Array(Buffer.from(ids.hex(bytes), "hex"));
+  const file = join(dirname(home.configFile), "secrets.key");
+  const salt = join(dirname(home.configFile), "secrets.salt");
+  return new Secrets({
+    store,
+    masters: (make) => masterKeys({ credentials, file, passphraseFile, salt, random }, make),
+    handedOut: (value) => masker.add(value),
+    random,
+    clock,
+    log: log.child("secrets"),
+  });
+}
+
 async function wireAutomation(
   options: AgentOptions,
   { catalog, workers, banned }: AgentPlugins,
-  { store, memory, parameters }: { store: AgentStore; memory: Memory; parameters: Parameters },
+  { store, memory, parameters, places }: Shared,
   agent: Agent,
   admit: () => Promise<void>,
 ): Promise<Automation> {
@@ -292,6 +337,11 @@ async function wireAutomation(
     store,
     memory,
     parameters,
+    secretPlace: (name) => {
+      options.masker.add(places.mark);
+      return places.placeOf(name);
+    },
+    masker: options.masker,
     catalog,
     workers,
     banned,
@@ -392,6 +442,11 @@ function agentChecks(
 function runCheck(problem: string | null): Check {
   if (problem === null) return { name: "runs", state: "ok" };
   return { name: "runs", state: "degraded", reason: problem };
+}
+
+function secretCheck(problem: string | null): Check {
+  if (problem === null) return { name: "secrets", state: "ok" };
+  return { name: "secrets", state: "degraded", reason: problem };
 }
 
 function policyCheck(problem: string | null): Check {

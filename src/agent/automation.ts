@@ -1,5 +1,6 @@
 import { compileHotCode } from "../core/jit.ts";
 import type { Clock } from "../core/clock.ts";
+import type { SecretMasker } from "../core/secret-masker.ts";
 import { Histogram } from "../core/histogram.ts";
 import type { Ids } from "../core/ids.ts";
 import type { Logger } from "../core/logger.ts";
@@ -8,7 +9,7 @@ import type { ProposedEvent } from "../model/event.ts";
 import { parseSize } from "../core/size.ts";
 import type { Config } from "../model/config.ts";
 import { parseDuration } from "../core/duration.ts";
-import type { PipelineDefinition } from "../model/pipeline.ts";
+import type { Addition, PipelineDefinition } from "../model/pipeline.ts";
 import type { RuleDefinition } from "../model/rule.ts";
 import { SCHEDULE_PREFIX, type ScheduleDefinition } from "../model/schedule.ts";
 import { createInvoker } from "./actions/invoker.ts";
@@ -35,6 +36,9 @@ export interface AutomationOptions {
   store: AgentStore;
   memory: Memory;
   parameters: Parameters;
+  /** What stands for a secret in an input. */
+  secretPlace: (name: string) => string;
+  masker: SecretMasker;
   catalog: Catalog;
   workers: Workers;
   /** Why the policy lets no plugin of this name run, or null. */
@@ -52,7 +56,7 @@ export interface AutomationOptions {
  */
 export async function startAutomation(options: AutomationOptions) {
   compileHotCode();
-  const { config, store, memory, catalog, workers, clock, ids, log, agent } = options;
+  const { config, store, memory, catalog, workers, clock, ids, log, agent, masker } = options;
   const emitSeconds = new Histogram();
   const stepSeconds = new Histogram();
   const timed = async <T>(histogram: Histogram, work: () => Promise<T>): Promise<T> => {
@@ -72,7 +76,14 @@ export async function startAutomation(options: AutomationOptions) {
   });
   const runs = new RunEngine({
     store,
-    actions: { invoke: (call, signal) => timed(stepSeconds, () => invoker.invoke(call, signal)) },
+    actions: {
+      // Whatever the agent itself says of a call may show its input; what it adds is kept.
+      invoke: async (call, signal) => {
+        const add = (additions: Addition[]) => call.add(masker.maskValue(additions));
+        const outcome = await timed(stepSeconds, () => invoker.invoke({ ...call, add }, signal));
+        return masker.maskValue(outcome);
+      },
+    },
     pipelines: options.pipelines,
     agent,
     effectOf: (action) => {
@@ -84,6 +95,7 @@ export async function startAutomation(options: AutomationOptions) {
       ready: (namespace) => (memory.snapshot.has(namespace) ? null : memory.watch(namespace)),
     },
     parameters: options.parameters,
+    secretPlace: options.secretPlace,
     later: { hasRoom: (count) => later.hasRoom(count), added: (rows) => later.added(rows) },
     uidOf: localUserId,
     clock,
@@ -165,7 +177,8 @@ export async function startAutomation(options: AutomationOptions) {
     checkpoint: (trigger) => store.checkpoint(trigger),
     record: async (trigger, proposed, checkpoint, turn) => {
       await options.admit();
-      await timed(emitSeconds, () => events.record(trigger, proposed, checkpoint, turn));
+      const kept = masker.maskValue({ proposed, checkpoint });
+      await timed(emitSeconds, () => events.record(trigger, kept.proposed, kept.checkpoint, turn));
     },
     log: log.child("triggers"),
   });

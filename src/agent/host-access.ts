@@ -7,13 +7,14 @@ import type { Policy } from "../model/policy.ts";
 import { openAuditLog } from "./host-operations/audit-log.ts";
 import { hostHandler, logHandler } from "./host-operations/call-handlers.ts";
 import { CALL_FD, CALL_TOKEN } from "./host-operations/call-lines.ts";
-import { type CallServer, serveCalls } from "./host-operations/call-server.ts";
+import { type CallHandler, type CallServer, serveCalls } from "./host-operations/call-server.ts";
 import { createHostOperations, type HostOperations } from "./host-operations/host-operations.ts";
 import { openKernelCalls } from "./host-operations/kernel-calls.ts";
 import { createPerformer, ownRights } from "./host-operations/perform.ts";
 import { findPrograms } from "./host-operations/programs.ts";
 import { createServiceClient } from "./host-operations/service-client.ts";
 import { lazySession, type MemoryPort } from "./workers/memory-port.ts";
+import { type Masking, NO_MASKING } from "./workers/secret-port.ts";
 import { additionCalls } from "./workers/scripts/addition-calls.ts";
 import type { ScriptCalls } from "./workers/scripts/ports.ts";
 import type { HostOperation } from "./workers/worker-maker.ts";
@@ -40,11 +41,13 @@ export function openHostAccess(options: {
   policy: () => Pick<Policy, "host">;
   /** What plugins share; absent where nothing is remembered. */
   memory?: MemoryPort | undefined;
+  /** Takes what was handed out out of what scripts ask for. */
+  masking?: Masking | undefined;
   clock: Clock;
   ids: Ids;
   log: Logger;
 }): HostAccess {
-  const { auditFile, policy, memory, clock, ids, log } = options;
+  const { auditFile, policy, memory, masking = NO_MASKING, clock, ids, log } = options;
   let close = async () => {};
   let opened: HostOperations | undefined;
   const open = (): HostOperations => {
@@ -93,7 +96,7 @@ export function openHostAccess(options: {
         let server: CallServer | undefined;
         return {
           env: { [CALL_FD]: String(SCRIPT_CALL_FD), [CALL_TOKEN]: token },
-          attach: (fd) => void (server = serveCalls(fd, handlers, { token, clock })),
+          attach: (fd) => void (server = serveCalls(fd, masked(handlers, masking), { token, clock })),
           close() {
             session.close();
             server?.close();
@@ -103,4 +106,11 @@ export function openHostAccess(options: {
     },
     close: () => close(),
   };
+}
+
+/** What a script asks for is kept in logs, steps and the memory: no secret goes there. */
+function masked(handlers: Record<string, CallHandler>, masking: Masking): Record<string, CallHandler> {
+  return Object.fromEntries(
+    Object.entries(handlers).map(([verb, handle]) => [verb, (args) => handle(masking.maskValue(args))]),
+  );
 }

@@ -10,6 +10,7 @@ import { systemIds } from "../core/ids.ts";
 import { acquireLock } from "../core/lock-file.ts";
 import { type LogFile, openLogFile } from "../core/log-file.ts";
 import { LOG_LEVELS } from "../core/logger.ts";
+import { SecretMasker } from "../core/secret-masker.ts";
 import { parseSize } from "../core/size.ts";
 import type { Config } from "../model/config.ts";
 import { findAgentHome, HOME_ARGS, homeBase } from "./home-args.ts";
@@ -90,7 +91,9 @@ async function runAgent(
   const ids = systemIds();
   const maxBytes = parseSize(config.log.max_size);
   const maxFiles = config.log.max_files;
+  const masker = new SecretMasker();
   const { log, dropped, close } = openProcessLog({
+    mask: (text) => masker.mask(text),
     path: home.logFile,
     level: config.log.level,
     maxBytes,
@@ -125,7 +128,7 @@ async function runAgent(
           home,
           labels,
           kernel: await kernel,
-          pluginLog,
+          pluginLog: (name) => masker.sink(pluginLog(name)),
           ownListeners,
           ...shared,
           clock,
@@ -133,6 +136,9 @@ async function runAgent(
           log,
         });
       },
+      masker,
+      credentials: process.env.CREDENTIALS_DIRECTORY,
+      passphraseFile: process.env.HOLDFAST_SECRETS_PASSPHRASE_FILE,
       protections,
       policy,
       clock,

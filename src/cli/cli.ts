@@ -20,6 +20,7 @@ const commands: Record<string, Lazy> = {
   finding: () => import("./finding.ts").then((module) => module.finding),
   memory: () => import("./memory.ts").then((module) => module.memory),
   param: () => import("./param.ts").then((module) => module.param),
+  secret: () => import("./secret.ts").then((module) => module.secret),
   token: () => import("./token.ts").then((module) => module.token),
   hub: () => import("./hub.ts").then((module) => module.hub),
   call: () => import("./call.ts").then((module) => module.call),

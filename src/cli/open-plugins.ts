@@ -8,6 +8,7 @@ import { type Catalog, openCatalog } from "../agent/plugins/catalog.ts";
 import type { GrantFor } from "../agent/workers/worker-maker.ts";
 import { openLauncher } from "../agent/workers/open-launcher.ts";
 import type { MemoryPort } from "../agent/workers/memory-port.ts";
+import type { Masking, SecretPort } from "../agent/workers/secret-port.ts";
 import { createWorkers, type Workers } from "../agent/workers/workers.ts";
 import type { KernelFacts } from "../agent/workers/sandbox/kernel-facts.ts";
 import { protectionsOf } from "../agent/workers/sandbox/protections.ts";
@@ -27,6 +28,8 @@ export interface OpenPluginsOptions {
   pluginLog: (name: string) => LogSink;
   /** What plugins share; absent for commands that run none. */
   memory?: MemoryPort;
+  secrets?: SecretPort;
+  masking?: Masking;
   /** Ports of this agent that no worker may reach. */
   ownListeners?: () => { host: string; port: number }[];
   clock: Clock;
@@ -46,7 +49,7 @@ export interface OpenPlugins {
 
 /** The plugins of an agent's home, the policy over them, and workers to run them in. */
 export async function openPlugins(options: OpenPluginsOptions): Promise<OpenPlugins> {
-  const { home, kernel, clock, ids, log, ownListeners, memory } = options;
+  const { home, kernel, clock, ids, log, ownListeners, memory, secrets, masking } = options;
   const grants = await openGrants(home, kernel.mountNamespace);
   const { policy } = grants;
   if (policy.problem !== null) log.error(policy.problem);
@@ -64,6 +67,7 @@ export async function openPlugins(options: OpenPluginsOptions): Promise<OpenPlug
     auditFile: join(home.auditLogs, "host-operations.jsonl"),
     policy: () => policy.policy ?? DEFAULT_POLICY,
     memory,
+    masking,
     clock,
     ids,
     log,
@@ -79,6 +83,8 @@ export async function openPlugins(options: OpenPluginsOptions): Promise<OpenPlug
     hostOperation: host.hostOperation,
     calls: host.calls,
     ...(memory ? { memory } : {}),
+    ...(secrets ? { secrets } : {}),
+    ...(masking ? { masking } : {}),
     grantFor: grantsOf(grants, protections),
   });
   const catalog = await openCatalog({

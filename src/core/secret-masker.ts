@@ -37,7 +37,10 @@ export class SecretMasker {
 
   /** A copy of a JSON-like value, keys included; the value itself where there is nothing to mask. */
   maskValue<T>(value: T): T {
-    return this.#forms.length === 0 ? value : (this.#deep(value, 0) as T);
+    if (this.#forms.length === 0 || value === undefined) return value;
+    // One look at all of it: most values hold nothing.
+    const text = JSON.stringify(value) ?? "";
+    return this.#forms.some((form) => text.includes(form)) ? (this.#deep(value, 0) as T) : value;
   }
 
   sink(to: LogSink): LogSink {
@@ -73,7 +76,7 @@ function encodingsOf(text: string): string[] {
     ...urls.flatMap((url) => [url, url.replace(/%[0-9A-F]{2}/g, (escape) => escape.toLowerCase())]),
     ...[bytes.toString("hex"), bytes.toString("hex").toUpperCase()],
     ...[0, 1, 2].flatMap((offset) => base64Pieces(bytes, offset)),
-  ];
+  ].flatMap((form) => [form, JSON.stringify(form).slice(1, -1)]);
 }
 
 /** Non-ASCII characters as many programs write them in JSON. */

@@ -18,6 +18,7 @@ export const EXPRESSION_NAMES = [
   "window",
   "run",
   "memory",
+  "secrets",
 ] as const;
 export type ExpressionName = (typeof EXPRESSION_NAMES)[number];
 

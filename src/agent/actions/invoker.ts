@@ -8,6 +8,7 @@ export interface ActionCall {
   /** The pipeline's: whose memory and locks the action shares. */
   namespace: string;
   input: JsonObject;
+  secrets: string[];
   key: string;
   run: string;
   step: string;

@@ -15,6 +15,8 @@ interface Scope {
   item: boolean;
   /** Once there is a step; what belongs to the run is settled before or after them. */
   memory: boolean;
+  /** In what an action is given, and nowhere else. */
+  secrets: boolean;
   failure: boolean;
   /** Names that `params` has; null is any. */
   params: string[] | null;
@@ -79,10 +81,11 @@ function checkStep(pipeline: PipelineNode, step: StepNode, place: Place): void {
   const foreach = child(node, "foreach");
   checkExpression([...path, "foreach", ...(foreach?.kind === "map" ? ["in"] : [])], "list", scope, place);
   checkTemplate([...path, "exclusive", "lock"], scope, place);
-  checkTemplate([...path, "with"], { ...scope, item }, place);
+  const secrets = child(node, "action") !== undefined;
+  checkTemplate([...path, "with"], { ...scope, item, secrets }, place);
   checkTemplate([...path, "approval", "text"], { ...scope, item }, place);
   checkTemplate([...path, "breaker", "destination"], { ...scope, item }, place);
-  const undone = { ...scope, item, failure: true, steps: idsOf(pipeline.steps, "steps") };
+  const undone = { ...scope, item, secrets: true, failure: true, steps: idsOf(pipeline.steps, "steps") };
   checkTemplate([...path, "undo", "with"], undone, place);
 }
 
@@ -90,7 +93,7 @@ function scopeOf(pipeline: PipelineNode, { root }: Place, scope: Partial<Scope>)
   const declared = declaredParameters(pipeline)?.map(({ name }) => name) ?? null;
   const params = declared && [...declared, ...foundParameters(root, pipeline), ...PARAMETER_FACTS];
   const all = [...idsOf(pipeline.steps)];
-  return { steps: null, item: false, memory: false, failure: false, params, all, ...scope };
+  return { steps: null, item: false, memory: false, secrets: false, failure: false, params, all, ...scope };
 }
 
 function idsOf(steps: StepNode[], part?: StepNode["part"]): Set<string> {
@@ -143,6 +146,16 @@ function checkReference({ name, key }: Reference, path: Path, scope: Scope, repo
     report.value(path, message, { expected: `one of ${list(names)}`, ...report.suggest(key, names) });
   } else if (name === "item" && !scope.item) {
     report.value(path, "item is known only in `with` and `undo` of a step with foreach");
+  } else if (name === "secrets" && !scope.secrets) {
+    report.value(
+      path,
+      "secrets are known only in `with` of an action and of its undo: nothing else may hold one",
+    );
+  } else if (name === "secrets" && key === null) {
+    report.value(
+      path,
+      "a secret is named where it is used, like secrets.API_TOKEN: a name cannot be computed",
+    );
   } else if (name === "memory" && !scope.memory) {
     report.value(path, "memory is known only in steps");
   } else if (name === "failure" && !scope.failure) {

@@ -7,6 +7,7 @@ import type { MemoryEntry, MemoryListing } from "../../model/memory.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
 import type { FindingRow } from "../../model/rule.ts";
 import type { ControlTimes } from "./control-schedules.ts";
+import type { ListedSecret } from "../../model/secret.ts";
 import type { ListedParameter, SetParameter } from "../../model/shared-parameter.ts";
 import type { AttemptRow, DeadLetter, RunRow, RunState, StepRow } from "../../model/run.ts";
 
@@ -66,6 +67,15 @@ export interface ControlParameters {
   remove(namespace: string | null, name: string): Promise<boolean>;
 }
 
+/** Sealed secrets (see src/agent/secrets/secrets.ts). */
+export interface ControlSecrets {
+  list(): ListedSecret[];
+  problem(): string | null;
+  set(wanted: { namespace: string | null; name: string; value: string; changedBy: string }): Promise<void>;
+  remove(namespace: string | null, name: string): Promise<boolean>;
+  rotate(): Promise<number>;
+}
+
 /** The engine's commands; `by` is recorded, like `local:1000`. Each resolves when it is durable. */
 export interface ControlEngine {
   start(asked: { pipeline: string; params: JsonObject; by: string }): Promise<string>;
@@ -100,6 +110,9 @@ export interface ControlPorts {
   store: ControlStore;
   memory: ControlMemory;
   parameters: ControlParameters;
+  secrets: ControlSecrets;
+  /** Takes what was handed out out of every answer. */
+  mask: (text: string) => string;
   engine(): ControlEngine;
   /** Open runs with their steps under way. */
   live(): { id: string; steps: string[]; overdue: boolean }[];

@@ -147,6 +147,14 @@ class Rooms {
         findings: async (state) => (record("findings")(state), []),
         onOutbox: (listener) => void this.listeners.push(listener),
       },
+      secrets: {
+        list: () => [],
+        problem: () => null,
+        set: async () => record("set")(),
+        remove: async () => false,
+        rotate: async () => 0,
+      },
+      mask: (text) => text.replaceAll("handed-out", "***"),
       parameters: {
         list: (...all) => (record("list")(...all), []),
         set: async (...all) => record("set")(...all),

@@ -30,6 +30,8 @@ export interface ParametersOptions {
   fixed: FixedParameters;
   /** What the agent knows by itself: the lowest of all. */
   facts: JsonObject;
+  /** Told of every secret value before a run sees it. */
+  handedOut?: (value: string) => void;
   clock: Clock;
 }
 
@@ -100,7 +102,10 @@ export class Parameters {
   #of(namespace: string): { json: JsonObject; cel: Record<string, unknown> } {
     let known = this.#values.get(namespace);
     if (!known) {
-      const json = Object.fromEntries(this.#layers(namespace).map(({ name, value }) => [name, value]));
+      const layers = this.#layers(namespace);
+      for (const { secret, value } of layers)
+        if (secret && typeof value === "string") this.#options.handedOut?.(value);
+      const json = Object.fromEntries(layers.map(({ name, value }) => [name, value]));
       known = { json, cel: celValue(json) as Record<string, unknown> };
       this.#values.set(namespace, known);
     }

@@ -67,6 +67,8 @@ export interface EngineOptions {
   memory?: RunMemoryPort;
   /** What runs find as parameters. */
   parameters?: SharedParametersPort;
+  /** What stands for a secret in the input of an action. */
+  secretPlace?: (name: string) => string;
   /** Keeps the runs that actions put off; without it there are none. */
   later?: LaterPort;
   /** Of a local user, for `user:NAME` among approvers. */

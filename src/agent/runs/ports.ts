@@ -47,6 +47,8 @@ export interface ActionCall {
   /** The pipeline's: whose memory and locks the action shares. */
   namespace: string;
   input: JsonObject;
+  /** Names of the secrets whose places the input may hold; they are filled in as the worker is told. */
+  secrets: string[];
   /** Stable over attempts. */
   key: string;
   run: string;

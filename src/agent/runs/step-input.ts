@@ -8,7 +8,8 @@ import type { Json, JsonObject } from "../../model/json.ts";
 import type { PipelineDefinition, StepDefinition } from "../../model/pipeline.ts";
 import { failureOf } from "../../model/run-ending.ts";
 import { hasEnded, type StepRow } from "../../model/run.ts";
-import { compileTemplate, type Template } from "../../model/template.ts";
+import { referencesOf } from "../../model/expression-references.ts";
+import { compileTemplate, type Template, templateSources } from "../../model/template.ts";
 import type { HeldRun, RunValues } from "./held-run.ts";
 import type { RunMemoryPort, SharedParametersPort } from "./ports.ts";
 
@@ -20,6 +21,8 @@ export interface CompiledStep {
   when: Expression | null;
   items: Expression | null;
   input: Resolve<JsonObject>;
+  /** Names of the secrets that the input uses. */
+  secrets: string[];
   lock: Resolve<string> | null;
   destination: Resolve<string> | null;
   question: Resolve<string> | null;
@@ -30,16 +33,22 @@ export class StepInputs {
   readonly #agent: unknown;
   readonly #memory: RunMemoryPort | undefined;
   readonly #parameters: SharedParametersPort | undefined;
+  readonly #secretPlace: ((name: string) => string) | undefined;
   readonly #compiled = new WeakMap<StepDefinition, CompiledStep>();
   readonly #remembering = new WeakMap<PipelineDefinition, boolean>();
 
   constructor(
     agent: { id: string; labels: Record<string, string> },
-    shared: { memory?: RunMemoryPort | undefined; parameters?: SharedParametersPort | undefined } = {},
+    shared: {
+      memory?: RunMemoryPort | undefined;
+      parameters?: SharedParametersPort | undefined;
+      secretPlace?: ((name: string) => string) | undefined;
+    } = {},
   ) {
     this.#agent = celValue(agent);
     this.#memory = shared.memory;
     this.#parameters = shared.parameters;
+    this.#secretPlace = shared.secretPlace;
   }
 
   /** Resolves when `memory` is at hand for the steps of this run; null when there is nothing to wait for. */
@@ -61,6 +70,7 @@ export class StepInputs {
         when: definition.when === null ? null : compileExpression(definition.when),
         items: definition.foreach === null ? null : compileExpression(definition.foreach.in),
         input: resolver(definition.with, "with") as Resolve<JsonObject>,
+        secrets: secretNames(definition.with),
         lock: definition.exclusive && textResolver(definition.exclusive.lock, "exclusive.lock"),
         destination:
           definition.breaker && textResolver(definition.breaker.destination, "breaker.destination"),
@@ -72,7 +82,7 @@ export class StepInputs {
   }
 
   /** Everything that an expression of this step, or with null of the run, may name. */
-  context(held: HeldRun, step: StepRow | null): ExpressionContext {
+  context(held: HeldRun, step: StepRow | null, definition?: CompiledStep): ExpressionContext {
     const values = (held.values ??= runValues(held));
     const origin = step?.extra?.undoes === undefined ? step : (held.steps.get(step.extra.undoes) ?? step);
     const item = origin?.extra?.foreach;
@@ -89,7 +99,16 @@ export class StepInputs {
           : values.steps,
       ...(item ? { item: { value: celValue(item.value), index: BigInt(item.index) } } : {}),
       ...(failure ? { failure } : {}),
+      // What is told of a step (its destination, say) shows that there is one.
+      ...(definition ? { secrets: Object.fromEntries(definition.secrets.map((name) => [name, "***"])) } : {}),
     };
+  }
+
+  /** The same for an action's input, in which places stand for secrets. A step that an action added has none. */
+  inputContext(context: ExpressionContext, { secrets }: CompiledStep, step: StepRow): ExpressionContext {
+    const place = this.#secretPlace;
+    if (secrets.length === 0 || place === undefined || step.extra?.definition) return context;
+    return { ...context, secrets: Object.fromEntries(secrets.map((name) => [name, place(name)])) };
   }
 
   /** Context of what is resolved before a run is there: its key and its lock. */
@@ -148,6 +167,12 @@ export function textResolver(text: string, path: string): Resolve<string> {
     const value = resolve(context);
     return typeof value === "string" ? value : JSON.stringify(value);
   };
+}
+
+/** Secrets that an input names. */
+function secretNames(input: Json): string[] {
+  const references = templateSources(input).flatMap(({ source }) => referencesOf(source));
+  return references.flatMap(({ name, key }) => (name === "secrets" && key !== null ? [key] : []));
 }
 
 function runValues({ run, event, steps }: HeldRun): RunValues {

@@ -35,6 +35,8 @@ export interface WorkerCall {
   add(additions: Addition[]): Promise<void>;
   /** Of the run: whose memory it uses. The plugin's own when absent. */
   namespace?: string;
+  /** Names of the secrets whose places the input holds. */
+  secrets?: string[];
 }
 
 export interface ActionPorts {

@@ -11,6 +11,7 @@ import type { UpFrame } from "./frames.ts";
 import { lazySession, type MemoryPort, type MemorySessionPort } from "./memory-port.ts";
 import type { Launcher } from "./launch.ts";
 import { pluginOutput } from "./plugin-output.ts";
+import type { Masking } from "./secret-port.ts";
 import type { WorkerTiming } from "./timing.ts";
 import { Worker, type WorkerEnd } from "./worker.ts";
 
@@ -34,6 +35,7 @@ export interface MakerOptions {
   hostOperation: HostOperation;
   /** Without it nothing is remembered. */
   memory: MemoryPort | undefined;
+  masking: Masking;
   onEnd: (plugin: string, end: WorkerEnd) => void;
 }
 
@@ -159,6 +161,7 @@ export class WorkerMaker {
     const onMemory: OnMemory = what.onMemory ?? ((_call, request) => own.ask(request));
     const worker = new Worker({
       ...{ launched, entry, describe, clock, output, timing, onFrame, onHost, onMemory },
+      masking: this.#options.masking,
     });
     void worker.ended.then(() => own.close());
     if (!describe) void worker.ended.then((end) => onEnd(plugin, end));

@@ -8,6 +8,7 @@ import { FrameChannel, OTHER_SIDE_GONE } from "./channel.ts";
 import type { DownFrame, UpFrame } from "./frames.ts";
 import type { Launched } from "./launch.ts";
 import type { PluginOutput } from "./plugin-output.ts";
+import type { Masking } from "./secret-port.ts";
 import type { WorkerTiming } from "./timing.ts";
 import { isNetFrame } from "./network/net-frame.ts";
 import { MAX_MESSAGE, parseUpFrame } from "./up-frame.ts";
@@ -39,6 +40,8 @@ export interface WorkerOptions {
   onFrame(frame: UpFrame, bytes: number): void;
   /** Does a host operation for the plugin, or throws why not. */
   onHost(operation: string, args: JsonObject): Promise<Json>;
+  /** For everything that it says; what passes through to the network stays as it is. */
+  masking: Masking;
   /** Answers what it asks of the memory, for one of its calls or for itself. */
   onMemory(call: number | null, request: MemoryRequest): Promise<Json>;
 }
@@ -212,7 +215,9 @@ export class Worker {
       if (channelNetwork && isNetFrame(value)) {
         return channelNetwork.receive(value, (down) => this.#channel?.send(JSON.stringify(down)));
       }
-      this.#dispatch(parseUpFrame(value), bytes);
+      // Events come through here by the hundred thousand: whoever records them masks them, a batch at once.
+      const isEmit = (value as { kind?: unknown } | null)?.kind === "emit";
+      this.#dispatch(parseUpFrame(isEmit ? value : this.#options.masking.maskValue(value)), bytes);
     } catch (error) {
       this.kill(`the plugin sent ${messageOf(error)}`);
       this.#channel?.close();

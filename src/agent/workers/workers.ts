@@ -12,6 +12,7 @@ import { LiveWorkers } from "./live-workers.ts";
 import { type OutputOptions, startOutput } from "./output-part.ts";
 import type { MemoryPort } from "./memory-port.ts";
 import { removeLeftovers } from "./own-folder.ts";
+import { type Masking, NO_MASKING, type SecretPort } from "./secret-port.ts";
 import { Supervisor } from "./supervisor.ts";
 import { DEFAULT_TIMING, type WorkerTiming } from "./timing.ts";
 import { startTrigger, type TriggerOptions } from "./trigger-part.ts";
@@ -35,6 +36,9 @@ export interface WorkersOptions {
   hostOperation?: HostOperation;
   /** What plugins share. */
   memory?: MemoryPort;
+  secrets?: SecretPort;
+  /** Takes what was handed out out of all that comes from a worker. */
+  masking?: Masking;
   /** A script's way to talk back. */
   calls?: ScriptCalls;
   timing?: Partial<WorkerTiming>;
@@ -82,9 +86,9 @@ export function createWorkers(options: WorkersOptions) {
     ends.set(key, { plugin, cause, count: (ends.get(key)?.count ?? 0) + 1 });
   };
   const hostOperation = options.hostOperation ?? refuseHostOperations;
-  const { memory } = options;
+  const { memory, secrets, masking = NO_MASKING } = options;
   const maker = new WorkerMaker({
-    ...{ clock, launcher, grantFor, pluginLog, timing, hostOperation, memory, onEnd },
+    ...{ clock, launcher, grantFor, pluginLog, timing, hostOperation, memory, masking, onEnd },
   });
   const scripts: ScriptPorts = {
     launcher: scriptLauncher(launcher, onEnd),
@@ -94,6 +98,7 @@ export function createWorkers(options: WorkersOptions) {
     pluginLog,
     hostEnv: process.env,
     calls: options.calls,
+    masking,
   };
   const common = { clock, random: () => ids.random(), log, backoff: timing.backoff };
 
@@ -162,7 +167,7 @@ export function createWorkers(options: WorkersOptions) {
     },
 
     actionPool(pool: { idleMs: number }): ActionPool {
-      return new ActionPoolOf({ ...common, maker, agent, timing, scripts, idleMs: pool.idleMs });
+      return new ActionPoolOf({ ...common, maker, agent, timing, scripts, secrets, idleMs: pool.idleMs });
     },
 
     /** What all workers that run now use together. */

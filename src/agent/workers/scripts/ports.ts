@@ -4,6 +4,7 @@ import type { Grant } from "../../../model/grant.ts";
 import type { Addition } from "../../../model/pipeline.ts";
 import type { AgentFacts } from "../../../model/plugin.ts";
 import type { EndCause, Verdict } from "../../../model/worker-end.ts";
+import type { Masking } from "../secret-port.ts";
 import type { WorkerTiming } from "../timing.ts";
 
 export interface ScriptLaunch {
@@ -81,4 +82,6 @@ export interface ScriptPorts {
   /** The agent's own environment, of which a grant may name variables. */
   hostEnv: Record<string, string | undefined>;
   calls?: ScriptCalls | undefined;
+  /** Takes what was handed out out of what scripts print. */
+  masking?: Masking;
 }

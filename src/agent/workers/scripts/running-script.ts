@@ -83,6 +83,7 @@ export class RunningScript {
       part,
       settings,
       hostEnv: ports.hostEnv,
+      isSecret: (text) => (ports.masking?.mask(text) ?? text) !== text,
       ...(call === undefined ? {} : { call }),
     });
     let process: ScriptProcess;
@@ -220,7 +221,7 @@ export class RunningScript {
 
   #error(text: string, cutFrom: number): void {
     if (text.trim() === "") return;
-    this.#tail.push(text.slice(0, TAIL_CHARACTERS));
+    this.#tail.push((this.#ports.masking?.mask(text) ?? text).slice(0, TAIL_CHARACTERS));
     if (this.#tail.length > TAIL_LINES) this.#tail.shift();
     this.#line("warn", text, cutFrom, "stderr");
   }
