@@ -87,6 +87,8 @@ export interface Emit {
   events: ProposedEvent[];
   /** Given back as `context.checkpoint` after a restart. Commits in one transaction with the events. */
   checkpoint?: Json;
+  /** Called once when the agent has kept it (null), or refused it, with the reason; never when the trigger ends before. */
+  done?: (refused: string | null) => void;
 }
 
 export interface TriggerContext<S> extends BaseContext<S> {
