@@ -1,5 +1,4 @@
 import { hostname } from "node:os";
-import { dirname, join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { parseDuration } from "../core/duration.ts";
 import { HoldfastError, messageOf } from "../core/errors.ts";
@@ -302,8 +301,7 @@ interface Shared {
 function openSecrets(options: AgentOptions, store: AgentStore): Secrets {
   const { home, ids, clock, log, masker, credentials, passphraseFile } = options;
   const random = (bytes: number) => new Uint8Array(Buffer.from(ids.hex(bytes), "hex"));
-  const file = join(dirname(home.configFile), "secrets.key");
-  const salt = join(dirname(home.configFile), "secrets.salt");
+  const { secretsKey: file, secretsSalt: salt } = home;
   return new Secrets({
     store,
     masters: (make) => masterKeys({ credentials, file, passphraseFile, salt, random }, make),
