@@ -23,6 +23,7 @@ import type { Catalog } from "./plugins/catalog.ts";
 import { Memory } from "./memory/memory.ts";
 import { fixedParameters } from "./parameters/fixed-parameters.ts";
 import { Parameters } from "./parameters/parameters.ts";
+import { sealedParameters } from "./parameters/sealed-parameters.ts";
 import { MemorySession } from "./memory/session.ts";
 import { letGo } from "./outbox/let-go.ts";
 import { masterKeys } from "./secrets/master-keys.ts";
@@ -120,15 +121,15 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   });
   store.onHealth((problem) => (storeProblem = problem));
   const forgetTime = await keepTrustedTime(store, clock);
+  const secrets = openSecrets(options, store);
   const parameters = new Parameters({
-    store,
+    store: sealedParameters(store, secrets),
     fixed: fixedParameters(config),
     facts: { agent_id: id, hostname: hostname(), os: process.platform, arch: process.arch },
     handedOut: (value) => masker.add(value),
     clock,
   });
   const places = new SecretPlaces(ids.hex(16));
-  const secrets = openSecrets(options, store);
   const memory = new Memory({ store, clock, log: log.child("memory") });
   if (store.facts.salvage) log.error("the store was corrupt and was set aside", { ...store.facts.salvage });
 
@@ -206,8 +207,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   let healthPort: ReturnType<typeof startHealthPort>;
   try {
     await memory.start();
-    await parameters.start();
     await secrets.start();
+    await parameters.start();
     healthPort = startHealthPort({
       what: "the agent's health port",
       listen: parseListen(config.health.listen),

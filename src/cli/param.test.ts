@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type CliAgent, cliAgent } from "../testing/cli-agent.ts";
 
@@ -13,6 +13,9 @@ pipelines:
   show:
     namespace: web
     steps: [{ id: say, action: exec, effect: idempotent, with: { command: say.sh, input: { text: "\${{ params.region }} \${{ params.unit }} \${{ params.agent_id }}" } } }]
+  secret:
+    namespace: web
+    steps: [{ id: say, action: exec, effect: idempotent, with: { command: say.sh, input: { text: "\${{ params.hidden }} \${{ size(params.hidden) }}" } } }]
   declared:
     namespace: web
     params: { unit: {}, region: { default: from-pipeline }, count: { type: int } }
@@ -58,6 +61,16 @@ test("what is secret is masked; a wrong value is a run's error", async () => {
   expect((await param("list", "--namespace", "web", "--sources", "--json")).out).not.toContain(
     "hidden-login",
   );
+  await param("set", "hidden", "sealed-parameter-value", "--secret", "--namespace", "web");
+  await agent.stop("SIGKILL");
+  const state = join(agent.base, `agent-${agent.id}`, "data", "state");
+  for (const name of readdirSync(state))
+    expect(readFileSync(join(state, name), "latin1")).not.toContain("sealed-parameter-value");
+  await agent.start();
+  expect(await said("secret")).toBe("*** 22");
+  expect((await agent.cli(["secret", "list", "--json"])).out).not.toContain("hidden");
+  await param("set", "hidden", "shown-now", "--namespace", "web");
+  expect(await said("secret")).toBe("shown-now 9");
   expect((await param("get", "login")).out).toBe('"***"\n');
   const shown = (await agent.cli(["config", "show", "--sources"])).out;
   expect(shown).toContain("region: eu # conf.d/test.yaml:3");

@@ -54,7 +54,7 @@ const set = agentCommand({
     text: { type: "boolean", description: "The value is a text, also when it looks like JSON" },
     secret: {
       type: "boolean",
-      description: "Lists show *** in its place; for keys and passwords see holdfast secret",
+      description: "It is kept sealed, shown to nobody, and masked wherever it turns up",
     },
   },
   async run({ client, out, json }, args) {

@@ -78,8 +78,10 @@ export class Secrets {
     return `secrets cannot be read (${this.#problem ?? "their key is lost"}): bring the key back, or set them again with holdfast secret set: ${shown}`;
   }
 
+  /** Without what other parts keep here, under names that no namespace has. */
   list(): ListedSecret[] {
     return [...this.#sealed.values()]
+      .filter(({ namespace }) => !namespace?.includes(" "))
       .map(({ namespace, name, dataKey, changedMs, changedBy }) => ({
         ...{ namespace, name, changedMs, changedBy, readable: this.#keys.has(dataKey) },
       }))
@@ -95,6 +97,15 @@ export class Secrets {
         "not_found",
         `secret ${name} is not set for namespace ${namespace}: holdfast secret set ${name} --namespace ${namespace}`,
       );
+    const value = this.#unseal(sealed);
+    this.#options.handedOut(value);
+    return value;
+  }
+
+  /** Of exactly this holder; null when there is none, or its key is lost. */
+  openExact(namespace: string, name: string): string | null {
+    const sealed = this.#sealed.get(idOf({ namespace, name }));
+    if (!sealed || !this.#keys.has(sealed.dataKey)) return null;
     const value = this.#unseal(sealed);
     this.#options.handedOut(value);
     return value;
@@ -121,6 +132,7 @@ export class Secrets {
 
   remove(namespace: string | null, name: string): Promise<boolean> {
     return this.#inTurn(async () => {
+      if (!this.#sealed.has(idOf({ namespace, name }))) return false;
       const removed = await this.#options.store.removeSecret(namespace, name);
       this.#sealed.delete(idOf({ namespace, name }));
       return removed;
