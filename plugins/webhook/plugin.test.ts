@@ -77,7 +77,7 @@ async function start(
 }
 
 type Headers = Record<string, string>;
-const post = (body: BodyInit, headers: Headers = {}, path = "/") =>
+const post = (body: string | ReadableStream, headers: Headers = {}, path = "/") =>
   fetch(`http://127.0.0.1:${port}${path}`, { method: "POST", body, headers });
 const bearer = (more: Headers = {}) => ({ authorization: `Bearer ${SECRET}`, ...more });
 

@@ -15,6 +15,7 @@ import { SCHEDULE_PREFIX, type ScheduleDefinition } from "../model/schedule.ts";
 import { createInvoker } from "./actions/invoker.ts";
 import { EventRecorder } from "./events/recorder.ts";
 import { localUserId } from "./local/user-id.ts";
+import { maskedWrites } from "./masked-writes.ts";
 import type { Memory } from "./memory/memory.ts";
 import { Outputs } from "./outputs/outputs.ts";
 import type { Catalog } from "./plugins/catalog.ts";
@@ -56,7 +57,8 @@ export interface AutomationOptions {
  */
 export async function startAutomation(options: AutomationOptions) {
   compileHotCode();
-  const { config, store, memory, catalog, workers, clock, ids, log, agent, masker } = options;
+  const { config, memory, catalog, workers, clock, ids, log, agent, masker } = options;
+  const store = maskedWrites(options.store, masker);
   const emitSeconds = new Histogram();
   const stepSeconds = new Histogram();
   const timed = async <T>(histogram: Histogram, work: () => Promise<T>): Promise<T> => {
@@ -135,13 +137,18 @@ export async function startAutomation(options: AutomationOptions) {
     maxEventBytes: parseSize(config.limits.event_size),
   });
   const triggers = new Triggers();
+  // What time brings waits as triggers do, for the limits of the agent and for a place for a run.
+  const room = async () => {
+    await options.admit();
+    await runs.room();
+  };
   const later = new LaterRuns({
     waiting: (keys) => store.laterRuns(keys),
     end: (id, state) => store.endLater(id, state),
     record: (trigger, given, ending) => events.recordStarting(trigger, given, { later: ending }),
     refusal: (action) =>
       catalog.get("action", action) ? options.banned(action) : catalog.missing("action", action),
-    room: () => runs.room(),
+    room,
     clock,
     log: log.child("later"),
   });
@@ -149,7 +156,7 @@ export async function startAutomation(options: AutomationOptions) {
     agentId: agent.id,
     remembered: (keep) => store.checkpointsOf(SCHEDULE_PREFIX, keep),
     record: (trigger, given, checkpoint) => events.recordStarting(trigger, given, { checkpoint }),
-    room: () => runs.room(),
+    room,
     clock,
     log: log.child("schedules"),
   });

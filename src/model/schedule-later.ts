@@ -36,6 +36,9 @@ export interface LaterRun {
   step: string;
   /** Rule that it goes back to, so that its cap on side effects binds. */
   rule: string | null;
+  /** Event that the run of who asked goes back to, and the hops of the one that this will be. */
+  cause: string | null;
+  hops: number;
   /** Wall time. */
   createdMs: number;
 }

@@ -61,7 +61,7 @@ export const MADE = {
   run: spawn,
   later: ({ action, with: params }: Addition, key: string): LaterRun => ({
     ...{ id: `later by ${key}`, key, pipeline: action, params, dueMs: 1000, byWall: false },
-    ...{ plugin: "p", run: "run", step: "step", rule: null, createdMs: 0 },
+    ...{ plugin: "p", run: "run", step: "step", rule: null, cause: null, hops: 1, createdMs: 0 },
   }),
 };
 

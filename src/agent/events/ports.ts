@@ -34,6 +34,8 @@ export interface LaterEnding {
 /** An event that starts a run by itself, whatever the rules make of it. */
 export interface StartingEvent {
   event: ProposedEvent & { id: string };
+  /** What led to it. */
+  chain?: Pick<CloudEvent, "causationid" | "hops">;
   start: {
     pipeline: string;
     starter: Starter;

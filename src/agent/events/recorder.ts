@@ -122,7 +122,9 @@ export class EventRecorder {
     const made: CloudEvent[] = [];
     const recordedMs = clock.wall();
     const proposed = fresh.map(({ event }) => event);
-    const events = this.#rows(trigger, proposed, recordedMs, (event) => made.push(event));
+    const events = this.#rows(trigger, proposed, recordedMs, (event) => {
+      made.push(Object.assign(event, fresh[made.length]!.chain));
+    });
     const starts: EventCommit["runs"] = fresh.flatMap(({ start }, index) =>
       start === null ? [] : [{ event: index, start: runs.build({ ...start, event: made[index]! }) }],
     );

@@ -98,6 +98,8 @@ export class Additions {
       run: held.run.id,
       step: stepId,
       rule: isRuleStarted(held) ? held.run.rule : null,
+      cause: held.event?.id ?? null,
+      hops: (held.event?.hops ?? 0) + 1,
       createdMs: clock.wall(),
     };
   }

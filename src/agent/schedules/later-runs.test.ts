@@ -37,7 +37,8 @@ async function open(): Promise<void> {
 async function putOff(run: string, name: string, rest: Partial<LaterRun> = {}): Promise<void> {
   const row: LaterRun = {
     ...{ id: `later-${name}`, key: `${run}/a+${name}`, pipeline: "p", params: { name }, byWall: false },
-    ...{ dueMs: rig.clock.trusted() + MINUTE, plugin: "exec", run, step: "a", rule: null, createdMs: 0 },
+    ...{ dueMs: rig.clock.trusted() + MINUTE, plugin: "exec", run, step: "a", rule: null },
+    ...{ cause: "e-1", hops: 3, createdMs: 0 },
     ...rest,
   };
   const done = await rig.store.changeRun({
@@ -84,6 +85,8 @@ describe("a run that is put off", () => {
       source: "urn:holdfast:agent:web-01/later",
       type: "schedule.due",
       subject: "p",
+      causationid: "e-1",
+      hops: 3,
       data: { run, step: "a", plugin: "exec" },
     });
     expect(later.list()).toEqual([]);

@@ -1,13 +1,10 @@
 import { HoldfastError, messageOf } from "../../core/errors.ts";
-import { Heap } from "../../core/heap.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/logger.ts";
 import { LATER_TRIGGER, type LaterEnd, type LaterRun, MAX_LATER } from "../../model/schedule-later.ts";
+import { DueTimes, roomOrStop } from "./due-times.ts";
 import type { StartingEvent } from "./ports.ts";
 
-/** The wall clock may be set meanwhile. */
-const WATCH_MS = 1000;
-const TRUSTED_WATCH_MS = 60_000;
 const RETRY_MS = 1000;
 
 export interface LaterPorts {
@@ -23,11 +20,6 @@ export interface LaterPorts {
   log: Logger;
 }
 
-interface Due {
-  row: LaterRun;
-  atMs: number;
-}
-
 /**
  * Runs that actions have put off: each starts once when it is due, or as soon after that as the agent is there, if who asked
  * for it still may. They are due one after the other.
@@ -36,17 +28,16 @@ export class LaterRuns {
   readonly counters = { started: 0, refused: 0, cancelled: 0 };
   readonly #ports: LaterPorts;
   readonly #rows = new Map<string, LaterRun>();
-  readonly #byWall = new Heap<Due>((a, b) => a.atMs - b.atMs);
-  readonly #byTrusted = new Heap<Due>((a, b) => a.atMs - b.atMs);
+  readonly #due: DueTimes<LaterRun>;
   readonly #stopped = new AbortController();
   #reading: Promise<unknown> = Promise.resolve();
   #work: Promise<unknown> | null = null;
   /** Under way: too late to be cancelled. */
   #starting: string | null = null;
-  #cancelTimer = () => {};
 
   constructor(ports: LaterPorts) {
     this.#ports = ports;
+    this.#due = new DueTimes(ports.clock, () => this.#wake());
   }
 
   async start(): Promise<void> {
@@ -55,7 +46,7 @@ export class LaterRuns {
 
   async stop(): Promise<void> {
     this.#stopped.abort();
-    this.#cancelTimer();
+    this.#due.stop();
     await this.#reading;
     await this.#work;
   }
@@ -118,36 +109,22 @@ export class LaterRuns {
     for (const row of rows) {
       if (this.#rows.has(row.id)) continue;
       this.#rows.set(row.id, row);
-      this.#push(row, row.dueMs);
+      this.#due.push(row, row.dueMs, row.byWall);
     }
-    this.#arm();
+    if (this.#work === null) this.#due.arm();
   }
 
-  #push(row: LaterRun, atMs: number): void {
-    (row.byWall ? this.#byWall : this.#byTrusted).push({ row, atMs });
-  }
-
-  #arm(): void {
-    this.#cancelTimer();
-    if (this.#stopped.signal.aborted || this.#work !== null) return;
-    const { clock } = this.#ports;
-    const [byWall, byTrusted] = [this.#byWall.peek(), this.#byTrusted.peek()];
-    if (byWall === undefined && byTrusted === undefined) return;
-    const waits = [
-      byWall === undefined ? Infinity : Math.min(byWall.atMs - clock.wall(), WATCH_MS),
-      byTrusted === undefined ? Infinity : Math.min(byTrusted.atMs - clock.trusted(), TRUSTED_WATCH_MS),
-    ];
-    this.#cancelTimer = clock.after(Math.max(1, Math.ceil(Math.min(...waits))), () => {
-      this.#work = this.#startDue().finally(() => {
-        this.#work = null;
-        this.#arm();
-      });
+  #wake(): void {
+    this.#work = this.#startDue().finally(() => {
+      this.#work = null;
+      this.#due.arm();
     });
   }
 
   async #startDue(): Promise<void> {
-    for (let row = this.#nextDue(); row !== null; row = this.#nextDue()) {
-      await this.#roomOrStop();
+    for (let due = this.#due.take(); due !== null; due = this.#due.take()) {
+      const row = due.item;
+      await roomOrStop(this.#ports.room, this.#stopped.signal);
       if (this.#stopped.signal.aborted) return;
       if (!this.#rows.has(row.id)) continue;
       this.#starting = row.id;
@@ -159,22 +136,12 @@ export class LaterRuns {
           later: row.id,
           error: messageOf(error),
         });
-        this.#push(row, RETRY_MS + (row.byWall ? this.#ports.clock.wall() : this.#ports.clock.trusted()));
+        const { clock } = this.#ports;
+        this.#due.push(row, RETRY_MS + (row.byWall ? clock.wall() : clock.trusted()), row.byWall);
       } finally {
         this.#starting = null;
       }
     }
-  }
-
-  #nextDue(): LaterRun | null {
-    const { clock } = this.#ports;
-    for (const [heap, nowMs] of [
-      [this.#byTrusted, clock.trusted()],
-      [this.#byWall, clock.wall()],
-    ] as const) {
-      if (heap.size > 0 && heap.peek()!.atMs <= nowMs) return heap.pop()!.row;
-    }
-    return null;
   }
 
   async #begin(row: LaterRun): Promise<void> {
@@ -199,7 +166,7 @@ export class LaterRuns {
   }
 
   async #record(row: LaterRun, problem: string | null): Promise<void> {
-    const { id, pipeline, params, dueMs, plugin, run, step, rule, key } = row;
+    const { id, pipeline, params, dueMs, plugin, run, step, rule, key, cause, hops } = row;
     const data = {
       scheduledMs: dueMs,
       missed: 0,
@@ -217,15 +184,8 @@ export class LaterRuns {
         : null;
     const event = { id, type: "schedule.due", subject: pipeline, data };
     const state = problem === null ? "started" : "refused";
-    await this.#ports.record(LATER_TRIGGER, [{ event, start }], { id, state });
-  }
-
-  async #roomOrStop(): Promise<void> {
-    const { signal } = this.#stopped;
-    const stop = Promise.withResolvers<void>();
-    const onStop = () => stop.resolve();
-    signal.addEventListener("abort", onStop, { once: true });
-    await Promise.race([this.#ports.room(), stop.promise]);
-    signal.removeEventListener("abort", onStop);
+    // So that what feeds itself in this way is stopped as any other chain of events is.
+    const chain = { hops, ...(cause === null ? {} : { causationid: cause }) };
+    await this.#ports.record(LATER_TRIGGER, [{ event, chain, start }], { id, state });
   }
 }

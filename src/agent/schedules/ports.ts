@@ -1,11 +1,13 @@
 import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/logger.ts";
-import type { ProposedEvent } from "../../model/event.ts";
+import type { CloudEvent, ProposedEvent } from "../../model/event.ts";
 import type { Json } from "../../model/json.ts";
 import type { ParentStep, Starter } from "../../model/run.ts";
 
 export interface StartingEvent {
   event: ProposedEvent & { id: string };
+  /** What led to it. */
+  chain?: Pick<CloudEvent, "causationid" | "hops">;
   start: {
     pipeline: string;
     starter: Starter;
@@ -27,7 +29,7 @@ export interface SchedulePorts {
   remembered(keep: string[]): Promise<{ trigger: string; value: Json }[]>;
   /** Keeps events, the runs that they start and where the schedule stands, in one transaction. */
   record(trigger: string, events: StartingEvent[], memory: Json): Promise<Started[]>;
-  /** Resolves when another run may be opened. */
+  /** Resolves when more may be recorded and another run opened. */
   room(): Promise<void>;
   clock: Clock;
   log: Logger;

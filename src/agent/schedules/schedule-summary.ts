@@ -1,5 +1,7 @@
 import { formatDuration } from "../../core/duration.ts";
+import type { CronTime } from "../../model/cron.ts";
 import type { ScheduleEntry } from "./schedule-entry.ts";
+import type { TimeWatch } from "./time-watch.ts";
 
 /** A schedule for people: settings, where it stands, when it is due next. Times are by the host's wall clock. */
 export interface ScheduleSummary {
@@ -24,8 +26,8 @@ export interface ScheduleSummary {
   paused: { by: string; atMs: number } | null;
 }
 
-export function scheduleSummary(entry: ScheduleEntry, nextMs: number | null): ScheduleSummary {
-  const { definition, memory, state, offsetMs } = entry;
+export function scheduleSummary(entry: ScheduleEntry, watch: TimeWatch): ScheduleSummary {
+  const { definition, memory, state, offsetMs, dueMs } = entry;
   const { timing } = definition;
   return {
     name: definition.name,
@@ -36,7 +38,7 @@ export function scheduleSummary(entry: ScheduleEntry, nextMs: number | null): Sc
     missedPolicy: definition.missed,
     offsetMs,
     spread: formatDuration(definition.spreadMs),
-    nextMs,
+    nextMs: dueMs === null ? null : dueMs + shiftToWall(entry, watch),
     fired: memory.fired,
     missed: memory.missed,
     lastFiredMs: memory.lastFiredMs,
@@ -44,4 +46,22 @@ export function scheduleSummary(entry: ScheduleEntry, nextMs: number | null): Sc
     problem: entry.lastProblem,
     paused: memory.paused,
   };
+}
+
+/** The coming due times, by the host's wall clock, whether the schedule is paused or not. */
+export function comingTimes(entry: ScheduleEntry, watch: TimeWatch, count: number): CronTime[] {
+  const { nowMs } = entry.byWall ? watch.wall : watch.trusted;
+  const shift = shiftToWall(entry, watch);
+  const times: CronTime[] = [];
+  const { cursorMs } = entry.memory;
+  // An interval goes on from where it stands; whatever is overdue is not one that comes.
+  let next = entry.byWall ? entry.next(Math.max(cursorMs, nowMs)) : entry.next(cursorMs);
+  if (next !== null && next.atMs < nowMs) next = entry.next(nowMs);
+  for (; next !== null && times.length < count; next = entry.next(next.atMs))
+    times.push({ ...next, atMs: next.atMs + shift });
+  return times;
+}
+
+function shiftToWall({ byWall }: ScheduleEntry, watch: TimeWatch): number {
+  return byWall ? 0 : Math.round(watch.wall.nowMs - watch.trusted.nowMs);
 }

@@ -1,28 +1,19 @@
 import { HoldfastError, messageOf } from "../../core/errors.ts";
-import { Heap } from "../../core/heap.ts";
 import { nearest } from "../../core/nearest.ts";
 import type { CronTime } from "../../model/cron.ts";
 import type { Json } from "../../model/json.ts";
 import type { ScheduleDefinition, ScheduleMemory } from "../../model/schedule.ts";
+import { DueTimes, roomOrStop } from "./due-times.ts";
 import { firingEvents, firingOf, memoryAfter } from "./fire-entry.ts";
 import type { SchedulePorts, Started, StartingEvent } from "./ports.ts";
 import { ScheduleEntry } from "./schedule-entry.ts";
-import { scheduleSummary, type ScheduleSummary } from "./schedule-summary.ts";
+import { comingTimes, scheduleSummary, type ScheduleSummary } from "./schedule-summary.ts";
 import { TimeWatch } from "./time-watch.ts";
 
-/** How often the wall clock is looked at while a schedule goes by it: a jump is noticed within this. */
-const WATCH_MS = 1000;
-/** The same for trusted time, which only the hub moves. */
-const TRUSTED_WATCH_MS = 60_000;
 /** After a commit that failed. */
 const RETRY_MS = 1000;
 /** Schedules that fire at once; the others wait in line, so that not every one of them sees the last free place for a run. */
 const MAX_AT_ONCE = 64;
-
-interface Due {
-  entry: ScheduleEntry;
-  atMs: number;
-}
 
 /** What starts by time: each due time is settled once, durably, in one transaction with the run that it starts. */
 export class Schedules {
@@ -30,18 +21,17 @@ export class Schedules {
   readonly #ports: SchedulePorts;
   readonly #watch: TimeWatch;
   readonly #entries = new Map<string, ScheduleEntry>();
-  readonly #byWall = new Heap<Due>((a, b) => a.atMs - b.atMs);
-  readonly #byTrusted = new Heap<Due>((a, b) => a.atMs - b.atMs);
+  readonly #due: DueTimes<ScheduleEntry>;
   readonly #stopped = new AbortController();
   #line: ScheduleEntry[] = [];
   /** Place in the line of the one that is next. */
   #lineAt = 0;
   #firing = 0;
-  #cancelTimer = () => {};
 
   constructor(ports: SchedulePorts) {
     this.#ports = ports;
     this.#watch = new TimeWatch(ports.clock);
+    this.#due = new DueTimes(ports.clock, () => this.#look());
   }
 
   /** Takes up each schedule where the store says that it stands. Resolves when the beginning of new ones is durable. */
@@ -60,7 +50,7 @@ export class Schedules {
       if ((value as { timing?: string } | undefined)?.timing !== entry.timing) begun.push(entry);
       this.#takeUp(entry, clock.trusted());
     }
-    await Promise.all(begun.map((entry) => this.#record(entry, [], entry.memory)));
+    await Promise.all(begun.map((entry) => this.#begin(entry)));
     for (const entry of kept) this.#armAgain(entry);
     this.#look();
   }
@@ -68,7 +58,7 @@ export class Schedules {
   /** Nothing fires any more, and what did is durable. */
   async stop(): Promise<void> {
     this.#stopped.abort();
-    this.#cancelTimer();
+    this.#due.stop();
     this.#line.length = 0;
     await Promise.all([...this.#entries.values()].map((entry) => entry.work));
   }
@@ -78,7 +68,7 @@ export class Schedules {
   }
 
   list(): ScheduleSummary[] {
-    return this.entries().map((entry) => scheduleSummary(entry, this.#nextWall(entry)));
+    return this.entries().map((entry) => scheduleSummary(entry, this.#watch));
   }
 
   states(): Record<string, number> {
@@ -87,27 +77,9 @@ export class Schedules {
     return states;
   }
 
-  #nextWall({ dueMs, byWall }: ScheduleEntry): number | null {
-    const { clock } = this.#ports;
-    if (dueMs === null) return null;
-    return byWall ? dueMs : Math.round(clock.wall() + (dueMs - clock.trusted()));
-  }
-
   /** The coming due times of a schedule, by the host's wall clock, whether it is paused or not. */
   next(name: string, count: number): CronTime[] {
-    const entry = this.#find(name);
-    const { clock } = this.#ports;
-    const { nowMs } = entry.byWall ? this.#watch.wall : this.#watch.trusted;
-    const shift = entry.byWall ? 0 : clock.wall() - nowMs;
-    const times: CronTime[] = [];
-    const { cursorMs } = entry.memory;
-    // An interval goes on from where it stands; whatever is overdue is not one that comes.
-    let next = entry.next(cursorMs);
-    if (entry.byWall) next = entry.next(Math.max(cursorMs, nowMs));
-    else if (next !== null && next.atMs < nowMs) next = entry.next(nowMs);
-    for (; next !== null && times.length < count; next = entry.next(next.atMs))
-      times.push({ ...next, atMs: next.atMs + shift });
-    return times;
+    return comingTimes(this.#find(name), this.#watch, count);
   }
 
   /** Resolves when it is durable. What is due meanwhile is neither fired nor missed. False when it was paused already. */
@@ -152,6 +124,17 @@ export class Schedules {
       entry.initMs = trustedMs + entry.offsetMs;
   }
 
+  /** So that what comes due is known to be missed if the agent is not there then. */
+  async #begin(entry: ScheduleEntry): Promise<void> {
+    try {
+      await this.#record(entry, [], entry.memory);
+    } catch (error) {
+      this.#ports.log.warn("the beginning of a schedule could not be kept; it is, when it fires", {
+        ...{ schedule: entry.definition.name, error: messageOf(error) },
+      });
+    }
+  }
+
   #armAgain(entry: ScheduleEntry): void {
     entry.rebase(this.#watch);
     entry.arm();
@@ -160,7 +143,7 @@ export class Schedules {
 
   #push(entry: ScheduleEntry): void {
     if (entry.dueMs === null || entry.busy) return;
-    (entry.byWall ? this.#byWall : this.#byTrusted).push({ entry, atMs: entry.dueMs });
+    this.#due.push(entry, entry.dueMs, entry.byWall);
   }
 
   #noticeJump(): void {
@@ -169,42 +152,22 @@ export class Schedules {
     this.counters.jumps++;
     this.#ports.log.warn("the wall clock has jumped", { byMs: Math.round(jumpedMs) });
     if (jumpedMs > 0) return;
-    this.#byWall.clear();
+    this.#due.clearWall();
     for (const entry of this.#entries.values()) if (entry.byWall && !entry.busy) this.#armAgain(entry);
   }
 
   #look(): void {
     if (this.#stopped.signal.aborted) return;
     this.#noticeJump();
-    this.#takeDue(this.#byWall, this.#watch.wall.nowMs);
-    this.#takeDue(this.#byTrusted, this.#watch.trusted.nowMs);
-    this.#fireLine();
-    this.#arm();
-  }
-
-  #takeDue(heap: Heap<Due>, nowMs: number): void {
-    for (let due = heap.peek(); due !== undefined && due.atMs <= nowMs; due = heap.peek()) {
-      heap.pop();
-      // One that was armed anew since is in the heap once more.
-      if (due.entry.dueMs !== due.atMs || due.entry.busy) continue;
-      due.entry.busy = true;
-      this.#line.push(due.entry);
+    for (let due = this.#due.take(); due !== null; due = this.#due.take()) {
+      const { item: entry, atMs } = due;
+      // One that was armed anew since is there once more.
+      if (entry.dueMs !== atMs || entry.busy) continue;
+      entry.busy = true;
+      this.#line.push(entry);
     }
-  }
-
-  #arm(): void {
-    this.#cancelTimer();
-    if (this.#stopped.signal.aborted) return;
-    const { wall, trusted } = this.#watch;
-    const [byWall, byTrusted] = [this.#byWall.peek(), this.#byTrusted.peek()];
-    if (byWall === undefined && byTrusted === undefined) return;
-    const waits = [
-      byWall === undefined ? Infinity : Math.min(byWall.atMs - wall.nowMs, WATCH_MS),
-      byTrusted === undefined ? Infinity : Math.min(byTrusted.atMs - trusted.nowMs, TRUSTED_WATCH_MS),
-    ];
-    this.#cancelTimer = this.#ports.clock.after(Math.max(1, Math.ceil(Math.min(...waits))), () =>
-      this.#look(),
-    );
+    this.#fireLine();
+    this.#due.arm();
   }
 
   #fireLine(): void {
@@ -222,7 +185,7 @@ export class Schedules {
         this.#push(entry);
         if (this.#stopped.signal.aborted) return;
         this.#fireLine();
-        this.#arm();
+        this.#due.arm();
       });
     }
   }
@@ -230,7 +193,7 @@ export class Schedules {
   async #fire(entry: ScheduleEntry): Promise<void> {
     const { clock, log } = this.#ports;
     try {
-      if (entry.definition.run !== null) await this.#roomOrStop();
+      await roomOrStop(this.#ports.room, this.#stopped.signal);
       if (this.#stopped.signal.aborted) return;
       this.#noticeJump();
       const firing = firingOf(entry, this.#watch);
@@ -278,7 +241,7 @@ export class Schedules {
     entry.memory = memory;
     entry.arm();
     this.#push(entry);
-    this.#arm();
+    this.#due.arm();
   }
 
   #record(entry: ScheduleEntry, events: StartingEvent[], memory: ScheduleMemory): Promise<Started[]> {
@@ -290,14 +253,5 @@ export class Schedules {
     const done = entry.work.then(work);
     entry.work = done.catch(() => {});
     return done;
-  }
-
-  async #roomOrStop(): Promise<void> {
-    const { signal } = this.#stopped;
-    const stop = Promise.withResolvers<void>();
-    const onStop = () => stop.resolve();
-    signal.addEventListener("abort", onStop, { once: true });
-    await Promise.race([this.#ports.room(), stop.promise]);
-    signal.removeEventListener("abort", onStop);
   }
 }

@@ -50,7 +50,8 @@ async function stateOf(store: InProcessStore, id: string): Promise<RunRow["state
 
 const later = (name: string): LaterRun => ({
   ...{ id: `later-${name}`, key: `run-0/first+${name}`, pipeline: "react", params: { a: 1 }, dueMs: 5 },
-  ...{ byWall: true, plugin: "exec", run: "run-0", step: "first", rule: null, createdMs: 1 },
+  ...{ byWall: true, plugin: "exec", run: "run-0", step: "first", rule: null },
+  ...{ cause: "e-0", hops: 2, createdMs: 1 },
 });
 
 const remember: RuleChanges = {

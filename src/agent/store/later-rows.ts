@@ -18,8 +18,8 @@ export class LaterRows {
     this.#insert = gate.prepareList(
       database,
       "later_runs.insert",
-      `INSERT INTO later_runs (id, key, pipeline, params, due_ms, by_wall, plugin, run, step, rule, created_ms, state)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting') ON CONFLICT DO NOTHING`,
+      `INSERT INTO later_runs (id, key, pipeline, params, due_ms, by_wall, plugin, run, step, rule, cause, hops,
+        created_ms, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting') ON CONFLICT DO NOTHING`,
     );
     this.#end = gate.prepare(
       database,
@@ -35,10 +35,10 @@ export class LaterRows {
 
   /** Nothing changes when one with this key is or was there. */
   insert(row: LaterRun): void {
-    const { id, key, pipeline, params, dueMs, byWall, plugin, run, step, rule, createdMs } = row;
+    const { id, key, pipeline, params, dueMs, byWall, plugin, run, step, rule, cause, hops, createdMs } = row;
     this.#insert([
       ...[id, key, pipeline, JSON.stringify(params), dueMs, byWall ? 1 : 0],
-      ...[plugin, run, step, rule, createdMs],
+      ...[plugin, run, step, rule, cause, hops, createdMs],
     ]);
   }
 
@@ -75,6 +75,8 @@ export function laterFromRow(row: SqlRow): LaterRun {
     run: row.run as string,
     step: row.step as string,
     rule: row.rule as string | null,
+    cause: row.cause as string | null,
+    hops: row.hops as number,
     createdMs: row.created_ms as number,
   };
 }

@@ -17,6 +17,8 @@ CREATE TABLE later_runs (
   run TEXT NOT NULL,
   step TEXT NOT NULL,
   rule TEXT,
+  cause TEXT,
+  hops INTEGER NOT NULL,
   created_ms INTEGER NOT NULL,
   state TEXT NOT NULL
 ) STRICT;
