@@ -16,6 +16,10 @@ pipelines:
   secret:
     namespace: web
     steps: [{ id: say, action: exec, effect: idempotent, with: { command: say.sh, input: { text: "\${{ params.hidden }} \${{ size(params.hidden) }}" } } }]
+  outer:
+    namespace: web
+    steps: [{ id: in, pipeline: inner, with: { given: "\${{ params.hidden }}" } }, { id: ask, approval: { text: "\${{ params.hidden }}?", timeout: 300ms } }]
+  inner: { steps: [{ id: say, action: exec, effect: idempotent, with: { command: say.sh, input: { text: "\${{ size(params.given) }}" } } }] }
   declared:
     namespace: web
     params: { unit: {}, region: { default: from-pipeline }, count: { type: int } }
@@ -62,6 +66,7 @@ test("what is secret is masked; a wrong value is a run's error", async () => {
     "hidden-login",
   );
   await param("set", "hidden", "sealed-parameter-value", "--secret", "--namespace", "web");
+  expect((await agent.cli(["run", "outer"])).exit).toBe(6);
   await agent.stop("SIGKILL");
   const state = join(agent.base, `agent-${agent.id}`, "data", "state");
   for (const name of readdirSync(state))
