@@ -17,6 +17,7 @@ const BENCHES: Record<string, () => Promise<{ bench: Bench }>> = {
   "store-runs": () => import("./store-runs.ts"),
   rules: () => import("./rules.ts"),
   memory: () => import("./memory.ts"),
+  schedules: () => import("./schedules.ts"),
   emit: () => import("./emit.ts"),
   "emit-latency": () => import("./emit-latency.ts"),
   "trigger-to-script": () => import("./trigger-to-script.ts"),
