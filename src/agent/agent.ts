@@ -330,7 +330,7 @@ async function wireAutomation(
   return await startAutomation({
     config,
     rules: ruleDefinitions(config),
-    schedules: scheduleDefinitions(config, Intl.DateTimeFormat().resolvedOptions().timeZone),
+    schedules: scheduleDefinitions(config, () => Intl.DateTimeFormat().resolvedOptions().timeZone),
     pipelines,
     agent,
     store,

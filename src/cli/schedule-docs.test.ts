@@ -26,7 +26,7 @@ function examples(kind: "life" | "due"): Example[] {
     if (name === "yaml") config = v.parse(configSchema, parse(block!));
     else if (name === kind)
       found.push({
-        schedules: scheduleDefinitions(config, "UTC"),
+        schedules: scheduleDefinitions(config, () => "UTC"),
         rules: ruleDefinitions(config),
         pipelines: Object.keys(config.pipelines),
         lines: block!.trim().split("\n"),

@@ -48,6 +48,11 @@ test("what is due runs, and the list says so", async () => {
   const events = await agent.cli(["events", "list", "--type", "seen", "--json"]);
   expect((JSON.parse(events.out) as { items: unknown[] }).items).toHaveLength(1);
   expect((await agent.cli(["agent", "status"])).out).toMatch(/^schedules active: 2$/m);
+  const { health } = JSON.parse((await agent.cli(["agent", "status", "--json"])).out) as { health: string };
+  const metrics = await (await fetch(`${health}/metrics`)).text();
+  expect(metrics).toMatch(/^holdfast_agent_schedules\{state="active"\} 2$/m);
+  expect(metrics).toMatch(/^holdfast_agent_schedules_fired_total [1-9]/m);
+  expect(metrics).toMatch(/^holdfast_agent_later_runs 0$/m);
 }, 60_000);
 
 test("the coming times are told in the host's time and in UTC", async () => {

@@ -50,5 +50,7 @@ export type LaterEnd = "started" | "cancelled" | "refused";
 export const LATER_TRIGGER = "later";
 /** Runs of the agent that may be put off at once. */
 export const MAX_LATER = 10_000;
+/** Characters of JSON of the parameters of each: all of them together are to fit into a store. */
+export const MAX_LATER_CHARS = 16 * 1024;
 /** Longer than this nobody plans ahead. */
 export const MAX_LATER_MS = 10 * 366 * 86_400_000;

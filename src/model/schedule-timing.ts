@@ -38,10 +38,10 @@ function every(text: string): Timing {
   throw new HoldfastError("invalid", `"${text.slice(0, 40)}" is no time of 1s or more, like 30s, 5m, 1h`);
 }
 
-/** Zones by name, each made once. */
-export function zoneCache(hostZone: string): (name: string | undefined) => Zone {
+/** Zones by name, each made once. `hostZone` is asked where none is named. */
+export function zoneCache(hostZone: () => string): (name: string | undefined) => Zone {
   const zones = new Map<string, Zone>();
-  return (name = hostZone) => {
+  return (name = hostZone()) => {
     let zone = zones.get(name);
     if (zone === undefined) zones.set(name, (zone = new Zone(name)));
     return zone;

@@ -102,7 +102,7 @@ test("a spread is stable, within its bounds, and another one for each", () => {
 });
 
 describe("what a configuration says", () => {
-  const zones = zoneCache("Europe/Berlin");
+  const zones = zoneCache(() => "Europe/Berlin");
   test.each([
     [{ every: "30s" }, { kind: "every", everyMs: 30_000 }],
     [{ cron: "@every 1h30m" }, { kind: "every", everyMs: 5_400_000 }],

@@ -19,7 +19,7 @@ import { type InProcessStore, openInProcessStore } from "./in-process-store.ts";
 import { AGENT } from "./rule-rig.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
-const zones = zoneCache("UTC");
+const zones = zoneCache(() => "UTC");
 
 export function schedule(
   name: string,

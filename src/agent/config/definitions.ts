@@ -16,7 +16,7 @@ import type { ScheduleDefinition } from "../../model/schedule.ts";
 import { parseTiming, zoneCache } from "../../model/schedule-timing.ts";
 
 /** Every schedule with its times worked out. `hostZone`: where no zone is named. */
-export function scheduleDefinitions(config: Config, hostZone: string): ScheduleDefinition[] {
+export function scheduleDefinitions(config: Config, hostZone: () => string): ScheduleDefinition[] {
   const zoneOf = zoneCache(hostZone);
   return config.schedules.map((schedule) => ({
     name: schedule.name,

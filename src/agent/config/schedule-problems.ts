@@ -49,7 +49,10 @@ function checkTiming(schedule: ConfigNode, path: Path, report: Report): void {
   const text = textOf(child(schedule, key));
   if (text === undefined || key === "on") return;
   try {
-    parseTiming({ [key]: text } as TimingInput, zoneCache("UTC"));
+    parseTiming(
+      { [key]: text } as TimingInput,
+      zoneCache(() => "UTC"),
+    );
   } catch (error) {
     report.value([...path, key], messageOf(error));
   }

@@ -5,7 +5,7 @@ import type { Addition, Effect } from "../../model/pipeline.ts";
 import type { NewRun } from "../../model/run-build.ts";
 import type { RunRow, StepRow } from "../../model/run.ts";
 import { definitionOf } from "../../model/run-step-definition.ts";
-import type { LaterRun } from "../../model/schedule-later.ts";
+import { type LaterRun, MAX_LATER_CHARS } from "../../model/schedule-later.ts";
 import { type HeldRun, isRuleStarted } from "./held-run.ts";
 import type { LaterPort } from "./ports.ts";
 import { planAdditions } from "./plan-additions.ts";
@@ -74,6 +74,12 @@ export class Additions {
 
   #checkLater(additions: Addition[]): void {
     const later = additions.filter(({ kind }) => kind === "later");
+    const large = later.find((addition) => JSON.stringify(addition.with).length > MAX_LATER_CHARS);
+    if (large)
+      throw new HoldfastError(
+        "too_large",
+        `the parameters of ${large.action}, to be put off, have more than ${MAX_LATER_CHARS} characters`,
+      );
     if (later.length === 0 || this.#options.later?.hasRoom(later.length)) return;
     throw new HoldfastError(
       "exhausted",

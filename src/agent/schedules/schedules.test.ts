@@ -295,6 +295,20 @@ describe("trouble", () => {
     expect(await rig.fired()).toEqual(["00:10:00 +9", "00:11:00"]);
   });
 
+  test("a pause does not wait for room either", async () => {
+    const free = Promise.withResolvers<void>();
+    rig.room = () => free.promise;
+    await rig.open([schedule("s", EACH_MINUTE)]);
+    await rig.clock.advance(2 * MINUTE);
+    await rig.schedules.pause("s", "local:0");
+    free.resolve();
+    await rig.clock.advance(5 * MINUTE);
+    expect(await rig.fired()).toEqual([]);
+    await rig.schedules.resume("s", "local:0");
+    await rig.clock.advance(MINUTE);
+    expect((await rig.fired()).length).toBe(1);
+  });
+
   test("stopping does not wait for room", async () => {
     rig.room = () => new Promise(() => {});
     await rig.open([schedule("s", EACH_MINUTE)]);

@@ -179,7 +179,7 @@ export class Schedules {
         return;
       }
       this.#firing++;
-      void this.#after(entry, () => this.#fire(entry)).finally(() => {
+      void this.#fireWithRoom(entry).finally(() => {
         this.#firing--;
         entry.busy = false;
         this.#push(entry);
@@ -190,10 +190,15 @@ export class Schedules {
     }
   }
 
+  /** Not its turn yet while it waits for room: a pause need not wait for that. */
+  async #fireWithRoom(entry: ScheduleEntry): Promise<void> {
+    await roomOrStop(this.#ports.room, this.#stopped.signal);
+    await this.#after(entry, () => this.#fire(entry));
+  }
+
   async #fire(entry: ScheduleEntry): Promise<void> {
     const { clock, log } = this.#ports;
     try {
-      await roomOrStop(this.#ports.room, this.#stopped.signal);
       if (this.#stopped.signal.aborted) return;
       this.#noticeJump();
       const firing = firingOf(entry, this.#watch);
