@@ -19,6 +19,8 @@ const BENCHES: Record<string, () => Promise<{ bench: Bench }>> = {
   runs: () => import("./runs.ts"),
   "event-to-step": () => import("./event-to-step.ts"),
   restart: () => import("./restart.ts"),
+  memory: () => import("./memory.ts"),
+  schedules: () => import("./schedules.ts"),
   emit: () => import("./emit.ts"),
   "emit-latency": () => import("./emit-latency.ts"),
   "trigger-to-script": () => import("./trigger-to-script.ts"),

@@ -11,6 +11,7 @@ const WELL: CheckedFacts = {
   rules: [],
   runProblem: null,
   policyProblem: null,
+  secretProblem: null,
 };
 
 function notWell(facts: Partial<CheckedFacts>): string[] {

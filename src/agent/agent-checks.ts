@@ -23,11 +23,12 @@ export interface CheckedFacts {
   rules: CheckedRule[];
   runProblem: string | null;
   policyProblem: string | null;
+  secretProblem: string | null;
 }
 
 /** What `/readyz` and the status say of the agent's parts: each check with its state, and why it is not well. */
 export function agentChecks(facts: CheckedFacts): Check[] {
-  const { phase, parts, sync, rules, runProblem, policyProblem } = facts;
+  const { phase, parts, sync, rules, runProblem, policyProblem, secretProblem } = facts;
   return [
     phase === "running"
       ? { name: "start", state: "ok" }
@@ -38,6 +39,7 @@ export function agentChecks(facts: CheckedFacts): Check[] {
     degradedBy("rules", ruleProblem(rules)),
     degradedBy("runs", runProblem),
     degradedBy("policy", policyProblem),
+    degradedBy("secrets", secretProblem),
   ];
 }
 

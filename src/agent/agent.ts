@@ -1,9 +1,11 @@
+import { hostname } from "node:os";
 import type { Clock } from "../core/clock.ts";
 import { parseDuration } from "../core/duration.ts";
 import { HoldfastError } from "../core/errors.ts";
 import { type Check, startHealthPort } from "../core/health-port.ts";
 import { Histogram } from "../core/histogram.ts";
 import type { Ids } from "../core/ids.ts";
+import type { SecretMasker } from "../core/secret-masker.ts";
 import { parseListen } from "../core/listen.ts";
 import type { Logger } from "../core/logger.ts";
 import { renderMetrics } from "../core/metrics.ts";
@@ -19,10 +21,20 @@ import { agentMetrics } from "./local/agent-metrics.ts";
 import { startControlSocket } from "./local/control-socket.ts";
 import { hostFacts } from "./local/host-facts.ts";
 import type { Catalog } from "./plugins/catalog.ts";
+import { Memory } from "./memory/memory.ts";
+import { fixedParameters } from "./parameters/fixed-parameters.ts";
+import { Parameters } from "./parameters/parameters.ts";
+import { sealedParameters } from "./parameters/sealed-parameters.ts";
+import { MemorySession } from "./memory/session.ts";
+import { masterKeys } from "./secrets/master-keys.ts";
+import { SecretPlaces } from "./secrets/secret-places.ts";
+import { Secrets } from "./secrets/secrets.ts";
 import { EmitGate } from "./self-limits/emit-gate.ts";
 import { openAgentStore } from "./store/open-agent-store.ts";
 import type { AgentStore, StoreStats } from "./store/port.ts";
 import type { SyncStatus } from "./sync/sync.ts";
+import type { MemoryPort } from "./workers/memory-port.ts";
+import type { SecretPort } from "./workers/secret-port.ts";
 import type { Workers } from "./workers/workers.ts";
 import { keepOnlyTheNewest, keepTrustedTime } from "./store-upkeep.ts";
 import { watchSelf } from "./watch-self.ts";
@@ -32,11 +44,19 @@ export interface AgentOptions {
   id: string;
   config: Config;
   /** Called once, and only by an agent that has something to run. `ownListeners` are ports that no worker may reach. */
-  plugins: (ownListeners: () => { host: string; port: number }[]) => Promise<AgentPlugins>;
+  plugins: (
+    ownListeners: () => { host: string; port: number }[],
+    shared: { memory: MemoryPort; secrets: SecretPort; masking: SecretMasker },
+  ) => Promise<AgentPlugins>;
   /** What this host's kernel holds workers to. */
   protections: Promise<Protections>;
   /** The policy over plugins: where it is from, and why nothing may start, if so. */
   policy: { text: string; problem: string | null };
+  /** Knows every secret that was handed out; the logs of the caller use it as well. */
+  masker: SecretMasker;
+  /** Where systemd puts credentials, and a file with a passphrase: keys for secrets, beside the one in the home. */
+  credentials: string | undefined;
+  passphraseFile: string | undefined;
   clock: Clock;
   ids: Ids;
   log: Logger;
@@ -46,6 +66,8 @@ export interface AgentOptions {
 export interface AgentPlugins {
   catalog: Catalog;
   workers: Workers;
+  /** Why the policy lets no plugin of this name run, or null. */
+  banned(plugin: string): string | null;
   close(): Promise<void>;
 }
 
@@ -71,7 +93,7 @@ const SYNC_OFF: SyncStatus = {
 
 /** The agent's composition root: opens the parts in order, each able to see only what it is handed. */
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
-  const { home, id, config, clock, ids, log } = options;
+  const { home, id, config, clock, ids, log, masker } = options;
   const startedMono = clock.mono();
   const agent = { id, labels: config.agent.labels };
   let phase: "starting" | "running" | "draining" = "starting";
@@ -98,6 +120,16 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   });
   store.onHealth((problem) => (storeProblem = problem));
   const forgetTime = await keepTrustedTime(store, clock);
+  const secrets = openSecrets(options, store);
+  const parameters = new Parameters({
+    store: sealedParameters(store, secrets),
+    fixed: fixedParameters(config),
+    facts: { agent_id: id, hostname: hostname(), os: process.platform, arch: process.arch },
+    handedOut: (value) => masker.add(value),
+    clock,
+  });
+  const places = new SecretPlaces(ids.hex(16));
+  const memory = new Memory({ store, clock, log: log.child("memory") });
   if (store.facts.salvage) log.error("the store was corrupt and was set aside", { ...store.facts.salvage });
 
   const parts = (): PartStatus[] => automation?.parts() ?? [];
@@ -112,6 +144,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       rules: automation?.rules.list() ?? [],
       runProblem: automation?.runs.problem() ?? null,
       policyProblem: options.policy.problem,
+      secretProblem: secrets.problem(),
     }),
     selfLimits.check(),
   ];
@@ -130,6 +163,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       runs: { open: automation?.runs.openRuns ?? 0, stepsRunning: automation?.runs.stepsInFlight ?? 0 },
       asking: automation?.runs.asking() ?? [],
       locks: automation?.runs.locks() ?? [],
+      schedules: automation?.schedules.states() ?? {},
       sync: syncStatus(),
       store: { epoch: store.facts.epoch, salvage: store.facts.salvage, ...(stats ?? {}) },
       protections,
@@ -153,6 +187,11 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
           gauges: automation.runs.gauges(),
           breakers: automation.runs.breakers(),
         },
+        schedules: automation && {
+          counters: automation.schedules.counters,
+          states: automation.schedules.states(),
+          later: { counters: automation.later.counters, waiting: automation.later.waiting },
+        },
         store: stats,
         parts: parts(),
         sync: syncStatus(),
@@ -168,12 +207,19 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     );
   };
 
-  const cleanUp: (() => Promise<void>)[] = [() => store.close(), async () => forgetTime()];
+  const cleanUp: (() => Promise<void>)[] = [
+    () => store.close(),
+    async () => forgetTime(),
+    async () => memory.stop(),
+  ];
   const unwind = async () => {
     for (const close of cleanUp.reverse()) await close();
   };
   let healthPort: ReturnType<typeof startHealthPort>;
   try {
+    await memory.start();
+    await secrets.start();
+    await parameters.start();
     healthPort = startHealthPort({
       what: "the agent's health port",
       listen: parseListen(config.health.listen),
@@ -191,10 +237,15 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       },
       resetTrigger: (name) => automation?.triggers.reset(name) ?? false,
       store,
+      memory,
+      parameters,
+      secrets,
+      mask: (text) => masker.mask(text),
       engine: () => requireAutomation(automation).runs,
       live: () => automation?.runs.live() ?? [],
       pipelines: () => automation?.pipelines ?? [],
       rules: () => automation?.rules.list() ?? [],
+      schedules: () => automation,
       emit: (event) => requireAutomation(automation).emit(event),
       clock,
       ids,
@@ -204,10 +255,19 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
 
     if (hasWork(config) || (await store.stats()).openRuns > 0) {
       const ownListeners = () => [listenerOf(healthPort.url)];
-      const plugins = await options.plugins(ownListeners);
+      const plugins = await options.plugins(ownListeners, {
+        memory: { open: (client) => new MemorySession(memory, client) },
+        secrets: {
+          fill: (input, names, namespace) =>
+            places.fill(input, names, (name) => secrets.open(namespace, name)),
+        },
+        masking: masker,
+      });
       cleanUp.push(() => plugins.close());
       workers = plugins.workers;
-      automation = await wireAutomation(options, plugins, store, agent, () => gate.enter());
+      automation = await wireAutomation(options, plugins, { store, memory, parameters, places }, agent, () =>
+        gate.enter(),
+      );
     }
     if (config.hub) sync = await wireSync(options, store, agent, status);
     else keepOnlyTheNewest(store, clock, log);
@@ -240,22 +300,43 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
 type Agent = { id: string; labels: Record<string, string> };
 
 function hasWork(config: Config): boolean {
-  const { triggers, rules, outputs, pipelines } = config;
-  return triggers.length + rules.length + outputs.length + Object.keys(pipelines).length > 0;
+  const { triggers, rules, schedules, outputs, pipelines } = config;
+  return (
+    triggers.length + rules.length + schedules.length + outputs.length + Object.keys(pipelines).length > 0
+  );
+}
+
+interface Shared {
+  store: AgentStore;
+  memory: Memory;
+  parameters: Parameters;
+  places: SecretPlaces;
+}
+
+function openSecrets(options: AgentOptions, store: AgentStore): Secrets {
+  const { home, ids, clock, log, masker, credentials, passphraseFile } = options;
+  const random = (bytes: number) => new Uint8Array(Buffer.from(ids.hex(bytes), "hex"));
+  const { secretsKey: file, secretsSalt: salt } = home;
+  return new Secrets({
+    store,
+    masters: (make) => masterKeys({ credentials, file, passphraseFile, salt, random }, make),
+    handedOut: (value) => masker.add(value),
+    random,
+    clock,
+    log: log.child("secrets"),
+  });
 }
 
 async function wireAutomation(
   options: AgentOptions,
-  { catalog, workers }: AgentPlugins,
-  store: AgentStore,
+  { catalog, workers, banned }: AgentPlugins,
+  { store, memory, parameters, places }: Shared,
   agent: Agent,
   admit: () => Promise<void>,
 ): Promise<Automation> {
   const { config, clock, ids, log } = options;
-  const [{ startAutomation }, { pipelineDefinitions, ruleDefinitions }] = await Promise.all([
-    import("./automation.ts"),
-    import("./config/definitions.ts"),
-  ]);
+  const [{ startAutomation }, { pipelineDefinitions, ruleDefinitions, scheduleDefinitions }] =
+    await Promise.all([import("./automation.ts"), import("./config/definitions.ts")]);
   await workers.sweep();
   for (const problem of catalog.problems()) log.error("a plugin was left out", { ...problem });
   const effectOf = (action: string) => catalog.get("action", action)?.manifest.effect ?? "at-most-once";
@@ -263,11 +344,20 @@ async function wireAutomation(
   return await startAutomation({
     config,
     rules: ruleDefinitions(config),
+    schedules: scheduleDefinitions(config, () => Intl.DateTimeFormat().resolvedOptions().timeZone),
     pipelines,
     agent,
     store,
+    memory,
+    parameters,
+    secretPlace: (name) => {
+      options.masker.add(places.mark);
+      return places.placeOf(name);
+    },
+    masker: options.masker,
     catalog,
     workers,
+    banned,
     clock,
     ids,
     log,

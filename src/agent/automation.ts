@@ -1,6 +1,7 @@
 import { compileHotCode } from "../core/jit.ts";
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
+import type { SecretMasker } from "../core/secret-masker.ts";
 import { Histogram } from "../core/histogram.ts";
 import type { Ids } from "../core/ids.ts";
 import type { Logger } from "../core/logger.ts";
@@ -9,16 +10,22 @@ import type { ProposedEvent } from "../model/event.ts";
 import { parseSize } from "../core/size.ts";
 import type { Config } from "../model/config.ts";
 import { parseDuration } from "../core/duration.ts";
-import type { PipelineDefinition } from "../model/pipeline.ts";
+import type { Addition, PipelineDefinition } from "../model/pipeline.ts";
 import type { RuleDefinition } from "../model/rule.ts";
+import { SCHEDULE_PREFIX, type ScheduleDefinition } from "../model/schedule.ts";
 import { createInvoker } from "./actions/invoker.ts";
 import { EventRecorder } from "./events/recorder.ts";
 import { localUserId } from "./local/user-id.ts";
 import { gapEvent, lostTriggers } from "./lost-triggers.ts";
+import { maskedWrites } from "./masked-writes.ts";
+import type { Memory } from "./memory/memory.ts";
 import { Outputs } from "./outputs/outputs.ts";
 import type { Catalog } from "./plugins/catalog.ts";
+import type { Parameters } from "./parameters/parameters.ts";
 import { RuleSet } from "./rules/rule-set.ts";
 import { RunEngine } from "./runs/engine.ts";
+import { LaterRuns } from "./schedules/later-runs.ts";
+import { Schedules } from "./schedules/schedules.ts";
 import type { AgentStore } from "./store/port.ts";
 import { Triggers } from "./triggers/triggers.ts";
 import type { Workers } from "./workers/workers.ts";
@@ -27,10 +34,18 @@ export interface AutomationOptions {
   config: Config;
   rules: RuleDefinition[];
   pipelines: Map<string, PipelineDefinition>;
+  schedules: ScheduleDefinition[];
   agent: { id: string; labels: Record<string, string> };
   store: AgentStore;
+  memory: Memory;
+  parameters: Parameters;
+  /** What stands for a secret in an input. */
+  secretPlace: (name: string) => string;
+  masker: SecretMasker;
   catalog: Catalog;
   workers: Workers;
+  /** Why the policy lets no plugin of this name run, or null. */
+  banned: (plugin: string) => string | null;
   clock: Clock;
   ids: Ids;
   log: Logger;
@@ -44,7 +59,8 @@ export interface AutomationOptions {
  */
 export async function startAutomation(options: AutomationOptions) {
   compileHotCode();
-  const { config, store, catalog, workers, clock, ids, log, agent } = options;
+  const { config, memory, catalog, workers, clock, ids, log, agent, masker } = options;
+  const store = maskedWrites(options.store, masker);
   const emitSeconds = new Histogram();
   const stepSeconds = new Histogram();
   const timed = async <T>(histogram: Histogram, work: () => Promise<T>): Promise<T> => {
@@ -64,13 +80,27 @@ export async function startAutomation(options: AutomationOptions) {
   });
   const runs = new RunEngine({
     store,
-    actions: { invoke: (call, signal) => timed(stepSeconds, () => invoker.invoke(call, signal)) },
+    actions: {
+      // Whatever the agent itself says of a call may show its input; what it adds is kept.
+      invoke: async (call, signal) => {
+        const add = (additions: Addition[]) => call.add(masker.maskValue(additions));
+        const outcome = await timed(stepSeconds, () => invoker.invoke({ ...call, add }, signal));
+        return masker.maskValue(outcome);
+      },
+    },
     pipelines: options.pipelines,
     agent,
     effectOf: (action) => {
       const plugin = catalog.get("action", action);
       return plugin && (plugin.manifest.effect ?? "at-most-once");
     },
+    memory: {
+      values: (namespace) => memory.snapshot.values(namespace),
+      ready: (namespace) => (memory.snapshot.has(namespace) ? null : memory.watch(namespace)),
+    },
+    parameters: options.parameters,
+    secretPlace: options.secretPlace,
+    later: { hasRoom: (count) => later.hasRoom(count), added: (rows) => later.added(rows) },
     uidOf: localUserId,
     clock,
     ids,
@@ -83,6 +113,7 @@ export async function startAutomation(options: AutomationOptions) {
   const rules = new RuleSet(options.rules, {
     agent,
     newId: () => ids.next(),
+    memory: (namespace) => memory.snapshot.values(namespace),
     maxEventBytes: parseSize(config.limits.event_size),
   });
   const outputs = new Outputs({
@@ -108,6 +139,29 @@ export async function startAutomation(options: AutomationOptions) {
     maxEventBytes: parseSize(config.limits.event_size),
   });
   const triggers = new Triggers();
+  // What time brings waits as triggers do, for the limits of the agent and for a place for a run.
+  const room = async () => {
+    await options.admit();
+    await runs.room();
+  };
+  const later = new LaterRuns({
+    waiting: (keys) => store.laterRuns(keys),
+    end: (id, state) => store.endLater(id, state),
+    record: (trigger, given, ending) => events.recordStarting(trigger, given, { later: ending }),
+    refusal: (action) =>
+      catalog.get("action", action) ? options.banned(action) : catalog.missing("action", action),
+    room,
+    clock,
+    log: log.child("later"),
+  });
+  const schedules = new Schedules({
+    agentId: agent.id,
+    remembered: (keep) => store.checkpointsOf(SCHEDULE_PREFIX, keep),
+    record: (trigger, given, checkpoint) => events.recordStarting(trigger, given, { checkpoint }),
+    room,
+    clock,
+    log: log.child("schedules"),
+  });
 
   // Events of people come one after the other, as a trigger's do.
   let lastEmit = Promise.resolve();
@@ -119,6 +173,7 @@ export async function startAutomation(options: AutomationOptions) {
 
   const recovered = await runs.recover();
   if (recovered.runs > 0) log.info("open runs taken up again", recovered);
+  for (const namespace of remembering(options.rules)) await memory.watch(namespace);
   await events.start();
   const lost = await lostTriggers(
     store,
@@ -131,6 +186,8 @@ export async function startAutomation(options: AutomationOptions) {
   }
   outputs.start(config.outputs);
   store.onOutbox(() => outputs.poke());
+  await schedules.start(options.schedules);
+  await later.start();
   triggers.start(config.triggers, {
     find: (plugin) => catalog.get("trigger", plugin),
     missing: (plugin) => catalog.missing("trigger", plugin),
@@ -139,7 +196,8 @@ export async function startAutomation(options: AutomationOptions) {
     lost: (trigger) => lost.has(trigger),
     record: async (trigger, proposed, checkpoint, turn) => {
       await options.admit();
-      await timed(emitSeconds, () => events.record(trigger, proposed, checkpoint, turn));
+      const kept = masker.maskValue({ proposed, checkpoint });
+      await timed(emitSeconds, () => events.record(trigger, kept.proposed, kept.checkpoint, turn));
     },
     log: log.child("triggers"),
   });
@@ -151,6 +209,8 @@ export async function startAutomation(options: AutomationOptions) {
     rules,
     runs,
     triggers,
+    schedules,
+    later,
     pipelines: [...options.pipelines.values()],
     emit,
     workerEnds: () => workers.ends(),
@@ -158,13 +218,19 @@ export async function startAutomation(options: AutomationOptions) {
     parts: (): PartStatus[] => [...triggers.statuses(), ...outputs.statuses(), ...pool.statuses()],
     /** In the order of the walk: intake first, then what is under way. */
     async stop(graceMs: number): Promise<void> {
-      await triggers.stop();
+      await Promise.all([triggers.stop(), schedules.stop(), later.stop()]);
       await events.stop();
       await runs.stop(graceMs);
       await outputs.stop();
       await pool.stop();
     },
   };
+}
+
+/** Namespaces whose memory rules may ask for. The word may mean something else: then one is kept at hand for nothing. */
+function remembering(rules: RuleDefinition[]): Set<string> {
+  const asking = rules.filter((rule) => rule.enabled && JSON.stringify(rule).includes("memory"));
+  return new Set(asking.map(({ namespace }) => namespace));
 }
 
 export type Automation = Awaited<ReturnType<typeof startAutomation>>;

@@ -1,16 +1,20 @@
 import type { Clock } from "../core/clock.ts";
 import type { Ids } from "../core/ids.ts";
 import { createLogger, type Logger } from "../core/logger.ts";
+import type { JsonObject } from "../model/json.ts";
+import { parseMemoryRequest } from "../model/memory-request.ts";
 import type { Policy } from "../model/policy.ts";
 import { openAuditLog } from "./host-operations/audit-log.ts";
 import { hostHandler, logHandler } from "./host-operations/call-handlers.ts";
 import { CALL_FD, CALL_TOKEN } from "./host-operations/call-lines.ts";
-import { type CallServer, serveCalls } from "./host-operations/call-server.ts";
+import { type CallHandler, type CallServer, serveCalls } from "./host-operations/call-server.ts";
 import { createHostOperations, type HostOperations } from "./host-operations/host-operations.ts";
 import { openKernelCalls } from "./host-operations/kernel-calls.ts";
 import { createPerformer, ownRights } from "./host-operations/perform.ts";
 import { findPrograms } from "./host-operations/programs.ts";
 import { createServiceClient } from "./host-operations/service-client.ts";
+import { lazySession, type MemoryPort } from "./workers/memory-port.ts";
+import { type Masking, NO_MASKING } from "./workers/secret-port.ts";
 import { additionCalls } from "./workers/scripts/addition-calls.ts";
 import type { ScriptCalls } from "./workers/scripts/ports.ts";
 import type { HostOperation } from "./workers/worker-maker.ts";
@@ -35,11 +39,15 @@ export interface HostAccess {
 export function openHostAccess(options: {
   auditFile: string;
   policy: () => Pick<Policy, "host">;
+  /** What plugins share; absent where nothing is remembered. */
+  memory?: MemoryPort | undefined;
+  /** Takes what was handed out out of what scripts ask for. */
+  masking?: Masking | undefined;
   clock: Clock;
   ids: Ids;
   log: Logger;
 }): HostAccess {
-  const { auditFile, policy, clock, ids, log } = options;
+  const { auditFile, policy, memory, masking = NO_MASKING, clock, ids, log } = options;
   let close = async () => {};
   let opened: HostOperations | undefined;
   const open = (): HostOperations => {
@@ -66,8 +74,10 @@ export function openHostAccess(options: {
   return {
     hostOperation: (request) => operations.perform(request),
     calls: {
-      open({ plugin, part, grant, log: sink, add }) {
-        if (grant.host.length === 0 && !add) return undefined;
+      open({ plugin, part, grant, log: sink, add, namespace }) {
+        const remembers = memory !== undefined && grant.memory.length > 0;
+        if (grant.host.length === 0 && !add && !remembers) return undefined;
+        const session = lazySession(memory, { plugin, grant, namespace });
         const token = ids.hex(16);
         const pluginLog = createLogger(
           { sinks: [sink], level: () => "debug", wall: () => clock.wall() },
@@ -79,15 +89,28 @@ export function openHostAccess(options: {
             pluginLog[level](message, fields ? { fields } : undefined),
           ),
           ...(add ? additionCalls(add) : {}),
+          ...(remembers
+            ? { memory: async (args: JsonObject) => await session.ask(parseMemoryRequest(args)) }
+            : {}),
         };
         let server: CallServer | undefined;
         return {
           env: { [CALL_FD]: String(SCRIPT_CALL_FD), [CALL_TOKEN]: token },
-          attach: (fd) => void (server = serveCalls(fd, handlers, { token, clock })),
-          close: () => server?.close(),
+          attach: (fd) => void (server = serveCalls(fd, masked(handlers, masking), { token, clock })),
+          close() {
+            session.close();
+            server?.close();
+          },
         };
       },
     },
     close: () => close(),
   };
+}
+
+/** What a script asks for is kept in logs, steps and the memory: no secret goes there. */
+function masked(handlers: Record<string, CallHandler>, masking: Masking): Record<string, CallHandler> {
+  return Object.fromEntries(
+    Object.entries(handlers).map(([verb, handle]) => [verb, (args) => handle(masking.maskValue(args))]),
+  );
 }

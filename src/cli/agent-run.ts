@@ -10,6 +10,7 @@ import { systemIds } from "../core/ids.ts";
 import { acquireLock } from "../core/lock-file.ts";
 import { type LogFile, openLogFile } from "../core/log-file.ts";
 import { LOG_LEVELS } from "../core/logger.ts";
+import { SecretMasker } from "../core/secret-masker.ts";
 import { parseSize } from "../core/size.ts";
 import type { Config } from "../model/config.ts";
 import { findAgentHome, HOME_ARGS, homeBase } from "./home-args.ts";
@@ -90,7 +91,9 @@ async function runAgent(
   const ids = systemIds();
   const maxBytes = parseSize(config.log.max_size);
   const maxFiles = config.log.max_files;
+  const masker = new SecretMasker();
   const { log, dropped, close } = openProcessLog({
+    mask: (text) => masker.mask(text),
     path: home.logFile,
     level: config.log.level,
     maxBytes,
@@ -118,20 +121,24 @@ async function runAgent(
       home,
       id: home.id,
       config,
-      plugins: async (ownListeners) => {
+      plugins: async (ownListeners, shared) => {
         const { openPlugins } = await import("./open-plugins.ts");
         const { labels } = config.agent;
         return await openPlugins({
           home,
           labels,
           kernel: await kernel,
-          pluginLog,
+          pluginLog: (name) => masker.sink(pluginLog(name)),
           ownListeners,
+          ...shared,
           clock,
           ids,
           log,
         });
       },
+      masker,
+      credentials: process.env.CREDENTIALS_DIRECTORY,
+      passphraseFile: process.env.HOLDFAST_SECRETS_PASSPHRASE_FILE,
       protections,
       policy,
       clock,

@@ -33,6 +33,8 @@ interface Status {
   locks?: { lock: string; holder: string; waiting: number }[];
   store: { deadLetters?: number; openFindings?: number };
   asking: { run: string; step: string; reason: string | null }[];
+  /** How many, by state. */
+  schedules: Record<string, number>;
   sync: {
     state: string;
     sinceMs: number;
@@ -102,6 +104,7 @@ function describe(status: Status, changed: string | null): string[] {
       ({ lock, holder, waiting }) =>
         `lock ${lock}: held by run ${holder}, ${waiting} waiting; holdfast runs show|cancel ${holder}`,
     ),
+    ...Object.entries(status.schedules).map(([state, count]) => `schedules ${state}: ${count}`),
     ...status.asking.map(
       (ask) =>
         `asks: run ${ask.run} step ${ask.step}${because(ask.reason)}; holdfast runs approve|deny ${ask.run} --step ${ask.step}`,

@@ -8,10 +8,11 @@ import { isDuration, parseDuration } from "../core/duration.ts";
 import { HoldfastError, messageOf } from "../core/errors.ts";
 import { systemIds } from "../core/ids.ts";
 import type { JsonObject } from "../model/json.ts";
+import { memoryArguments } from "./call-memory.ts";
 
 /** Longer than any host operation takes. */
 const DEFAULT_TIMEOUT = "35m";
-const VERBS = ["host", "log", ...Object.keys(ADDITION_VERBS)];
+const VERBS = ["host", "log", "memory", ...Object.keys(ADDITION_VERBS)];
 const LEVELS = ["debug", "info", "warn", "error"];
 
 export const call = defineCommand({
@@ -25,6 +26,13 @@ export const call = defineCommand({
       "  holdfast call finally ACTION [NAME=VALUE…]          a step at the end of the run",
       "  holdfast call on-failure ACTION [NAME=VALUE…]       a step at the end of a run that fails",
       "  holdfast call spawn PIPELINE [NAME=VALUE…]          a run of its own",
+      "  holdfast call later PIPELINE [NAME=VALUE…] --in 5m   such a run, put off; or --at TIME (RFC 3339)",
+      "  holdfast call memory get KEY                        a value that plugins share; prints {exists, value}",
+      "  holdfast call memory set KEY VALUE [--ttl 1h]       sets one, whatever it was",
+      "  holdfast call memory checkout KEY                   holds one for an update; prints {token, exists, value}",
+      "  holdfast call memory update KEY TOKEN VALUE         changes it, unless the token has expired",
+      "  holdfast call memory checkin KEY TOKEN              gives it back unchanged",
+      "  holdfast call memory delete KEY | list [PREFIX]",
       "Example: holdfast call host journal.read:nginx.service --json '{\"lines\": 20}'",
     ].join("\n\n"),
   },
@@ -32,7 +40,7 @@ export const call = defineCommand({
     verb: {
       type: "positional",
       required: false,
-      description: "host, log, add, finally, on-failure or spawn",
+      description: "host, log, memory, add, finally, on-failure, spawn or later",
     },
     json: {
       type: "string",
@@ -43,7 +51,13 @@ export const call = defineCommand({
       type: "boolean",
       description: "The input holds ${{ }} templates (add, finally, on-failure)",
     },
+    in: { type: "string", valueHint: "5m", description: "How long from now (later)" },
+    at: { type: "string", valueHint: "TIME", description: "When, as RFC 3339 (later)" },
     field: { type: "string", description: "A field of the log line, NAME=VALUE; may be repeated" },
+    namespace: { type: "string", description: "Another namespace than the run's own (memory)" },
+    ttl: { type: "string", description: "The value is gone after this time (memory)" },
+    wait: { type: "string", description: "How long to wait for a checkout, 30s by default (memory)" },
+    text: { type: "boolean", description: "VALUE is a text, also when it looks like JSON (memory)" },
     timeout: { type: "string", description: `How long to wait for the answer (${DEFAULT_TIMEOUT})` },
   },
   run({ rawArgs }) {
@@ -73,10 +87,18 @@ export function readCall(argv: string[]): Call {
   if (!isDuration(timeout)) throw usage(`--timeout must be a duration, like 30s, not "${timeout}"`);
   const timeoutMs = parseDuration(timeout);
   if (verb === "log") return { verb, args: logArguments(words, values.field ?? []), timeoutMs, silent: true };
+  if (verb === "memory") {
+    const args = memoryArguments(words, values);
+    return { verb, args, timeoutMs, silent: ["set", "update"].includes(args.op as string) };
+  }
   const given = values.json === undefined ? {} : jsonObject(values.json);
   if (Object.hasOwn(ADDITION_VERBS, verb)) {
     const { pipeline = false, templates = false } = values;
-    const args = { ...additionArguments(verb, words, given, pipeline), ...(templates ? { templates } : {}) };
+    const args = {
+      ...additionArguments(verb, words, given, pipeline),
+      ...(templates ? { templates } : {}),
+      ...laterTime(verb, values),
+    };
     return { verb, args, timeoutMs, silent: true };
   }
   if (verb !== "host") return { verb, args: { words, ...given }, timeoutMs, silent: false };
@@ -97,6 +119,12 @@ function parse(argv: string[]) {
         timeout: { type: "string" },
         pipeline: { type: "boolean" },
         templates: { type: "boolean" },
+        in: { type: "string" },
+        at: { type: "string" },
+        namespace: { type: "string" },
+        ttl: { type: "string" },
+        wait: { type: "string" },
+        text: { type: "boolean" },
       },
     });
   } catch (error) {
@@ -123,6 +151,17 @@ function additionArguments(
   if (name === undefined || name === "" || name.includes("="))
     throw usage(`what? holdfast call ${verb} NAME key=value …`);
   return { name, pipeline, with: { ...given, ...Object.fromEntries(words.map((word) => pair(word))) } };
+}
+
+/** Of `later`: when. The agent says what is wrong with it. */
+function laterTime(verb: string, { in: delay, at }: { in?: string; at?: string }): JsonObject {
+  if (verb !== "later") {
+    if (delay === undefined && at === undefined) return {};
+    throw usage("--in and --at are for holdfast call later");
+  }
+  if ((delay === undefined) === (at === undefined))
+    throw usage("when? holdfast call later PIPELINE --in 5m, or --at 2027-01-01T00:00:00Z");
+  return delay === undefined ? { at: at! } : { in: delay };
 }
 
 function pair(word: string, what = JSON.stringify(word)): [string, string] {

@@ -171,6 +171,9 @@ describe("config show", () => {
         cpu: 4 # default
         disk: 5GB # default
         interval: 15s # default
+      params:
+        global: {} # default
+        namespaces: {} # default
       triggers:
         - name: front # agent.yaml:4
           plugin: http-probe # agent.yaml:5
@@ -201,6 +204,7 @@ describe("config show", () => {
                 max: 1m # default
           on_failure: [] # default
           finally: [] # default
+      schedules: [] # default
       outputs: [] # default
       "
     `);

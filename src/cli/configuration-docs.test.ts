@@ -39,7 +39,13 @@ async function problemsOf(base: string, layer: string): Promise<string[]> {
 }
 
 describe("the YAML in the documentation is valid", async () => {
-  for (const file of ["docs/configuration.md", "docs/rules.md", "docs/pipelines.md", "README.md"]) {
+  for (const file of [
+    "docs/configuration.md",
+    "docs/rules.md",
+    "docs/pipelines.md",
+    "docs/schedules.md",
+    "README.md",
+  ]) {
     const blocks = await yamlBlocks(file);
     test(`${file} has some`, () => expect(blocks.length).toBeGreaterThan(0));
     // A layer of conf.d goes over the large example, which is the longest one.

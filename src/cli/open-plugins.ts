@@ -7,6 +7,8 @@ import type { LoadedPolicy } from "../agent/config/policy.ts";
 import { type Catalog, openCatalog } from "../agent/plugins/catalog.ts";
 import type { GrantFor } from "../agent/workers/worker-maker.ts";
 import { openLauncher } from "../agent/workers/open-launcher.ts";
+import type { MemoryPort } from "../agent/workers/memory-port.ts";
+import type { Masking, SecretPort } from "../agent/workers/secret-port.ts";
 import { createWorkers, type Workers } from "../agent/workers/workers.ts";
 import type { KernelFacts } from "../agent/workers/sandbox/kernel-facts.ts";
 import { protectionsOf } from "../agent/workers/sandbox/protections.ts";
@@ -14,6 +16,7 @@ import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Ids } from "../core/ids.ts";
 import type { Logger, LogSink } from "../core/logger.ts";
+import { banOf } from "../model/grant-decision.ts";
 import { DEFAULT_POLICY } from "../model/policy.ts";
 import { type HostGrants, openGrants } from "./plugin-grants.ts";
 import { PROTECTION_LEVELS, type Protections } from "../model/protection.ts";
@@ -23,6 +26,10 @@ export interface OpenPluginsOptions {
   labels: Record<string, string>;
   kernel: KernelFacts;
   pluginLog: (name: string) => LogSink;
+  /** What plugins share; absent for commands that run none. */
+  memory?: MemoryPort;
+  secrets?: SecretPort;
+  masking?: Masking;
   /** Ports of this agent that no worker may reach. */
   ownListeners?: () => { host: string; port: number }[];
   clock: Clock;
@@ -35,12 +42,14 @@ export interface OpenPlugins {
   workers: Workers;
   policy: LoadedPolicy;
   protections: Protections;
+  /** Why the policy lets no plugin of this name run, or null. */
+  banned(plugin: string): string | null;
   close(): Promise<void>;
 }
 
 /** The plugins of an agent's home, the policy over them, and workers to run them in. */
 export async function openPlugins(options: OpenPluginsOptions): Promise<OpenPlugins> {
-  const { home, kernel, clock, ids, log, ownListeners } = options;
+  const { home, kernel, clock, ids, log, ownListeners, memory, secrets, masking } = options;
   const grants = await openGrants(home, kernel.mountNamespace);
   const { policy } = grants;
   if (policy.problem !== null) log.error(policy.problem);
@@ -57,6 +66,8 @@ export async function openPlugins(options: OpenPluginsOptions): Promise<OpenPlug
   const host = openHostAccess({
     auditFile: join(home.auditLogs, "host-operations.jsonl"),
     policy: () => policy.policy ?? DEFAULT_POLICY,
+    memory,
+    masking,
     clock,
     ids,
     log,
@@ -71,6 +82,9 @@ export async function openPlugins(options: OpenPluginsOptions): Promise<OpenPlug
     launcher,
     hostOperation: host.hostOperation,
     calls: host.calls,
+    ...(memory ? { memory } : {}),
+    ...(secrets ? { secrets } : {}),
+    ...(masking ? { masking } : {}),
     grantFor: grantsOf(grants, protections),
   });
   const catalog = await openCatalog({
@@ -84,6 +98,7 @@ export async function openPlugins(options: OpenPluginsOptions): Promise<OpenPlug
     workers,
     policy,
     protections,
+    banned: (plugin) => (policy.policy === null ? policy.problem : banOf(plugin, policy.policy)),
     close: async () => {
       await close();
       await host.close();

@@ -1,6 +1,6 @@
 import type { Clock } from "../core/clock.ts";
 import { openLogFile } from "../core/log-file.ts";
-import { createLogger, type Logger, type LogLevel } from "../core/logger.ts";
+import { createLogger, type Logger, type LogLevel, type LogSink } from "../core/logger.ts";
 
 export interface ProcessLogOptions {
   path: string;
@@ -11,6 +11,8 @@ export interface ProcessLogOptions {
   component: string;
   /** Fields of every line. */
   base?: Record<string, unknown>;
+  /** Applied to every line. */
+  mask?: (text: string) => string;
 }
 
 /** The log of a long-running command: JSON lines to its rotated file and to stderr. */
@@ -19,13 +21,22 @@ export function openProcessLog(options: ProcessLogOptions): {
   dropped(): number;
   close(): Promise<void>;
 } {
-  const { path, maxBytes, maxFiles, clock } = options;
+  const { path, maxBytes, maxFiles, clock, mask = (text: string) => text } = options;
   const wall = () => clock.wall();
   const file = openLogFile({ path, maxBytes, maxFiles, wall });
   const stderr = { write: (line: string) => void process.stderr.write(`${line}\n`) };
   const log = createLogger(
-    { sinks: [file, stderr], level: () => options.level, wall, base: options.base },
+    {
+      sinks: [file, stderr].map((sink) => maskedSink(sink, mask)),
+      level: () => options.level,
+      wall,
+      base: options.base,
+    },
     options.component,
   );
   return { log, dropped: () => file.dropped(), close: () => file.close() };
+}
+
+function maskedSink(sink: LogSink, mask: (text: string) => string): LogSink {
+  return { write: (line, level) => sink.write(mask(line), level) };
 }

@@ -10,6 +10,7 @@ export const ERROR_CODES = {
   denied: { exit: 4, http: 403, grpc: 7 },
   unauthenticated: { exit: 4, http: 401, grpc: 16 },
   conflict: { exit: 1, http: 409, grpc: 6 },
+  expired: { exit: 1, http: 409, grpc: 10 },
   busy: { exit: 1, http: 409, grpc: 9 },
   exhausted: { exit: 1, http: 429, grpc: 8 },
   too_large: { exit: 1, http: 413, grpc: 11 },

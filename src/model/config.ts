@@ -2,8 +2,11 @@ import * as v from "valibot";
 import { isDuration, parseDuration } from "../core/duration.ts";
 import { LOG_LEVELS } from "../core/logger.ts";
 import { SEVERITIES } from "./event.ts";
+import { DEFAULT_NAMESPACE, RESERVED_NAMESPACE } from "./namespace.ts";
 import { EFFECTS, PARAMETER_TYPES } from "./pipeline.ts";
+import { PARAMETER_NAME, sharedParameterSchema } from "./shared-parameter.ts";
 import { WINDOW_FUNCTIONS } from "./rule.ts";
+import { MISSED_POLICIES } from "./schedule-policy.ts";
 
 /** Agent ids: file names, certificate names and topics are made of them. */
 export const AGENT_ID = /^[a-zA-Z0-9][a-zA-Z0-9_-]{2,63}$/;
@@ -26,6 +29,13 @@ const megabytes = v.pipe(
   v.check((text) => /^0*[1-9]\d*(MB|GB)$/.test(text), "1MB or more, in MB or GB"),
 );
 const name = v.pipe(v.string(), v.regex(NAME, "a name: letters, digits and _ . : -, at most 128"));
+const namespace = v.pipe(
+  name,
+  v.check(
+    (text) => text !== RESERVED_NAMESPACE,
+    `another namespace: ${RESERVED_NAMESPACE} is the agent's own`,
+  ),
+);
 const label = v.pipe(v.string(), v.maxLength(128));
 const listen = v.pipe(
   v.string(),
@@ -33,6 +43,11 @@ const listen = v.pipe(
 );
 const settings = v.record(v.string(), v.any());
 const oneOrMany = (item: v.GenericSchema<string>) => v.union([item, v.array(item)]);
+
+const sharedParameters = v.record(
+  v.pipe(v.string(), v.regex(PARAMETER_NAME, "a parameter's name")),
+  sharedParameterSchema,
+);
 
 export const triggerSchema = v.strictObject({
   name: described(name, "Name of this trigger; rules refer to it"),
@@ -49,10 +64,14 @@ const priority = v.pipe(v.number(), v.integer(), v.minValue(-1000), v.maxValue(1
 export const ruleSchema = v.strictObject({
   name: v.pipe(v.string(), v.minLength(1), v.maxLength(200)),
   enabled: v.optional(v.boolean(), true),
+  namespace: described(
+    v.optional(namespace, DEFAULT_NAMESPACE),
+    "Whose memory its expressions see as memory",
+  ),
   priority: described(v.optional(priority, 0), "Rules with a higher one come first"),
   on: described(
     oneOrMany(v.string()),
-    "Name of the trigger, a list of names, `rule:NAME` for what a rule emits, or * for everything",
+    "Name of the trigger, a list of names, `rule:NAME` for what a rule emits, `schedule:NAME` for when one is due, or * for everything",
   ),
   type: described(v.optional(oneOrMany(v.string())), "Event type or types; every type when absent"),
   when: described(v.optional(v.string()), "CEL condition over event and agent"),
@@ -226,7 +245,10 @@ export const parameterSchema = v.strictObject({
 });
 
 export const pipelineSchema = v.strictObject({
-  namespace: v.optional(name, "default"),
+  namespace: described(
+    v.optional(namespace, DEFAULT_NAMESPACE),
+    "Whose memory, parameters, secrets and locks its steps share",
+  ),
   description: v.optional(v.pipe(v.string(), v.maxLength(500)), ""),
   params: described(
     v.optional(
@@ -264,6 +286,33 @@ export const pipelineSchema = v.strictObject({
   finally: described(
     v.optional(v.pipe(v.array(stepSchema), v.maxLength(100)), []),
     "Steps that always run at the end, the last one first",
+  ),
+});
+
+export const scheduleSchema = v.strictObject({
+  name: described(name, "Name of this schedule; rules refer to it with on: schedule:NAME"),
+  enabled: v.optional(v.boolean(), true),
+  cron: described(
+    v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(200))),
+    "Five fields, six with seconds first, @daily and the like, @every DURATION, @init, or @once TIME",
+  ),
+  every: described(v.optional(duration), "Time from one firing to the next, 1s or more"),
+  at: described(v.optional(v.string()), "One moment, RFC 3339, like 2027-01-01T00:00:00Z"),
+  on: described(v.optional(v.picklist(["init"])), "init: each time that the agent starts"),
+  time_zone: described(v.optional(v.string()), "Zone of cron, like Europe/Berlin; default: the host's"),
+  run: described(v.optional(name), "Pipeline to run; without it there is only the event"),
+  params: described(v.optional(settings, {}), "Parameters of the pipeline"),
+  missed: described(
+    v.optional(v.picklist(MISSED_POLICIES), "skip"),
+    "Due times that passed while the agent was not there: none, one or all of them are made up for",
+  ),
+  max_missed: described(
+    v.optional(count(100), 100),
+    "With missed: all, how many of them at most, the newest",
+  ),
+  spread: described(
+    v.optional(duration, "0s"),
+    "Fires later by a part of this, which is the same each time and another one on each agent",
   ),
 });
 
@@ -379,9 +428,20 @@ export const configSchema = v.strictObject({
     }),
     {},
   ),
+  params: described(
+    v.optional(
+      v.strictObject({
+        global: v.optional(sharedParameters, {}),
+        namespaces: v.optional(v.record(namespace, sharedParameters), {}),
+      }),
+      {},
+    ),
+    "Parameters that pipelines find without being given them: for all, and by namespace, which wins",
+  ),
   triggers: v.optional(v.pipe(v.array(triggerSchema), v.maxLength(1000)), []),
   rules: v.optional(v.pipe(v.array(ruleSchema), v.maxLength(10_000)), []),
   pipelines: v.optional(v.record(name, pipelineSchema), {}),
+  schedules: v.optional(v.pipe(v.array(scheduleSchema), v.maxLength(10_000)), []),
   outputs: v.optional(v.pipe(v.array(outputSchema), v.maxLength(100)), []),
 });
 
@@ -393,4 +453,5 @@ export type TriggerConfig = v.InferOutput<typeof triggerSchema>;
 export type RuleConfig = v.InferOutput<typeof ruleSchema>;
 export type PipelineConfig = v.InferOutput<typeof pipelineSchema>;
 export type StepConfig = v.InferOutput<typeof stepSchema>;
+export type ScheduleConfig = v.InferOutput<typeof scheduleSchema>;
 export type OutputConfig = v.InferOutput<typeof outputSchema>;

@@ -1,7 +1,8 @@
 import { type ASTNode, Environment, serialize } from "@marcbachmann/cel-js";
 import { RE2JS } from "re2js";
 import { messageOf } from "../core/errors.ts";
-import type { Json } from "./json.ts";
+
+export { celValue, jsonValue } from "./cel-value.ts";
 
 /**
  * CEL (https://cel.dev), the language of `when`, `match` and `${{ }}`: the same names everywhere, a bound on size and
@@ -16,6 +17,8 @@ export const EXPRESSION_NAMES = [
   "item",
   "window",
   "run",
+  "memory",
+  "secrets",
 ] as const;
 export type ExpressionName = (typeof EXPRESSION_NAMES)[number];
 
@@ -187,28 +190,4 @@ function patternProblem(node: ASTNode): string | null {
 
 function firstLine(text: string): string {
   return text.split("\n", 1)[0]!;
-}
-
-/** JSON → what CEL computes with: whole numbers become int (bigint), objects keep their shape. */
-export function celValue(value: unknown): unknown {
-  if (typeof value === "number") return Number.isSafeInteger(value) ? BigInt(value) : value;
-  if (value === null || typeof value !== "object") return value;
-  if (Array.isArray(value)) return value.map(celValue);
-  const out: Record<string, unknown> = {};
-  for (const [key, item] of Object.entries(value)) out[key] = celValue(item);
-  return out;
-}
-
-/** A CEL result → JSON: int becomes a number when that is exact, else a string. */
-export function jsonValue(value: unknown): Json {
-  if (typeof value === "bigint") {
-    const number = Number(value);
-    return Number.isSafeInteger(number) ? number : value.toString();
-  }
-  if (value === null || value === undefined) return null;
-  if (typeof value === "string" || typeof value === "boolean" || typeof value === "number") return value;
-  if (Array.isArray(value)) return value.map(jsonValue);
-  if (value instanceof Date) return value.toISOString();
-  const entries = value instanceof Map ? [...value] : Object.entries(value as object);
-  return Object.fromEntries(entries.map(([key, item]) => [String(key), jsonValue(item)]));
 }

@@ -1,5 +1,6 @@
 import type { BackoffPolicy } from "../core/backoff.ts";
 import type { JsonObject } from "./json.ts";
+import type { LaterDue } from "./schedule-later.ts";
 
 /** What an unknown outcome of an attempt means (DESIGN promise 2). */
 export const EFFECTS = ["idempotent", "at-most-once", "ask"] as const;
@@ -132,15 +133,18 @@ export interface PipelineDefinition {
 export interface Addition {
   /**
    * `add`: after this step and what it added before, ahead of what needs it; `finally`: at the end, the newest first;
-   * `onFailure`: at the end of a run that fails, in order; `spawn`: a run of its own that nobody waits for.
+   * `onFailure`: at the end of a run that fails, in order; `spawn`: a run of its own that nobody waits for;
+   * `later`: such a run, when it is `due`.
    */
-  kind: "add" | "finally" | "onFailure" | "spawn";
-  /** Action, or with `pipeline: true` (always for `spawn`) the name of a pipeline. */
+  kind: "add" | "finally" | "onFailure" | "spawn" | "later";
+  /** Action, or with `pipeline: true` (always for `spawn` and `later`) the name of a pipeline. */
   action: string;
   pipeline: boolean;
   with: JsonObject;
   /** The texts of `with` may hold `${{ }}` templates; without it they are taken as they are. */
   templates?: boolean;
+  /** Of `later`, and only of it. */
+  due?: LaterDue;
 }
 
 /** Ids of steps that lie on a cycle of `needs`, empty when there is none. */

@@ -45,6 +45,8 @@ export type RuleOutcome =
 export interface RuleDefinition {
   name: string;
   enabled: boolean;
+  /** Whose memory its expressions see as `memory`. */
+  namespace: string;
   /** Higher ones first; among equals the order of the configuration. */
   priority: number;
   /** Trigger names; `rule:NAME` is what that rule emits; `*` is everything. */

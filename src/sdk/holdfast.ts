@@ -7,6 +7,7 @@ import type { Json } from "../model/json.ts";
 import type { PermissionsInput, ResourcesInput } from "../model/permissions.ts";
 import type { Effect } from "../model/pipeline.ts";
 import type { AgentFacts } from "../model/plugin.ts";
+import type { LaterTime } from "../model/schedule-later.ts";
 
 export { connect, type ConnectOptions } from "./connect.ts";
 export { v };
@@ -33,6 +34,37 @@ export interface PluginClock {
   every(ms: number, signal: AbortSignal): AsyncGenerator<number, void, void>;
 }
 
+export interface MemoryOptions {
+  /** Another namespace than the plugin's own (that of the run, for an action); `permissions.namespaces` must name it. */
+  namespace?: string;
+}
+
+/**
+ * Durable JSON values, shared by all of one namespace: the run's for an action, else the plugin's own. `permissions.memory`
+ * names the keys (`["*"]` for all): 1 to 256 letters, digits and `_ . : -`, with values of at most 256 KB. Errors are
+ * ActionErrors: `denied`, `invalid`, `too_large`, `exhausted` (full), `busy` (others hold the key), `expired`.
+ */
+export interface PluginMemory {
+  /** Never waits, whoever holds the key. */
+  get(key: string, options?: MemoryOptions): Promise<Json | undefined>;
+  /** Whatever the value was. `ttl`: milliseconds after which it is gone. */
+  set(key: string, value: Json, options?: MemoryOptions & { ttl?: number }): Promise<void>;
+  /** False when there was none. */
+  delete(key: string, options?: MemoryOptions): Promise<boolean>;
+  /** Keys in order. */
+  list(options?: MemoryOptions & { prefix?: string }): Promise<string[]>;
+  /**
+   * Changes the value depending on what it was, with nobody else in between: `update("count", (n = 0) => n + 1)`. Waits for its
+   * turn (`wait`, 30,000 ms by default). A change that takes over two seconds while others wait is made again, from what they left;
+   * undefined leaves the value as it is. Resolves with what it is afterwards.
+   */
+  update(
+    key: string,
+    change: (value: any) => Json | undefined | Promise<Json | undefined>,
+    options?: MemoryOptions & { ttl?: number; wait?: number },
+  ): Promise<Json | undefined>;
+}
+
 export interface BaseContext<S> {
   /** Name of the trigger, action or output in the configuration. */
   name: string;
@@ -47,6 +79,7 @@ export interface BaseContext<S> {
    * `permissions.host`, the policy allows it. Throws an ActionError with code `denied` and `started: false` when refused.
    */
   host(operation: string, args?: Record<string, Json>): Promise<Json>;
+  memory: PluginMemory;
 }
 
 /** One emit: kept as a whole, together with the checkpoint, or refused. */
@@ -54,6 +87,8 @@ export interface Emit {
   events: ProposedEvent[];
   /** Given back as `context.checkpoint` after a restart. Commits in one transaction with the events. */
   checkpoint?: Json;
+  /** Called once when the agent has kept it (null), or refused it, with the reason; never when the trigger ends before. */
+  done?: (refused: string | null) => void;
 }
 
 export interface TriggerContext<S> extends BaseContext<S> {
@@ -104,6 +139,12 @@ export interface StepAdders {
   onFailure(action: string, input?: Record<string, Json>, options?: AddOptions): Promise<void>;
   /** A run of its own that nobody waits for, and whose end changes nothing here. */
   spawn(pipeline: string, params?: Record<string, Json>): Promise<void>;
+  /**
+   * Such a run, put off: `{ in: "5s" }` from now, or `{ at }` a moment of the host's clock (RFC 3339 or Unix milliseconds). It
+   * survives a restart of the agent. When it is due the pipeline must be there and take the parameters, and this plugin
+   * must still be allowed by the host's policy.
+   */
+  later(pipeline: string, params: Record<string, Json>, when: LaterTime): Promise<void>;
 }
 
 export interface ActionContext<S> extends BaseContext<S>, StepAdders {

@@ -1,5 +1,6 @@
 /** Contexts for the tests of plugins: real clock, real signal, settings parsed as the host parses them. */
 import { addersOf } from "../agent/workers/host-adders.ts";
+import { pluginMemory } from "../agent/workers/host-memory.ts";
 import type { Addition } from "../model/pipeline.ts";
 import {
   type ActionContext,
@@ -61,6 +62,9 @@ export function contextFor<D extends PluginDefinition>(definition: D, options: O
     name: options.name ?? "test",
     settings: v.parse(definition.settings, options.settings) as never,
     agent: { id: "agent-1", labels: {}, home: options.home },
+    memory: pluginMemory(async () => {
+      throw new Error("there is no memory in this test");
+    }),
     host: () => Promise.reject(new Error("there is no host in this test")),
     log: { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") },
     clock: { ...realClock, ...options.clock },

@@ -11,6 +11,7 @@ export function rule(name: string, given: Partial<RuleDefinition> = {}): RuleDef
   return {
     name,
     enabled: true,
+    namespace: "default",
     priority: 0,
     on: ["t"],
     types: [],

@@ -2,6 +2,7 @@ import { planAdditions } from "../agent/runs/plan-additions.ts";
 import { planLease } from "../agent/runs/plan-lease.ts";
 import { planCancelled, planOutcome } from "../agent/runs/plan-outcome.ts";
 import { planStop } from "../agent/runs/plan-stop.ts";
+import type { LaterRun } from "../model/schedule-later.ts";
 import type { PlannedChange } from "../agent/runs/plan.ts";
 import type { Json } from "../model/json.ts";
 import type { Addition } from "../model/pipeline.ts";
@@ -51,9 +52,18 @@ export class RunRig extends PlannedRun {
   }
 
   add(id: string, ...additions: Addition[]): PlannedChange {
-    return this.apply(planAdditions(this.live, this.step(id), additions, spawn, this.now));
+    return this.apply(planAdditions(this.live, this.step(id), additions, MADE, this.now));
   }
 }
+
+/** What additions make of runs, now and later. */
+export const MADE = {
+  run: spawn,
+  later: ({ action, with: params }: Addition, key: string): LaterRun => ({
+    ...{ id: `later by ${key}`, key, pipeline: action, params, dueMs: 1000, byWall: false },
+    ...{ plugin: "p", run: "run", step: "step", rule: null, cause: null, hops: 1, createdMs: 0 },
+  }),
+};
 
 export function spawn(addition: Addition, key: string): NewRun {
   return newRun({

@@ -5,7 +5,10 @@ import type { AttemptOutcome } from "../../model/run-transitions.ts";
 
 export interface ActionCall {
   action: string;
+  /** The pipeline's: whose memory and locks the action shares. */
+  namespace: string;
   input: JsonObject;
+  secrets: string[];
   key: string;
   run: string;
   step: string;

@@ -17,6 +17,7 @@ test("rules: lists, durations, defaults; disabled ones are there and say so", ()
   expect(a).toEqual({
     name: "a",
     enabled: true,
+    namespace: "default",
     priority: 0,
     on: ["front"],
     types: [],

@@ -12,6 +12,23 @@ import type {
   UndoDefinition,
 } from "../../model/pipeline.ts";
 import type { RuleDefinition, RuleOutcome } from "../../model/rule.ts";
+import type { ScheduleDefinition } from "../../model/schedule.ts";
+import { parseTiming, zoneCache } from "../../model/schedule-timing.ts";
+
+/** Every schedule with its times worked out. `hostZone`: where no zone is named. */
+export function scheduleDefinitions(config: Config, hostZone: () => string): ScheduleDefinition[] {
+  const zoneOf = zoneCache(hostZone);
+  return config.schedules.map((schedule) => ({
+    name: schedule.name,
+    enabled: schedule.enabled,
+    timing: parseTiming(schedule, zoneOf),
+    run: schedule.run ?? null,
+    params: schedule.params as Json,
+    missed: schedule.missed,
+    maxMissed: schedule.max_missed,
+    spreadMs: parseDuration(schedule.spread),
+  }));
+}
 
 type EffectOf = (action: string) => Effect;
 
@@ -25,6 +42,7 @@ function ruleDefinition(rule: RuleConfig): RuleDefinition {
   return {
     name: rule.name,
     enabled: rule.enabled,
+    namespace: rule.namespace,
     priority: rule.priority,
     on: listOf(rule.on),
     types: listOf(rule.type ?? []),

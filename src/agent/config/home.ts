@@ -24,6 +24,8 @@ export function agentHome(base: string, id: string) {
     confDir: join(config, "conf.d"),
     policyFile: join(config, "policy.yaml"),
     pluginSettings: join(config, "plugins"),
+    secretsKey: join(config, "secrets.key"),
+    secretsSalt: join(config, "secrets.salt"),
     certificates,
     keyFile: join(certificates, "agent.key"),
     certificateFile: join(certificates, "agent.crt"),

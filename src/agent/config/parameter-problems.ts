@@ -1,5 +1,6 @@
 import type { Json } from "../../model/json.ts";
 import { PARAMETER_TYPES, type ParameterDefinition, type ParameterType } from "../../model/pipeline.ts";
+import { DEFAULT_NAMESPACE } from "../../model/namespace.ts";
 import type { ExpressionChecks } from "./checks.ts";
 import { list } from "./known-names.ts";
 import { child, type ConfigNode, entriesOf, itemsOf, type Path, textOf, toJson } from "./node.ts";
@@ -30,6 +31,14 @@ function definitionOf(name: string, parameter: ConfigNode): ParameterDefinition 
   };
 }
 
+/** Names of the parameters that runs of a pipeline find in the configuration (section `params`). */
+export function foundParameters(root: ConfigNode, { node }: PipelineNode): string[] {
+  const params = child(root, "params");
+  const namespace = textOf(child(node, "namespace")) ?? DEFAULT_NAMESPACE;
+  const sections = [child(params, "global"), child(child(params, "namespaces"), namespace)];
+  return sections.flatMap((section) => entriesOf(section).map(([name]) => name));
+}
+
 /** Patterns that are no RE2, defaults that would be refused. */
 export function checkDeclarations(pipeline: PipelineNode, checks: ExpressionChecks, report: Report): void {
   for (const definition of declaredParameters(pipeline) ?? []) {
@@ -41,12 +50,12 @@ export function checkDeclarations(pipeline: PipelineNode, checks: ExpressionChec
 
 /**
  * Parameters that are given to a pipeline, by a rule or a step: names it does not have, ones it needs, literal values that
- * do not fit. What a template gives is known only when it runs. `path` is theirs, `caller` that of the pipeline's name.
+ * do not fit. `found`: what the configuration has for all or for its namespace. What a template gives is known only when it runs. `path` is theirs, `caller` that of the pipeline's name.
  */
 export function checkGiven(
   pipeline: PipelineNode,
   given: ConfigNode | undefined,
-  at: { path: Path; caller: Path },
+  at: { path: Path; caller: Path; found: string[] },
   checks: ExpressionChecks,
   report: Report,
 ): void {
@@ -68,6 +77,7 @@ export function checkGiven(
     }
   }
   for (const { name, required, default: fallback } of definitions) {
+    if (at.found.includes(name)) continue;
     if (!required || fallback !== null || child(given, name) !== undefined) continue;
     report.value(at.caller, `the pipeline ${pipeline.name} needs the parameter '${name}'`);
   }

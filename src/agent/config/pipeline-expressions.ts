@@ -3,7 +3,8 @@ import { checkCondition, checkTemplates, oneLine } from "./cel-problems.ts";
 import type { ExpressionChecks } from "./checks.ts";
 import { list } from "./known-names.ts";
 import { child, type ConfigNode, itemsOf, nodeAt, type Path, textOf, toJson } from "./node.ts";
-import { checkDeclarations, checkGiven, declaredParameters } from "./parameter-problems.ts";
+import { checkDeclarations, checkGiven, declaredParameters, foundParameters } from "./parameter-problems.ts";
+import { PARAMETER_FACTS } from "../../model/shared-parameter.ts";
 import { type PipelineNode, pipelinesOf, stepsBefore, type StepNode } from "./pipeline-steps.ts";
 import type { Report } from "./report.ts";
 
@@ -12,6 +13,10 @@ interface Scope {
   /** Steps that are done by then; null where there are none at all. */
   steps: Set<string> | null;
   item: boolean;
+  /** Once there is a step; what belongs to the run is settled before or after them. */
+  memory: boolean;
+  /** In what an action is given, and nowhere else. */
+  secrets: boolean;
   failure: boolean;
   /** Names that `params` has; null is any. */
   params: string[] | null;
@@ -47,45 +52,48 @@ function checkCall(
   nameKey: string,
   valuesKey: string,
   pipelines: PipelineNode[],
-  { checks, report }: Place,
+  { root, checks, report }: Place,
 ): void {
   const called = textOf(child(node, nameKey));
   const pipeline = pipelines.find(({ name }) => name === called);
   if (pipeline === undefined) return;
-  const at = { path: [...path, valuesKey], caller: [...path, nameKey] };
+  const found = foundParameters(root, pipeline);
+  const at = { path: [...path, valuesKey], caller: [...path, nameKey], found };
   checkGiven(pipeline, child(node, valuesKey), at, checks, report);
 }
 
 /** What belongs to the pipeline itself: before its first step, or after its last. */
 function checkOwn(pipeline: PipelineNode, place: Place): void {
   const { path, steps } = pipeline;
-  const before = scopeOf(pipeline, { steps: null });
+  const before = scopeOf(pipeline, place, { steps: null });
   checkTemplate([...path, "concurrency_by_key", "key"], before, place);
   checkTemplate([...path, "exclusive", "lock"], before, place);
   const graph = steps.filter(({ part }) => part === "steps");
-  checkTemplate([...path, "output"], scopeOf(pipeline, { steps: idsOf(graph) }), place);
+  checkTemplate([...path, "output"], scopeOf(pipeline, place, { steps: idsOf(graph) }), place);
 }
 
 function checkStep(pipeline: PipelineNode, step: StepNode, place: Place): void {
   const { node, path } = step;
   const done = doneBefore(pipeline, step);
-  const scope = scopeOf(pipeline, { steps: done, failure: step.part !== "steps" });
+  const scope = scopeOf(pipeline, place, { steps: done, memory: true, failure: step.part !== "steps" });
   const item = child(node, "foreach") !== undefined;
   checkExpression([...path, "when"], "condition", scope, place);
   const foreach = child(node, "foreach");
   checkExpression([...path, "foreach", ...(foreach?.kind === "map" ? ["in"] : [])], "list", scope, place);
   checkTemplate([...path, "exclusive", "lock"], scope, place);
-  checkTemplate([...path, "with"], { ...scope, item }, place);
+  const secrets = child(node, "action") !== undefined;
+  checkTemplate([...path, "with"], { ...scope, item, secrets }, place);
   checkTemplate([...path, "approval", "text"], { ...scope, item }, place);
   checkTemplate([...path, "breaker", "destination"], { ...scope, item }, place);
-  const undone = { ...scope, item, failure: true, steps: idsOf(pipeline.steps, "steps") };
+  const undone = { ...scope, item, secrets: true, failure: true, steps: idsOf(pipeline.steps, "steps") };
   checkTemplate([...path, "undo", "with"], undone, place);
 }
 
-function scopeOf(pipeline: PipelineNode, scope: Partial<Scope>): Scope {
-  const params = declaredParameters(pipeline)?.map(({ name }) => name) ?? null;
+function scopeOf(pipeline: PipelineNode, { root }: Place, scope: Partial<Scope>): Scope {
+  const declared = declaredParameters(pipeline)?.map(({ name }) => name) ?? null;
+  const params = declared && [...declared, ...foundParameters(root, pipeline), ...PARAMETER_FACTS];
   const all = [...idsOf(pipeline.steps)];
-  return { steps: null, item: false, failure: false, params, all, ...scope };
+  return { steps: null, item: false, memory: false, secrets: false, failure: false, params, all, ...scope };
 }
 
 function idsOf(steps: StepNode[], part?: StepNode["part"]): Set<string> {
@@ -138,6 +146,18 @@ function checkReference({ name, key }: Reference, path: Path, scope: Scope, repo
     report.value(path, message, { expected: `one of ${list(names)}`, ...report.suggest(key, names) });
   } else if (name === "item" && !scope.item) {
     report.value(path, "item is known only in `with` and `undo` of a step with foreach");
+  } else if (name === "secrets" && !scope.secrets) {
+    report.value(
+      path,
+      "secrets are known only in `with` of an action and of its undo: nothing else may hold one",
+    );
+  } else if (name === "secrets" && key === null) {
+    report.value(
+      path,
+      "a secret is named where it is used, like secrets.API_TOKEN: a name cannot be computed",
+    );
+  } else if (name === "memory" && !scope.memory) {
+    report.value(path, "memory is known only in steps");
   } else if (name === "failure" && !scope.failure) {
     report.value(path, "failure is known only in undo, finally and on_failure");
   } else if (name === "window") report.value(path, "window is known only in a rule's window");

@@ -88,7 +88,7 @@ steps:
   - { id: c, action: x, foreach: { in: "params.hosts.size() > 1" }, with: { w: "\${{ window.value }}" } }
 `);
     expect(found).toEqual([
-      'steps[0].with.u: the pipeline declares no parameter "unti"; expected one of hosts, unit; did you mean "unit"?',
+      'steps[0].with.u: the pipeline declares no parameter "unti"; expected one of agent_id, arch, hostname, hosts, os, unit; did you mean "unit"?',
       "steps[1].when: item is known only in `with` and `undo` of a step with foreach",
       "steps[1].with.f: failure is known only in undo, finally and on_failure",
       "steps[2].foreach.in: not a CEL list: the expression gives bool, not a list",

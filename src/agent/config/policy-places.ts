@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync, realpathSync, statSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, realpathSync, statSync } from "node:fs";
 import { systemCode } from "../../core/errors.ts";
 import type { MissingPlace } from "../../model/grant.ts";
 import type { Place } from "../../model/grant-expand.ts";
@@ -33,7 +33,11 @@ export function protectedPlaces(home: AgentHome, executable: string): Places {
       executable,
       ...policies,
     ],
-    protectedRead: [home.certificates, home.pluginSettings, home.state],
+    // The key of the secrets is made with the first of them: from then on no worker starts that could read it.
+    get protectedRead() {
+      const keys = [home.secretsKey, home.secretsSalt].filter((path) => existsSync(path));
+      return [home.certificates, home.pluginSettings, home.state, ...keys];
+    },
     protectedUnix: [home.controlSocket],
   };
 }

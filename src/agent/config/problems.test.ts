@@ -46,7 +46,7 @@ outputs: x
 `);
   expect(config).toBeNull();
   expect(problems.join("\n")).toMatchInlineSnapshot(`
-    "agent.yaml:1:1: helth: unknown key "helth"; expected one of agent, hub, health, log, limits, triggers, rules, pipelines, outputs; did you mean "health"?
+    "agent.yaml:1:1: helth: unknown key "helth"; expected one of agent, hub, health, log, limits, params, triggers, rules, pipelines, schedules, outputs; did you mean "health"?
     agent.yaml:2:18: health.listen: wrong type; expected an address and a port, like 127.0.0.1:9110; found 5
     agent.yaml:3:12: hub.url: invalid value; expected grpcs://host:port; found "x"
     agent.yaml:3:26: hub.heartbeat: invalid value; expected 10s to 10m; found "5s"
@@ -65,7 +65,7 @@ outputs: x
     agent.yaml:14:5: rules[0]: the rule does nothing; expected at least one of run, emit, finding
     agent.yaml:15:10: rules[0].on[0]: wrong type; expected text; found 1
     agent.yaml:15:13: rules[0].on[1]: there is no trigger "frnt"; expected one of front; did you mean "front"?
-    agent.yaml:16:5: rules[0].runn: unknown key "runn"; expected one of name, enabled, priority, on, type, when, by, window, sequence, absence, debounce, throttle, cooldown, run, params, emit, finding; did you mean "run"?
+    agent.yaml:16:5: rules[0].runn: unknown key "runn"; expected one of name, enabled, namespace, priority, on, type, when, by, window, sequence, absence, debounce, throttle, cooldown, run, params, emit, finding; did you mean "run"?
     agent.yaml:17:11: rules[0].when: not a CEL condition: Unexpected token: EOF (at character 14 of "event.type ==")
     agent.yaml:19:9: rules[1].on: wrong type; expected text or a list of texts; found 3
     agent.yaml:20:10: rules[1].run: there is no pipeline "restrt"; expected one of bad name, restart; did you mean "restart"?

@@ -68,11 +68,13 @@ function checkTemplateAt(at: Path, place: Place): void {
 
 function checkReferences(references: Reference[], at: Path, window: boolean, { path, report }: Place): void {
   for (const { name } of references) {
-    if (name === "event" || name === "agent" || (name === "window" && window)) continue;
+    if (name === "event" || name === "agent" || name === "memory" || (name === "window" && window)) continue;
     const message =
       name === "window"
         ? "window is known only in `window.is` and in templates"
         : `${name} is not known in a rule: it belongs to a run`;
-    report.value([...path, ...at], message, { expected: `event${window ? ", window" : ""} or agent` });
+    report.value([...path, ...at], message, {
+      expected: `event${window ? ", window" : ""}, memory or agent`,
+    });
   }
 }

@@ -1,3 +1,4 @@
+import { LATER_TRIGGER } from "../../model/schedule-later.ts";
 import { checkKnown, list } from "./known-names.ts";
 import { child, type ConfigNode, entriesOf, itemsOf, type Path, textOf } from "./node.ts";
 import type { Report } from "./report.ts";
@@ -6,16 +7,18 @@ const KINDS = ["window", "sequence", "absence"];
 /** The trigger of events that people emit. */
 const MANUAL = "manual";
 const OF_RULE = "rule:";
+const OF_SCHEDULE = "schedule:";
 
 /** Names that rules use and do not have, and parts of a rule that do not go together. */
 export function checkRules(root: ConfigNode, report: Report): void {
   const triggers = namesOf(root, "triggers");
   const rules = namesOf(root, "rules");
+  const schedules = namesOf(root, "schedules");
   const pipelines = entriesOf(child(root, "pipelines")).map(([name]) => name);
   checkReserved(root, report);
   for (const [index, rule] of itemsOf(child(root, "rules")).entries()) {
     const path: Path = ["rules", index];
-    checkOn(rule, path, triggers, rules, report);
+    checkOn(rule, path, { triggers, rules, schedules }, report);
     const run = textOf(child(rule, "run"));
     if (run !== undefined) checkKnown([...path, "run"], "pipeline", run, pipelines, report);
     checkParts(rule, path, report);
@@ -26,21 +29,33 @@ function namesOf(root: ConfigNode, section: string): string[] {
   return itemsOf(child(root, section)).flatMap((item) => textOf(child(item, "name")) ?? []);
 }
 
+function ownerOf(name: string): string | null {
+  if (name === MANUAL) return "the events of people";
+  if (name === LATER_TRIGGER) return "the events of runs that are put off";
+  if (name.startsWith(OF_RULE)) return "the events of rules";
+  return name.startsWith(OF_SCHEDULE) ? "the events of schedules" : null;
+}
+
 /** A trigger of such a name would speak for a rule or for a person. */
 function checkReserved(root: ConfigNode, report: Report): void {
   for (const [index, trigger] of itemsOf(child(root, "triggers")).entries()) {
     const name = textOf(child(trigger, "name")) ?? "";
-    if (name !== MANUAL && !name.startsWith(OF_RULE)) continue;
-    const owner = name === MANUAL ? "the events of people" : "the events of rules";
+    const owner = ownerOf(name);
+    if (owner === null) continue;
     report.value(["triggers", index, "name"], `the name ${JSON.stringify(name)} stands for ${owner}`);
   }
 }
 
-function checkOn(rule: ConfigNode, path: Path, triggers: string[], rules: string[], report: Report): void {
+type Names = Record<"triggers" | "rules" | "schedules", string[]>;
+
+function checkOn(rule: ConfigNode, path: Path, names: Names, report: Report): void {
+  const { triggers, rules, schedules } = names;
   const on = child(rule, "on");
   const check = (name: string | undefined, at: Path) => {
-    if (name === undefined || name === "*" || name === MANUAL) return;
+    if (name === undefined || name === "*" || name === MANUAL || name === LATER_TRIGGER) return;
     if (name.startsWith(OF_RULE)) checkKnown(at, "rule", name.slice(OF_RULE.length), rules, report);
+    else if (name.startsWith(OF_SCHEDULE))
+      checkKnown(at, "schedule", name.slice(OF_SCHEDULE.length), schedules, report);
     else checkKnown(at, "trigger", name, triggers, report);
   };
   check(textOf(on), [...path, "on"]);

@@ -8,6 +8,7 @@ import { checkPipelines } from "./pipeline-problems.ts";
 import type { Report } from "./report.ts";
 import { checkRuleExpressions } from "./rule-expressions.ts";
 import { checkRules } from "./rule-problems.ts";
+import { checkScheduleParameters, checkSchedules } from "./schedule-problems.ts";
 
 /**
  * What a schema cannot say: names that are there twice or not at all, cycles, expressions, addresses. Works on documents
@@ -19,9 +20,11 @@ export async function checkMeaning(
   report: Report,
 ): Promise<void> {
   checkListen(root, report);
-  for (const section of ["triggers", "rules", "outputs"]) checkNames(root, section, report);
+  for (const section of ["triggers", "rules", "schedules", "outputs"]) checkNames(root, section, report);
   checkRules(root, report);
-  for (const section of ["triggers", "outputs"]) checkNoTemplates(root, section, report);
+  checkSchedules(root, report);
+  for (const section of ["triggers", "outputs"]) checkNoTemplates(root, section, "with", report);
+  checkNoTemplates(root, "schedules", "params", report);
   checkPipelines(root, report);
   if (["rules", "pipelines", "outputs"].some((section) => child(root, section) !== undefined)) {
     checkExpressions(root, await expressions(), report);
@@ -34,6 +37,7 @@ function checkExpressions(root: ConfigNode, checks: ExpressionChecks, report: Re
     checkCondition(output, ["outputs", index, "match"], checks, report);
   }
   checkPipelineExpressions(root, checks, report);
+  checkScheduleParameters(root, checks, report);
 }
 
 function checkListen(root: ConfigNode, report: Report): void {
@@ -68,8 +72,8 @@ function checkNames(root: ConfigNode, section: string, report: Report): void {
   }
 }
 
-/** Settings of triggers and outputs are read once, before there is an event: a template there would stay plain text. */
-function checkNoTemplates(root: ConfigNode, section: string, report: Report): void {
+/** Settings of triggers, schedules and outputs are read once, before there is an event: a template there would stay plain text. */
+function checkNoTemplates(root: ConfigNode, section: string, key: string, report: Report): void {
   const walk = (node: ConfigNode | undefined, path: Path): void => {
     if (textOf(node)?.includes("${{")) {
       report.value(path, "templates are filled in only in steps and in what rules do");
@@ -78,6 +82,6 @@ function checkNoTemplates(root: ConfigNode, section: string, report: Report): vo
     for (const [index, item] of itemsOf(node).entries()) walk(item, [...path, index]);
   };
   for (const [index, item] of itemsOf(child(root, section)).entries()) {
-    walk(child(item, "with"), [section, index, "with"]);
+    walk(child(item, key), [section, index, key]);
   }
 }

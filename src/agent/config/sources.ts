@@ -39,7 +39,13 @@ export function maskConfig(config: Config, sources: Map<string, LeafSource>): Js
     if (typeof value === "string") return maskText(value);
     if (Array.isArray(value)) return value.map((item, index) => mask(item, [...path, index]));
     if (value === null || typeof value !== "object") return value;
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, mask(item, [...path, key])]));
+    const marked = path[0] === "params" && typeof value.secret === "boolean";
+    return Object.fromEntries(
+      Object.entries(value).map(([key, item]) => {
+        if (marked && key === "secret") return [key, item];
+        return [key, marked && key === "value" && value.secret ? "***" : mask(item, [...path, key])];
+      }),
+    );
   };
   return mask(config as unknown as Json, []);
 }

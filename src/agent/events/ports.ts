@@ -1,8 +1,9 @@
-import type { CloudEvent } from "../../model/event.ts";
+import type { CloudEvent, ProposedEvent } from "../../model/event.ts";
 import type { Json } from "../../model/json.ts";
 import type { RuleChanges, RuleMemory } from "../../model/rule.ts";
 import type { NewRun } from "../../model/run-build.ts";
-import type { Starter } from "../../model/run.ts";
+import type { ParentStep, Starter } from "../../model/run.ts";
+import type { LaterEnd } from "../../model/schedule-later.ts";
 
 /** One row of events as the store takes it. */
 export interface EventRow {
@@ -20,7 +21,34 @@ export interface EventCommit {
   runs: { event: number; start: NewRun }[];
   rules?: RuleChanges;
   checkpoint: Json | undefined;
+  later?: LaterEnding;
   recordedMs: number;
+}
+
+/** A run that was put off, and what becomes of it with this commit. */
+export interface LaterEnding {
+  id: string;
+  state: LaterEnd;
+}
+
+/** An event that starts a run by itself, whatever the rules make of it. */
+export interface StartingEvent {
+  event: ProposedEvent & { id: string };
+  /** What led to it. */
+  chain?: Pick<CloudEvent, "causationid" | "hops">;
+  start: {
+    pipeline: string;
+    starter: Starter;
+    params: Json;
+    rule?: string | null;
+    parent?: ParentStep;
+  } | null;
+}
+
+/** What became of a `StartingEvent`: whether it is new, and the run that it started. */
+export interface Started {
+  kept: boolean;
+  run: string | null;
 }
 
 export interface EventStorePort {
@@ -60,7 +88,14 @@ export interface RulesPort {
 export interface RunsPort {
   /** Resolves when there is room for more open runs: this is the back-pressure on triggers. */
   room(): Promise<void>;
-  build(asked: { pipeline: string; starter: Starter; event: CloudEvent; params: Json }): NewRun;
+  build(asked: {
+    pipeline: string;
+    starter: Starter;
+    event: CloudEvent;
+    params: Json;
+    rule?: string | null;
+    parent?: ParentStep;
+  }): NewRun;
   /** Takes over runs that are committed. */
   admit(runs: NewRun[]): void;
 }

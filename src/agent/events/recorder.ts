@@ -4,7 +4,16 @@ import type { Logger } from "../../core/logger.ts";
 import { type CloudEvent, eventSource, type ProposedEvent } from "../../model/event.ts";
 import type { Json } from "../../model/json.ts";
 import { checkedRow, envelope } from "./envelope.ts";
-import type { EventRow, EventStorePort, RulesPort, RunsPort } from "./ports.ts";
+import type {
+  EventCommit,
+  EventRow,
+  EventStorePort,
+  LaterEnding,
+  RulesPort,
+  RunsPort,
+  Started,
+  StartingEvent,
+} from "./ports.ts";
 import { RuleCommits } from "./rule-commits.ts";
 
 export interface RecorderCounters {
@@ -78,6 +87,65 @@ export class EventRecorder {
       this.counters.refused += proposed.length;
       throw error;
     }
+  }
+
+  /**
+   * Events of a schedule, kept together with the runs that they start and with where it stands. One that was there already
+   * starts nothing again. Throws what keeps a run from being made; nothing is kept then. The caller has waited for room.
+   */
+  async recordStarting(
+    trigger: string,
+    given: StartingEvent[],
+    kept: { checkpoint?: Json; later?: LaterEnding },
+  ): Promise<Started[]> {
+    const concerned = this.#options.rules.concerns(trigger);
+    const { store, agentId } = this.#options;
+    const ids = given.map(({ event }) => event.id);
+    // Rules must not see an event twice; without them the store's word at the commit is enough.
+    const known =
+      concerned && ids.length > 0 ? await store.knownEvents(eventSource(agentId, trigger), ids) : [];
+    const fresh = given.filter(({ event }) => !known.includes(event.id));
+    this.counters.duplicates += known.length;
+    const runs = await this.#commitStarting(trigger, fresh, kept, concerned);
+    return ids.map((id) => ({ kept: runs.has(id), run: runs.get(id) ?? null }));
+  }
+
+  /** Ids of the runs by those of the new events. */
+  async #commitStarting(
+    trigger: string,
+    fresh: StartingEvent[],
+    kept: { checkpoint?: Json; later?: LaterEnding },
+    concerned: boolean,
+  ) {
+    const beside = { checkpoint: kept.checkpoint, ...(kept.later ? { later: kept.later } : {}) };
+    const { clock, rules, runs, store } = this.#options;
+    const made: CloudEvent[] = [];
+    const recordedMs = clock.wall();
+    const proposed = fresh.map(({ event }) => event);
+    const events = this.#rows(trigger, proposed, recordedMs, (event) => {
+      made.push(Object.assign(event, fresh[made.length]!.chain));
+    });
+    const starts: EventCommit["runs"] = fresh.flatMap(({ start }, index) =>
+      start === null ? [] : [{ event: index, start: runs.build({ ...start, event: made[index]! }) }],
+    );
+    let duplicates: number[] = [];
+    if (concerned) {
+      const given = made.map((event) => ({ event, timed: false }));
+      await this.#ruleCommits.commit({ trigger, events, ...beside, runs: starts }, (times) =>
+        rules.evaluate(trigger, given, times),
+      );
+    } else {
+      ({ duplicates } = await store.commitEvents({ trigger, events, runs: starts, ...beside, recordedMs }));
+      this.#count(events.length - duplicates.length, duplicates.length);
+      const begun = starts.filter(({ event }) => !duplicates.includes(event));
+      if (begun.length > 0) runs.admit(begun.map(({ start }) => start));
+    }
+    const runOf = new Map(starts.map(({ event, start }) => [event, start.run.id]));
+    return new Map(
+      made.flatMap(({ id }, index) =>
+        duplicates.includes(index) ? [] : [[id, runOf.get(index) ?? null] as const],
+      ),
+    );
   }
 
   async #recordPlain(

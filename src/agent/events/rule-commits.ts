@@ -7,6 +7,7 @@ import type {
   EventCommit,
   EventRow,
   EventStorePort,
+  LaterEnding,
   RulesPort,
   RunsPort,
   Times,
@@ -27,6 +28,9 @@ interface Given {
   trigger: string;
   events: EventRow[];
   checkpoint: EventCommit["checkpoint"];
+  /** Runs that the events start by themselves. */
+  runs?: EventCommit["runs"];
+  later?: LaterEnding;
 }
 
 const NOTHING: Given = { trigger: "", events: [], checkpoint: undefined };
@@ -106,7 +110,7 @@ export class RuleCommits {
       ...given.events,
       ...evaluated.derived.map(({ event, body }) => eventRow(event, body, wallMs)),
     ];
-    const started = this.#build(evaluated);
+    const started = [...(given.runs ?? []), ...this.#build(evaluated)];
     const commit: EventCommit = { ...given, events, runs: started, recordedMs: wallMs };
     if (changes) commit.rules = evaluated.stateful ? { ...changes, version: this.#version++ } : changes;
     const sent = store.commitEvents(commit);

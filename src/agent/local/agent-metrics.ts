@@ -5,6 +5,7 @@ import { RESOURCE_NAMES, type ResourceName, type ResourceUses } from "../../mode
 import type { Protections } from "../../model/protection.ts";
 import { byLabel, counter, gauge } from "./metric-families.ts";
 import { runMetrics, type RunMetricsSource } from "./run-metrics.ts";
+import { scheduleMetrics, type ScheduleMetricsSource } from "./schedule-metrics.ts";
 
 export interface AgentMetricsSource {
   version: string;
@@ -18,6 +19,7 @@ export interface AgentMetricsSource {
   ruleTotals: { hops: number; refused: number };
   /** Null for an agent that has nothing to run. */
   runs: RunMetricsSource | null;
+  schedules: ScheduleMetricsSource | null;
   store: {
     commits: number;
     operations: number;
@@ -89,6 +91,7 @@ export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
       source.ruleTotals.hops,
     ),
     ...runMetrics(source.runs),
+    ...scheduleMetrics(source.schedules),
     gauge("holdfast_agent_dead_letters", "Runs that ended badly and were set aside", store.deadLetters),
     gauge("holdfast_agent_findings_open", "Findings that are not resolved", store.openFindings),
     counter("holdfast_agent_store_commits_total", "Transactions committed", store.commits),

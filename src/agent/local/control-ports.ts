@@ -3,8 +3,12 @@ import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { CloudEvent, ProposedEvent } from "../../model/event.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
+import type { MemoryEntry, MemoryListing } from "../../model/memory.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
 import type { FindingRow } from "../../model/rule.ts";
+import type { ControlTimes } from "./control-schedules.ts";
+import type { ListedSecret } from "../../model/secret.ts";
+import type { ListedParameter, SetParameter } from "../../model/shared-parameter.ts";
 import type { AttemptRow, DeadLetter, RunRow, RunState, StepRow } from "../../model/run.ts";
 
 export interface FoundRun {
@@ -43,6 +47,35 @@ export interface ControlStore {
   onOutbox(listener: () => void): void;
 }
 
+/** What plugins share (see src/agent/memory/memory.ts). */
+export interface ControlMemory {
+  get(namespace: string, key: string): Promise<MemoryEntry | null>;
+  /** Whoever has checked it out is told so at the update. */
+  set(namespace: string, key: string, value: Json, ttlMs: number | null): Promise<void>;
+  /** False when there was none. */
+  delete(namespace: string, key: string): Promise<boolean>;
+  list(
+    filter: { namespace: string | null; prefix: string; after: [namespace: string, key: string] },
+    limit: number,
+  ): Promise<MemoryListing[]>;
+}
+
+/** Parameters that pipelines share (see src/agent/parameters/parameters.ts). */
+export interface ControlParameters {
+  list(namespace: string | undefined, winning: boolean): ListedParameter[];
+  set(parameter: Omit<SetParameter, "changedMs">): Promise<void>;
+  remove(namespace: string | null, name: string): Promise<boolean>;
+}
+
+/** Sealed secrets (see src/agent/secrets/secrets.ts). */
+export interface ControlSecrets {
+  list(): ListedSecret[];
+  problem(): string | null;
+  set(wanted: { namespace: string | null; name: string; value: string; changedBy: string }): Promise<void>;
+  remove(namespace: string | null, name: string): Promise<boolean>;
+  rotate(): Promise<number>;
+}
+
 /** The engine's commands; `by` is recorded, like `local:1000`. Each resolves when it is durable. */
 export interface ControlEngine {
   start(asked: { pipeline: string; params: JsonObject; by: string }): Promise<string>;
@@ -75,12 +108,19 @@ export interface ControlPorts {
   status(): Promise<JsonObject>;
   resetTrigger(name: string): boolean;
   store: ControlStore;
+  memory: ControlMemory;
+  parameters: ControlParameters;
+  secrets: ControlSecrets;
+  /** Takes what was handed out out of every answer. */
+  mask: (text: string) => string;
   engine(): ControlEngine;
   /** Open runs with their steps under way. */
   live(): { id: string; steps: string[]; overdue: boolean }[];
   pipelines(): PipelineDefinition[];
   /** In the order in which they are asked. */
   rules(): ControlRule[];
+  /** Null for an agent that has nothing to run. */
+  schedules(): ControlTimes | null;
   /** Records an event of the trigger `manual`; resolves with its source when it is durable. */
   emit(event: ProposedEvent & { id: string }): Promise<void>;
   clock: Clock;

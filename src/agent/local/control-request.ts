@@ -75,19 +75,25 @@ export class ControlRequest {
 }
 
 /** What a handler gives back becomes the answer; what it throws becomes a problem `{code, message}` with its status. */
-export async function answer(handler: Handler, request: Bun.BunRequest): Promise<Response> {
+export async function answer(
+  handler: Handler,
+  request: Bun.BunRequest,
+  mask: (text: string) => string,
+): Promise<Response> {
   try {
     const value = await handler(new ControlRequest(request));
-    return value instanceof Response ? value : Response.json(value ?? { ok: true });
+    if (value instanceof Response) return value;
+    const headers = { "content-type": "application/json;charset=utf-8" };
+    return new Response(mask(JSON.stringify(value ?? { ok: true })), { headers });
   } catch (error) {
-    return problem(error);
+    return problem(error, mask);
   }
 }
 
-export function problem(error: unknown): Response {
+export function problem(error: unknown, mask = (text: string) => text): Response {
   const known = error instanceof HoldfastError ? error : new HoldfastError("failed", messageOf(error));
   return Response.json(
-    { code: known.code, message: known.message },
+    { code: known.code, message: mask(known.message) },
     { status: ERROR_CODES[known.code].http },
   );
 }

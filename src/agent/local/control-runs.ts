@@ -53,7 +53,14 @@ export function runRoutes(ports: ControlPorts, streams: ControlStreams): Control
     runDetailView(agent, found, await store.childRuns(found.run.id), times(ports));
 
   return {
-    "/v1/pipelines": { GET: () => ({ items: ports.pipelines().map(pipelineView) }) },
+    "/v1/pipelines": {
+      GET: () => ({
+        items: ports.pipelines().map((each) => {
+          const found = ports.parameters.list(each.namespace, true).map(({ name }) => name);
+          return pipelineView(each, new Set(found));
+        }),
+      }),
+    },
     "/v1/runs": {
       async GET(request) {
         const { limit, ...filter } = request.query(listSchema);

@@ -90,6 +90,18 @@ class Rooms {
           lastFiredMs: 1000,
         },
       ],
+      schedules: () => ({
+        later: {
+          list: () => [],
+          cancel: async (id) => (record("cancelLater")(id), `whole-${id}`),
+        },
+        schedules: {
+          list: () => [],
+          pause: async (...all) => (record("pause")(...all), true),
+          resume: async (...all) => (record("resume")(...all), false),
+          next: (name, count) => (record("next")(name, count), [{ atMs: 60_000, shift: "gap" as const }]),
+        },
+      }),
       engine: () => ({
         start: async (asked) => (record("start")(asked), "new-run"),
         cancel: async (...all) => record("cancel")(...all),
@@ -134,6 +146,25 @@ class Rooms {
         dropDeadLetter: async (id) => this.dead.delete(id),
         findings: async (state) => (record("findings")(state), []),
         onOutbox: (listener) => void this.listeners.push(listener),
+      },
+      secrets: {
+        list: () => [],
+        problem: () => null,
+        set: async () => record("set")(),
+        remove: async () => false,
+        rotate: async () => 0,
+      },
+      mask: (text) => text.replaceAll("handed-out", "***"),
+      parameters: {
+        list: (...all) => (record("list")(...all), []),
+        set: async (...all) => record("set")(...all),
+        remove: async () => false,
+      },
+      memory: {
+        get: async (...at) => (record("get")(...at), null),
+        set: async (...all) => record("set")(...all),
+        delete: async (...at) => (record("delete")(...at), false),
+        list: async (...all) => (record("list")(...all), []),
       },
       clock: systemClock(),
       ids: { next: () => "made-id" },

@@ -4,7 +4,11 @@ import { deadRoutes } from "./control-dead.ts";
 import { eventRoutes } from "./control-events.ts";
 import type { ControlPorts } from "./control-ports.ts";
 import { answer, type ControlRoutes, problem } from "./control-request.ts";
+import { memoryRoutes } from "./control-memory.ts";
+import { parameterRoutes } from "./control-parameters.ts";
+import { secretRoutes } from "./control-secrets.ts";
 import { runRoutes } from "./control-runs.ts";
+import { scheduleRoutes } from "./control-schedules.ts";
 import { ControlStreams } from "./control-stream.ts";
 
 /** sun_path of unix(7) holds 108 bytes with its final zero. */
@@ -29,13 +33,17 @@ export function startControlSocket(path: string, ports: ControlPorts): { stop():
     ...runRoutes(ports, streams),
     ...eventRoutes(ports, streams),
     ...deadRoutes(ports),
+    ...scheduleRoutes(ports),
+    ...memoryRoutes(ports),
+    ...parameterRoutes(ports),
+    ...secretRoutes(ports),
   };
   const before = process.umask(0o177);
   try {
     const server = Bun.serve({
       unix: path,
       maxRequestBodySize: MAX_BODY_BYTES,
-      routes: served(routes),
+      routes: served(routes, ports.mask),
       fetch: (request) =>
         problem(
           new HoldfastError(
@@ -76,14 +84,14 @@ function partRoutes({ status, resetTrigger, log }: ControlPorts): ControlRoutes 
 
 type Served = Record<string, Record<string, (request: Bun.BunRequest) => Promise<Response>>>;
 
-function served(routes: ControlRoutes): Served {
+function served(routes: ControlRoutes, mask: (text: string) => string): Served {
   return Object.fromEntries(
     Object.entries(routes).map(([path, methods]) => [
       path,
       Object.fromEntries(
         Object.entries(methods).map(([method, handler]) => [
           method,
-          (request: Bun.BunRequest) => answer(handler, request),
+          (request: Bun.BunRequest) => answer(handler, request, mask),
         ]),
       ),
     ]),

@@ -206,13 +206,14 @@ export function ruleView({ lastFiredMs, ...rule }: ControlRule) {
   return { ...rule, lastFiredAt: timeOrNull(lastFiredMs) };
 }
 
-export function pipelineView(definition: PipelineDefinition) {
+/** `found`: parameters that a run finds without being given them, which nobody need give. */
+export function pipelineView(definition: PipelineDefinition, found: Set<string>) {
   const { name, namespace, description, params, priority, concurrency } = definition;
   return {
     name,
     namespace,
     description,
-    params,
+    params: params.map((each) => ({ ...each, required: each.required && !found.has(each.name) })),
     priority,
     concurrency,
     steps: definition.steps.map(({ id }) => id),

@@ -80,7 +80,13 @@ describe("shipped plugins", () => {
       expect(entry).toEqual({ shipped: `${manifest.kind}/${manifest.name}` });
       expect(manifest.settings.type).toBe("object");
     }
-    expect(catalog.known("trigger").toSorted()).toEqual(["disk", "file-tail", "http-probe", "interval"]);
+    expect(catalog.known("trigger").toSorted()).toEqual([
+      "disk",
+      "file-tail",
+      "http-probe",
+      "interval",
+      "webhook",
+    ]);
     expect(catalog.known("action").toSorted()).toEqual(["exec", "file", "http"]);
     expect(catalog.known("output")).toEqual(["file"]);
     const { settings: described } = await bench.workers.describe({ shipped: "action/exec" });

@@ -12,6 +12,7 @@ export const SHIPPED: readonly ShippedPlugin[] = [
   { kind: "trigger", name: "interval", load: () => import("../../../plugins/interval/plugin.ts") },
   { kind: "trigger", name: "http-probe", load: () => import("../../../plugins/http-probe/plugin.ts") },
   { kind: "trigger", name: "disk", load: () => import("../../../plugins/disk/plugin.ts") },
+  { kind: "trigger", name: "webhook", load: () => import("../../../plugins/webhook/plugin.ts") },
   { kind: "action", name: "exec", load: () => import("../../../plugins/exec/plugin.ts") },
   { kind: "action", name: "file", load: () => import("../../../plugins/file-action/plugin.ts") },
   { kind: "action", name: "http", load: () => import("../../../plugins/http/plugin.ts") },

@@ -81,5 +81,5 @@ function viewOf(
   times: RuleTimes,
   world: RuleWorld,
 ): EventView {
-  return new EventView(made.event, made.index, times.trustedMs, times, world.agent);
+  return new EventView(made.event, made.index, times.trustedMs, times, world);
 }

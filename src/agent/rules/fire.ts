@@ -33,7 +33,7 @@ export function fire(
     rule.counters.cooled++;
     return;
   }
-  const ready = readyOutcomes(rule, key, view.contextWith(key, window));
+  const ready = readyOutcomes(rule, key, view.contextWith(rule, key, window));
   if (ready.length === 0) return;
   if (state) {
     if (cooldownMs > 0) state.cooledMs = view.times.trustedMs;

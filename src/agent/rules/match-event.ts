@@ -42,7 +42,7 @@ export function guarded(rule: CompiledRule, work: () => void): void {
 function matchRule(world: RuleWorld, collected: Collected, rule: CompiledRule, view: EventView): void {
   const { definition, counters } = rule;
   counters.evaluated++;
-  if (rule.when !== null && !holds(rule, rule.when, () => view.context)) return;
+  if (rule.when !== null && !holds(rule, rule.when, () => view.contextOf(rule))) return;
   if (!needsMemory(definition)) {
     counters.matched++;
     const key = keyOf(rule, view);
@@ -141,12 +141,12 @@ function windowHolds(
     rule.counters.dropped++;
   }
   const facts = { value: computeWindow(compute, window), count: window.count };
-  return holds(rule, rule.is, () => view.contextWith(key, facts)) ? facts : null;
+  return holds(rule, rule.is, () => view.contextWith(rule, key, facts)) ? facts : null;
 }
 
 /** Undefined when the event has no value, which is counted. */
 function valueOf(rule: CompiledRule, view: EventView): WindowValue | undefined {
-  const result = rule.of!.evaluate(view.context);
+  const result = rule.of!.evaluate(view.contextOf(rule));
   if (result.kind === "skipped") rule.counters.skipped++;
   else if (result.kind === "error") note(rule, `window.of: ${result.message}`);
   else {
@@ -162,7 +162,8 @@ function valueOf(rule: CompiledRule, view: EventView): WindowValue | undefined {
 function stepsMet(rule: CompiledRule, view: EventView): boolean[] {
   return rule.steps.map(
     ({ types, when }) =>
-      (types.length === 0 || types.includes(view.event.type)) && holds(rule, when, () => view.context),
+      (types.length === 0 || types.includes(view.event.type)) &&
+      holds(rule, when, () => view.contextOf(rule)),
   );
 }
 
@@ -201,12 +202,12 @@ function letGo(world: RuleWorld, collected: Collected, rule: CompiledRule): void
 function resolveFindings(world: RuleWorld, collected: Collected, rule: CompiledRule, view: EventView): void {
   for (const outcome of rule.outcomes) {
     if (outcome.kind !== "finding" || outcome.resolvedWhen === null) continue;
-    if (!holds(rule, outcome.resolvedWhen, () => view.context)) continue;
+    if (!holds(rule, outcome.resolvedWhen, () => view.contextOf(rule))) continue;
     const key = keyOf(rule, view);
     if (key === null) return;
     collected.stateful = true;
     try {
-      const wanted = findingKey(rule, outcome, key, view.contextWith(key, null));
+      const wanted = findingKey(rule, outcome, key, view.contextWith(rule, key, null));
       const row = world.findings.resolve(wanted, view.times.wallMs);
       if (!row) continue;
       collected.putFinding(row);

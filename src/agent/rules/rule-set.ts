@@ -16,6 +16,8 @@ export interface RuleSetOptions {
   agent: { id: string; labels: Record<string, string> };
   newId: () => string;
   maxEventBytes: number;
+  /** What expressions see as `memory`, by namespace; nothing when absent. */
+  memory?: (namespace: string) => unknown;
   /** Keys that one rule remembers. */
   maxKeys?: number;
   /** Events that one key of a window remembers. */
@@ -71,6 +73,7 @@ export class RuleSet {
     this.#world = {
       agentId: options.agent.id,
       agent: celValue(options.agent),
+      memory: options.memory ?? (() => ({})),
       findings: new OpenFindings(),
       due: noDueKeys(),
       totals: this.totals,
@@ -182,7 +185,7 @@ export class RuleSet {
   ): void {
     const candidates = this.#index.candidates(trigger, event.type);
     if (candidates.rules.length === 0 && candidates.resolvers.length === 0) return;
-    const view = new EventView(event, index, countedAt(event, timed, times), times, this.#world.agent);
+    const view = new EventView(event, index, countedAt(event, timed, times), times, this.#world);
     matchEvent(this.#world, collected, candidates, view);
   }
 

@@ -1,6 +1,7 @@
 import { Heap } from "../../core/heap.ts";
 import type { CloudEvent } from "../../model/event.ts";
 import { celValue, type Expression, type ExpressionContext } from "../../model/expression.ts";
+import { DEFAULT_NAMESPACE } from "../../model/namespace.ts";
 import type { RuleTimes } from "./collected.ts";
 import { type CompiledRule, note } from "./compiled-rule.ts";
 import type { WindowFacts } from "./debounce.ts";
@@ -29,6 +30,8 @@ export interface RuleWorld {
   agentId: string;
   /** `agent` as CEL sees it. */
   agent: unknown;
+  /** `memory` of a namespace as CEL sees it: committed values. */
+  memory: (namespace: string) => unknown;
   findings: OpenFindings;
   due: Heap<DueKey>;
   totals: RuleTotals;
@@ -45,25 +48,33 @@ export class EventView {
   /** Trusted milliseconds that it counts at. */
   readonly atMs: number;
   readonly times: RuleTimes;
-  readonly #agent: unknown;
+  readonly #world: Pick<RuleWorld, "agent" | "memory">;
   #context: ExpressionContext | undefined;
 
-  constructor(event: CloudEvent, index: number, atMs: number, times: RuleTimes, agent: unknown) {
+  constructor(
+    event: CloudEvent,
+    index: number,
+    atMs: number,
+    times: RuleTimes,
+    world: Pick<RuleWorld, "agent" | "memory">,
+  ) {
     this.event = event;
     this.index = index;
     this.atMs = atMs;
     this.times = times;
-    this.#agent = agent;
+    this.#world = world;
   }
 
-  /** Made when the first expression wants it, once for all rules. */
-  get context(): ExpressionContext {
-    return (this.#context ??= { event: celValue(this.event), agent: this.#agent });
+  /** Made when the first expression wants it, once for all rules of the namespace that rules have by default. */
+  contextOf({ definition: { namespace } }: CompiledRule): ExpressionContext {
+    const { agent, memory } = this.#world;
+    this.#context ??= { event: celValue(this.event), agent, memory: memory(DEFAULT_NAMESPACE) };
+    return namespace === DEFAULT_NAMESPACE ? this.#context : { ...this.#context, memory: memory(namespace) };
   }
 
-  contextWith(key: string, window: WindowFacts | null): ExpressionContext {
+  contextWith(rule: CompiledRule, key: string, window: WindowFacts | null): ExpressionContext {
     const facts = window && { value: celValue(window.value), count: BigInt(window.count) };
-    return { ...this.context, window: { key, ...facts } };
+    return { ...this.contextOf(rule), window: { key, ...facts } };
   }
 }
 
@@ -88,7 +99,7 @@ export const MAX_KEY = 1024;
 /** The key of an event, as text; null when it has none, which is counted. */
 export function keyOf(rule: CompiledRule, view: EventView): string | null {
   if (rule.by === null) return "";
-  const result = rule.by.evaluate(view.context);
+  const result = rule.by.evaluate(view.contextOf(rule));
   if (result.kind === "error") {
     note(rule, `by: ${result.message}`);
     return null;

@@ -31,6 +31,7 @@ interface Options {
 interface Work {
   action: string;
   input: JsonObject;
+  secrets: string[];
   timeoutMs: number;
   free: () => void;
 }
@@ -50,10 +51,13 @@ export class ActionWork {
   }
 
   /** `free`: nothing of the action runs any more. */
-  async run({ held, step, definition, compiled, context }: Beginning, free: () => void): Promise<void> {
+  async run(
+    { held, step, definition, compiled, context, inputContext }: Beginning,
+    free: () => void,
+  ): Promise<void> {
     const { breakers, changes, killing } = this.#options;
     if (killing.aborted) return;
-    const input = ofInput(() => compiled.input(context));
+    const input = ofInput(() => compiled.input(inputContext));
     const { breaker } = definition;
     const through =
       breaker &&
@@ -73,7 +77,8 @@ export class ActionWork {
         const leased = await changes.ofStep(held, step, planLease);
         if (leased !== null) {
           const { action, timeoutMs } = definition;
-          const work = { action, input, timeoutMs, free };
+          const { secrets } = compiled;
+          const work = { action, input, secrets, timeoutMs, free };
           return await this.#attempt(held, step.stepId, attempt, work, through);
         }
       } finally {
@@ -119,7 +124,9 @@ export class ActionWork {
     try {
       const call = {
         action: work.action,
+        namespace: held.definition.namespace,
         input: work.input,
+        secrets: work.secrets,
         key: stepKey(id, leased.stepId),
         run: id,
         step: leased.stepId,

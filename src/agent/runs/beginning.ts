@@ -13,6 +13,8 @@ export interface Beginning {
   definition: StepDefinition;
   compiled: CompiledStep;
   context: () => ExpressionContext;
+  /** For the input of an action: with places for secrets. */
+  inputContext: () => ExpressionContext;
 }
 
 /** A problem of a step's input: nothing was done, and to try again would not help. */
@@ -21,8 +23,10 @@ export class InputProblem extends Error {}
 export function beginningOf(held: HeldRun, step: StepRow, inputs: StepInputs): Beginning {
   return ofInput(() => {
     const definition = definitionOf(held.definition, step);
-    const context = once(() => inputs.context(held, step));
-    return { held, step, definition, compiled: inputs.compiled(definition), context };
+    const compiled = inputs.compiled(definition);
+    const context = once(() => inputs.context(held, step, compiled));
+    const inputContext = once(() => inputs.inputContext(context(), compiled, step));
+    return { held, step, definition, compiled, context, inputContext };
   });
 }
 

@@ -2,7 +2,7 @@ import type { Clock } from "../../core/clock.ts";
 import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { Effect, PipelineDefinition } from "../../model/pipeline.ts";
-import type { ActionPort, RunStorePort } from "./ports.ts";
+import type { ActionPort, LaterPort, RunMemoryPort, RunStorePort, SharedParametersPort } from "./ports.ts";
 
 export interface RunCounters {
   started: number;
@@ -28,6 +28,14 @@ export interface EngineOptions {
   agent: { id: string; labels: Record<string, string> };
   /** What an action declares; undefined when there is no such action. */
   effectOf: (action: string) => Effect | undefined;
+  /** What expressions see as `memory`. */
+  memory?: RunMemoryPort;
+  /** What runs find as parameters. */
+  parameters?: SharedParametersPort;
+  /** What stands for a secret in the input of an action. */
+  secretPlace?: (name: string) => string;
+  /** Keeps the runs that actions put off; without it there are none. */
+  later?: LaterPort;
   /** Of a local user, for `user:NAME` among approvers. */
   uidOf: (name: string) => number | undefined;
   clock: Clock;

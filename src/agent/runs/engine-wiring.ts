@@ -23,9 +23,9 @@ export function createParts(
   killing: AbortSignal,
   told: Pick<KeeperHooks, "started" | "ended" | "overdue">,
 ) {
-  const { store, clock, ids, log, pipelines } = options;
-  const inputs = new StepInputs(options.agent);
-  const builder = new RunBuilder({ pipelines, inputs, clock, ids });
+  const { store, clock, ids, log, pipelines, effectOf, later } = options;
+  const inputs = new StepInputs(options.agent, options);
+  const builder = new RunBuilder({ pipelines, inputs, shared: options.parameters, clock, ids });
   const breakers = new Breakers();
   const sideEffects = new SideEffects(options.maxSideEffects);
   const keeper = new RunKeeper({
@@ -65,7 +65,7 @@ export function createParts(
   const actions = new ActionWork({
     changes,
     actions: options.actions,
-    additions: new Additions({ changes, builder, store, effectOf: options.effectOf }),
+    additions: new Additions({ changes, builder, store, effectOf, later, clock, ids }),
     breakers,
     sideEffects,
     counters,

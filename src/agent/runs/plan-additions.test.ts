@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import type { HoldfastError } from "../../core/errors.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
 import { pipeline, step } from "../../testing/definitions.ts";
-import { added, bad, ids, ok, retry, RunRig, spawn } from "../../testing/run-rig.ts";
+import { added, bad, ids, ok, retry, RunRig, MADE, spawn } from "../../testing/run-rig.ts";
 import { planAdditions } from "./plan-additions.ts";
 import { planLease } from "./plan-lease.ts";
 
@@ -75,6 +75,24 @@ describe("additions", () => {
     expect(run.end("a").run.state).toBe("succeeded");
   });
 
+  test("runs that are put off go into the same change, also from a part at the end, and keep their key", () => {
+    const run = rig(
+      pipeline([step("a", { effect: "idempotent", retry: retry(2) })], { finally: [step("f")] }),
+    );
+    const keys = (planned: ReturnType<typeof run.add>) => planned.change.newLaters?.map(({ key }) => key);
+    run.lease("a");
+    const first = run.add("a", added("later", "other"), added("spawn", "other"), added("later", "other"));
+    expect(keys(first)).toEqual(["r/a+1", "r/a+3"]);
+    expect(first.change.guards).toHaveLength(1);
+    expect(first.steps.map((row) => row.stepId)).toEqual(["a"]);
+    run.end("a", bad());
+    run.lease("a");
+    expect(keys(run.add("a", added("later", "other")))).toEqual(["r/a+1"]);
+    run.end("a");
+    run.lease("f");
+    expect(keys(run.add("f", added("later", "other")))).toEqual(["r/f+1"]);
+  });
+
   test("what may not be added", () => {
     const run = rig(pipeline([step("a"), step("b")], { finally: [step("f")] }));
     const code = (work: () => unknown) => {
@@ -87,7 +105,7 @@ describe("additions", () => {
     };
     run.lease("a");
     const old = run.step("a");
-    const late = () => planAdditions(run.live, old, [added("add", "B")], spawn, run.now);
+    const late = () => planAdditions(run.live, old, [added("add", "B")], MADE, run.now);
     expect(code(() => run.add("a", ...Array(101).fill(added("add", "B"))))).toBe("exhausted");
     run.end("a");
     expect(code(late)).toBe("conflict");

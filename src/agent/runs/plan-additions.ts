@@ -4,13 +4,14 @@ import type { NewRun } from "../../model/run-build.ts";
 import type { RunDraft } from "../../model/run-draft.ts";
 import { stepRow } from "../../model/run-rows.ts";
 import { type StepPart, type StepRow, stepKey } from "../../model/run.ts";
+import type { LaterRun } from "../../model/schedule-later.ts";
 import { draftOf, type PlannedChange, planOf, type Times } from "./plan.ts";
 import type { LiveRun } from "./ports.ts";
 
 export const MAX_ADDITIONS = 100;
 export const MAX_STEPS = 1000;
 
-const PART: Record<Exclude<Addition["kind"], "spawn">, StepPart> = {
+const PART: Record<Exclude<Addition["kind"], "spawn" | "later">, StepPart> = {
   add: "steps",
   finally: "finally",
   onFailure: "on_failure",
@@ -18,13 +19,16 @@ const PART: Record<Exclude<Addition["kind"], "spawn">, StepPart> = {
 
 /**
  * Steps and runs that a running action asks for. Throws `conflict` when its attempt is over, `invalid` where nothing
- * may be added, `exhausted` over a limit. `makeRun` makes a spawned run with the given parent key.
+ * may be added, `exhausted` over a limit. `make` makes a spawned run, and one that is put off, with the given key.
  */
 export function planAdditions(
   live: LiveRun,
   step: StepRow,
   additions: Addition[],
-  makeRun: (addition: Addition, key: string) => NewRun,
+  make: {
+    run: (addition: Addition, key: string) => NewRun;
+    later: (addition: Addition, key: string) => LaterRun;
+  },
   now: Times,
   effectOf: (action: string) => Effect = () => "at-most-once",
 ): PlannedChange {
@@ -33,13 +37,15 @@ export function planAdditions(
   const before = adder.extra?.added ?? 0;
   checkAdditions(draft, adder, additions, before);
   const newRuns: NewRun[] = [];
+  const newLaters: LaterRun[] = [];
   for (const [index, addition] of additions.entries()) {
     const id = `${adder.stepId}+${before + index + 1}`;
-    if (addition.kind === "spawn") newRuns.push(makeRun(addition, stepKey(adder.runId, id)));
+    if (addition.kind === "spawn") newRuns.push(make.run(addition, stepKey(adder.runId, id)));
+    else if (addition.kind === "later") newLaters.push(make.later(addition, stepKey(adder.runId, id)));
     else addRow(draft, adder, id, addition.kind, addition, effectOf);
   }
   draft.note(adder, { added: before + additions.length });
-  return planOf(draft, [adder], now, { newRuns });
+  return planOf(draft, [adder], now, { newRuns, newLaters });
 }
 
 function adderOf(draft: RunDraft, step: StepRow): StepRow {
@@ -59,7 +65,7 @@ function adderOf(draft: RunDraft, step: StepRow): StepRow {
 
 function checkAdditions(draft: RunDraft, adder: StepRow, additions: Addition[], before: number): void {
   const name = `step ${adder.stepId} of run ${adder.runId}`;
-  const rows = additions.filter(({ kind }) => kind !== "spawn").length;
+  const rows = additions.filter(({ kind }) => kind !== "spawn" && kind !== "later").length;
   if (rows > 0 && adder.part !== "steps") {
     throw new HoldfastError(
       "invalid",

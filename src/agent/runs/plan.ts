@@ -3,6 +3,7 @@ import { RunDraft, type Times } from "../../model/run-draft.ts";
 import { deadLetter } from "../../model/run-ending.ts";
 import { runRecord, stepRecord } from "../../model/run-records.ts";
 import { type AttemptRow, hasEnded, type StepRow } from "../../model/run.ts";
+import type { LaterRun } from "../../model/schedule-later.ts";
 import type { LiveRun, RunChange } from "./ports.ts";
 
 export type { Times };
@@ -29,6 +30,7 @@ interface Beside {
   attempt?: AttemptRow;
   lock?: RunChange["lock"];
   newRuns?: NewRun[];
+  newLaters?: LaterRun[];
   abort?: StepRow[];
 }
 
@@ -48,6 +50,7 @@ export function planOf(draft: RunDraft, guarded: StepRow[], now: Times, beside: 
   }
   if (draft.removed.size > 0) change.removedSteps = [...draft.removed];
   if (beside.newRuns !== undefined && beside.newRuns.length > 0) change.newRuns = beside.newRuns;
+  if (beside.newLaters !== undefined && beside.newLaters.length > 0) change.newLaters = beside.newLaters;
   if (beside.lock) change.lock = beside.lock;
   if (beside.attempt) change.attempt = beside.attempt;
   if (run !== before) {

@@ -4,6 +4,7 @@ import type { Addition, PipelineDefinition } from "../../model/pipeline.ts";
 import type { NewRecord } from "../../model/record.ts";
 import type { NewRun } from "../../model/run-build.ts";
 import type { AttemptRow, DeadLetter, LockPlace, OpenRun, RunRow, StepRow } from "../../model/run.ts";
+import type { LaterRun } from "../../model/schedule-later.ts";
 import type { AttemptOutcome } from "../../model/run-transitions.ts";
 
 type StepPatch = Pick<StepRow, "stepId" | "state"> & Partial<Omit<StepRow, "stepId" | "state">>;
@@ -16,6 +17,7 @@ export interface RunChange {
   newSteps?: StepRow[];
   removedSteps?: string[];
   newRuns?: NewRun[];
+  newLaters?: LaterRun[];
   lock?: { namespace: string; lock: string };
   unlock?: boolean;
   dead?: DeadLetter;
@@ -42,7 +44,11 @@ export interface RunStorePort {
 
 export interface ActionCall {
   action: string;
+  /** The pipeline's: whose memory and locks the action shares. */
+  namespace: string;
   input: JsonObject;
+  /** Names of the secrets whose places the input may hold; they are filled in as the worker is told. */
+  secrets: string[];
   /** Stable over attempts. */
   key: string;
   run: string;
@@ -53,9 +59,31 @@ export interface ActionCall {
   add(additions: Addition[]): Promise<void>;
 }
 
+/** Keeps the runs that actions put off. */
+export interface LaterPort {
+  /** False when there are as many as there may be. */
+  hasRoom(count: number): boolean;
+  /** Takes over what is committed. */
+  added(rows: LaterRun[]): void;
+}
+
 export interface ActionPort {
   /** Aborting the signal stops the work for real; the promise settles when nothing of it runs any more. */
   invoke(call: ActionCall, signal: AbortSignal): Promise<AttemptOutcome>;
+}
+
+/** Parameters that a run finds where nothing was given to it; see src/agent/parameters/parameters.ts. */
+export interface SharedParametersPort {
+  json(namespace: string): JsonObject;
+  cel(namespace: string): Record<string, unknown>;
+  isSecret(namespace: string, name: string): boolean;
+}
+
+/** What expressions of a step see as `memory`: committed values. */
+export interface RunMemoryPort {
+  values(namespace: string): Record<string, unknown>;
+  /** Null when the namespace is at hand. */
+  ready(namespace: string): Promise<void> | null;
 }
 
 /** A run under way, as plans see it (`HeldRun` is what the engine holds of it). */

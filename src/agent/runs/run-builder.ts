@@ -8,6 +8,7 @@ import { checkParameters } from "../../model/parameters.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
 import { type NewRun, newRun } from "../../model/run-build.ts";
 import type { ParentStep, Starter } from "../../model/run.ts";
+import type { SharedParametersPort } from "./ports.ts";
 import { type Resolve, type StepInputs, textResolver } from "./step-input.ts";
 
 export interface RunRequest {
@@ -26,6 +27,8 @@ export interface RunRequest {
 interface Options {
   pipelines: Map<string, PipelineDefinition>;
   inputs: StepInputs;
+  /** What runs find where nothing was given to them. */
+  shared: SharedParametersPort | undefined;
   clock: Clock;
   ids: Ids;
 }
@@ -76,11 +79,25 @@ export class RunBuilder {
 
   #params(definition: PipelineDefinition, given: Json): Json {
     if (definition.params.length === 0) return given;
-    const checked = checkParameters(definition.params, (given ?? {}) as JsonObject);
-    if ("params" in checked) return checked.params;
+    const found = this.#found(definition, (given ?? {}) as JsonObject);
+    const checked = checkParameters(definition.params, { ...found, ...(given as JsonObject | null) });
+    // What was found is looked up again by each step, and is not kept with the run: it may be secret.
+    if ("params" in checked)
+      return Object.fromEntries(
+        Object.entries(checked.params).filter(([name]) => !Object.hasOwn(found, name)),
+      );
     throw new HoldfastError("invalid", `pipeline ${definition.name}: ${checked.problems.join("; ")}`, {
       details: { problems: checked.problems },
     });
+  }
+
+  /** Declared parameters that nobody gave and that have no default, where the namespace has them. */
+  #found({ params, namespace }: PipelineDefinition, given: JsonObject): JsonObject {
+    const shared = this.#options.shared?.json(namespace) ?? {};
+    const missing = params.filter(
+      (each) => each.default === null && given[each.name] === undefined && Object.hasOwn(shared, each.name),
+    );
+    return Object.fromEntries(missing.map(({ name }) => [name, shared[name]!]));
   }
 
   #concurrencyKey(definition: PipelineDefinition, event: CloudEvent | null, params: Json): string | null {
@@ -91,7 +108,7 @@ export class RunBuilder {
         resolve = textResolver(definition.concurrencyByKey.key, "concurrency_by_key.key");
         this.#keys.set(definition, resolve);
       }
-      return resolve(() => this.#options.inputs.before(event, params));
+      return resolve(() => this.#options.inputs.before(event, params, definition.namespace));
     } catch (error) {
       throw new HoldfastError("invalid", `pipeline ${definition.name}: ${messageOf(error)}`);
     }

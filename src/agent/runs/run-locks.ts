@@ -155,6 +155,6 @@ export class RunLocks {
   #resolve(held: HeldRun, exclusive: { lock: string }): string {
     let resolve = this.#names.get(exclusive);
     if (!resolve) this.#names.set(exclusive, (resolve = textResolver(exclusive.lock, "exclusive.lock")));
-    return resolve(() => this.#options.inputs.before(held.event, held.run.params));
+    return resolve(() => this.#options.inputs.before(held.event, held.run.params, held.definition.namespace));
   }
 }

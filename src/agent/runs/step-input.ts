@@ -5,11 +5,13 @@ import {
   type ExpressionContext,
 } from "../../model/expression.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
-import type { StepDefinition } from "../../model/pipeline.ts";
+import type { PipelineDefinition, StepDefinition } from "../../model/pipeline.ts";
 import { failureOf } from "../../model/run-ending.ts";
 import { hasEnded, type StepRow } from "../../model/run.ts";
-import { compileTemplate, type Template } from "../../model/template.ts";
+import { referencesOf } from "../../model/expression-references.ts";
+import { compileTemplate, type Template, templateSources } from "../../model/template.ts";
 import type { HeldRun, RunValues } from "./held-run.ts";
+import type { RunMemoryPort, SharedParametersPort } from "./ports.ts";
 
 /** A text or value that may hold `${{ }}`. */
 export type Resolve<T> = (context: () => ExpressionContext) => T;
@@ -19,6 +21,8 @@ export interface CompiledStep {
   when: Expression | null;
   items: Expression | null;
   input: Resolve<JsonObject>;
+  /** Names of the secrets that the input uses. */
+  secrets: string[];
   lock: Resolve<string> | null;
   destination: Resolve<string> | null;
   question: Resolve<string> | null;
@@ -27,10 +31,35 @@ export interface CompiledStep {
 /** Resolves what steps are given: `with`, `when`, `foreach`, names of locks and destinations, texts of approvals. */
 export class StepInputs {
   readonly #agent: unknown;
+  readonly #memory: RunMemoryPort | undefined;
+  readonly #parameters: SharedParametersPort | undefined;
+  readonly #secretPlace: ((name: string) => string) | undefined;
   readonly #compiled = new WeakMap<StepDefinition, CompiledStep>();
+  readonly #remembering = new WeakMap<PipelineDefinition, boolean>();
 
-  constructor(agent: { id: string; labels: Record<string, string> }) {
+  constructor(
+    agent: { id: string; labels: Record<string, string> },
+    shared: {
+      memory?: RunMemoryPort | undefined;
+      parameters?: SharedParametersPort | undefined;
+      secretPlace?: ((name: string) => string) | undefined;
+    } = {},
+  ) {
     this.#agent = celValue(agent);
+    this.#memory = shared.memory;
+    this.#parameters = shared.parameters;
+    this.#secretPlace = shared.secretPlace;
+  }
+
+  /** Resolves when `memory` is at hand for the steps of this run; null when there is nothing to wait for. */
+  unready({ definition }: HeldRun): Promise<void> | null {
+    let remembers = this.#remembering.get(definition);
+    if (remembers === undefined) {
+      // The word may mean something else: then a namespace is read for nothing.
+      remembers = this.#memory !== undefined && JSON.stringify(definition).includes("memory");
+      this.#remembering.set(definition, remembers);
+    }
+    return remembers ? this.#memory!.ready(definition.namespace) : null;
   }
 
   /** Throws when an expression of it does not compile. */
@@ -43,6 +72,7 @@ export class StepInputs {
         input: definition.literal
           ? () => definition.with
           : (resolver(definition.with, "with") as Resolve<JsonObject>),
+        secrets: definition.literal ? [] : secretNames(definition.with),
         lock: definition.exclusive && textResolver(definition.exclusive.lock, "exclusive.lock"),
         destination:
           definition.breaker && textResolver(definition.breaker.destination, "breaker.destination"),
@@ -54,7 +84,7 @@ export class StepInputs {
   }
 
   /** Everything that an expression of this step, or with null of the run, may name. */
-  context(held: HeldRun, step: StepRow | null): ExpressionContext {
+  context(held: HeldRun, step: StepRow | null, definition?: CompiledStep): ExpressionContext {
     const values = (held.values ??= runValues(held));
     const origin = step?.extra?.undoes === undefined ? step : (held.steps.get(step.extra.undoes) ?? step);
     const item = origin?.extra?.foreach;
@@ -62,20 +92,39 @@ export class StepInputs {
     return {
       event: values.event,
       agent: this.#agent,
-      params: values.params,
+      params: this.#withShared(held.definition.namespace, values.params),
       run: values.run,
+      ...(step && this.#memory ? { memory: this.#memory.values(held.definition.namespace) } : {}),
       steps:
         item !== undefined && origin !== step
           ? { ...values.steps, [item.step]: stepValue(origin!) }
           : values.steps,
       ...(item ? { item: { value: celValue(item.value), index: BigInt(item.index) } } : {}),
       ...(failure ? { failure } : {}),
+      // What is told of a step (its destination, say) shows that there is one.
+      ...(definition ? { secrets: Object.fromEntries(definition.secrets.map((name) => [name, "***"])) } : {}),
     };
   }
 
+  /** The same for an action's input, in which places stand for secrets. A step that an action added has none. */
+  inputContext(context: ExpressionContext, { secrets }: CompiledStep, step: StepRow): ExpressionContext {
+    const place = this.#secretPlace;
+    if (secrets.length === 0 || place === undefined || step.extra?.definition) return context;
+    return { ...context, secrets: Object.fromEntries(secrets.map((name) => [name, place(name)])) };
+  }
+
   /** Context of what is resolved before a run is there: its key and its lock. */
-  before(event: unknown, params: Json): ExpressionContext {
-    return { event: celValue(event), agent: this.#agent, params: celValue(params) };
+  before(event: unknown, params: Json, namespace: string): ExpressionContext {
+    const given = this.#withShared(namespace, celValue(params));
+    return { event: celValue(event), agent: this.#agent, params: given };
+  }
+
+  /** What was given to the run over what it finds; the latter is as it is now, and is not kept with the run. */
+  #withShared(namespace: string, given: unknown): unknown {
+    if (this.#parameters === undefined) return given;
+    const found = this.#parameters.cel(namespace);
+    if (given === null || given === undefined) return found;
+    return typeof given === "object" && !Array.isArray(given) ? { ...found, ...given } : given;
   }
 }
 
@@ -120,6 +169,12 @@ export function textResolver(text: string, path: string): Resolve<string> {
     const value = resolve(context);
     return typeof value === "string" ? value : JSON.stringify(value);
   };
+}
+
+/** Secrets that an input names. */
+function secretNames(input: Json): string[] {
+  const references = templateSources(input).flatMap(({ source }) => referencesOf(source));
+  return references.flatMap(({ name, key }) => (name === "secrets" && key !== null ? [key] : []));
 }
 
 function runValues({ run, event, steps }: HeldRun): RunValues {

@@ -33,6 +33,17 @@ export class StepWork {
 
   /** `free`: the step needs its place no more. Settles when nothing of it is left to do; does not reject. */
   async execute(held: HeldRun, stepId: string, free: () => void): Promise<void> {
+    const unready = this.#options.inputs.unready(held);
+    if (unready === null) return await this.#execute(held, stepId, free);
+    try {
+      await unready;
+    } catch (error) {
+      return this.#report(held, held.steps.get(stepId)!, error);
+    }
+    await this.#execute(held, stepId, free);
+  }
+
+  async #execute(held: HeldRun, stepId: string, free: () => void): Promise<void> {
     const step = held.steps.get(stepId);
     if (step?.state !== "queued" || held.attempts.has(stepId)) return;
     try {

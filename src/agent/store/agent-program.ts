@@ -2,6 +2,7 @@ import { statSync } from "node:fs";
 import type { Json } from "../../model/json.ts";
 import { LANES } from "../../model/record.ts";
 import type { FindingRow } from "../../model/rule.ts";
+import type { LaterEnd } from "../../model/schedule-later.ts";
 import type { Faults } from "../../storage/faults.ts";
 import { schemaVersion } from "../../storage/migrations.ts";
 import type { StorageProgram } from "../../storage/storage-thread.ts";
@@ -23,13 +24,14 @@ import { noteDamage } from "./damage.ts";
 import { History } from "./history.ts";
 import { openAgentDatabase } from "./open-agent-database.ts";
 import type { EventFilter, RunFilter, StoreFacts, StreamState } from "./port.ts";
+import { sharingReads, sharingWrites } from "./sharing-program.ts";
 import { loadParts, type StoreParts } from "./store-parts.ts";
 
 /** The agent's store as it runs on the storage thread. */
 export function agentProgram(command: OpenCommand, faults: Faults | undefined): StorageProgram {
   const gate = new WriteGate(faults);
   const { database, parts, salvage } = openAgentDatabase(command, gate);
-  const { values, heads, rules } = parts;
+  const { values, heads, rules, memory } = parts;
   const history = new History(database, gate, parts, command.retention);
   const facts: StoreFacts = { epoch: heads.epoch, schemaVersion: schemaVersion(database), salvage };
   let told = heads.epoch;
@@ -44,6 +46,7 @@ export function agentProgram(command: OpenCommand, faults: Faults | undefined): 
       values.flush();
       heads.flush();
       rules.flush();
+      memory.flush();
     },
     reload: () => {
       loadParts(parts);
@@ -68,6 +71,8 @@ function writesOf(parts: StoreParts, history: History): StorageProgram["writes"]
   const { values, rules, runs, dead, outbox } = parts;
   return {
     commitEvents: (args: CommitEventsCommand, text: string) => commitEvents(parts, args, text),
+    checkpointsOf: (args: { prefix: string; keep: string[] }) => values.checkpointsOf(args.prefix, args.keep),
+    endLater: (args: { id: string; state: LaterEnd }) => parts.laters.end(args.id, args.state),
     ruleMemory: (keep: string[]) => rules.memory(keep),
     startRuns: (starts: PackedRun[], text: string) => startRuns(parts, starts, text),
     changeRun: (change: ChangeRunCommand, text: string) => runs.change(change, text),
@@ -77,6 +82,7 @@ function writesOf(parts: StoreParts, history: History): StorageProgram["writes"]
     acknowledge: (cursor: AcknowledgeCommand) => outbox.acknowledge(cursor),
     renewEpoch: (args: RenewEpochCommand) => outbox.renew(args),
     setSetting: (args: { key: string; value: never }) => values.setSetting(args.key, args.value),
+    ...sharingWrites(parts),
     trim: () => history.trim(),
     probe: (args: { nowMs: number }) => values.setMeta("probed_ms", args.nowMs),
   };
@@ -112,6 +118,7 @@ function readsOf(parts: StoreParts, path: string): StorageProgram["reads"] {
     runs: (filter: RunFilter) => reads.list(filter),
     childRuns: (runId: string) => reads.children(runId),
     lockPlaces: () => locks.all(),
+    laterRuns: (keys: string[] | null) => parts.laters.waiting(keys),
     sideEffects: (sinceMs: number) => reads.sideEffects(sinceMs),
     deadLetters: (args: { limit: number; before: number | null }) => dead.list(args.limit, args.before),
     deadLetter: (runId: string) => dead.get(runId),
@@ -119,6 +126,7 @@ function readsOf(parts: StoreParts, path: string): StorageProgram["reads"] {
     streams: () => streamStates(parts),
     readBatch: (args: [number, number, number, number, number]) => outbox.read(...args),
     setting: (key: string) => values.setting(key),
+    ...sharingReads(parts),
     counts: () => countRows(path, parts),
   };
 }

@@ -5,6 +5,7 @@ import type { RecordBatch, StreamCursor } from "../../model/record.ts";
 import type { FindingRow, RuleMemory } from "../../model/rule.ts";
 import type { NewRun } from "../../model/run-build.ts";
 import type { DeadLetter, LockPlace, OpenRun, RunRow } from "../../model/run.ts";
+import type { LaterEnd, LaterRun } from "../../model/schedule-later.ts";
 import { TextWriter } from "../../storage/text-parts.ts";
 import type {
   AcknowledgeCommand,
@@ -29,13 +30,14 @@ import type {
   StoreStats,
   StreamState,
 } from "./port.ts";
-import { type AgentStoreOptions, StoreConnection } from "./store-connection.ts";
+import { SharingStore } from "./sharing-store.ts";
+import type { AgentStoreOptions } from "./store-connection.ts";
 
 /** Open runs that cross at once: some megabytes, so that neither side is held up for long. */
 const OPEN_RUNS_PAGE = 1000;
 
 /** The main side of the agent's store; the database is on a thread of its own. */
-export class ThreadedAgentStore extends StoreConnection implements AgentStore {
+export class ThreadedAgentStore extends SharingStore implements AgentStore {
   readonly #ids: Ids;
   readonly #wall: () => number;
   readonly #packer = new RunPacker();
@@ -55,6 +57,10 @@ export class ThreadedAgentStore extends StoreConnection implements AgentStore {
 
   async checkpoint(trigger: string): Promise<Json | undefined> {
     return await this.client.read("checkpoint", trigger);
+  }
+
+  async checkpointsOf(prefix: string, keep: string[]): Promise<{ trigger: string; value: Json }[]> {
+    return await this.client.write("checkpointsOf", { prefix, keep });
   }
 
   async knownEvents(source: string, ids: string[]): Promise<string[]> {
@@ -128,6 +134,14 @@ export class ThreadedAgentStore extends StoreConnection implements AgentStore {
 
   async childRuns(runId: string): Promise<RunRow[]> {
     return await this.client.read("childRuns", runId);
+  }
+
+  async laterRuns(keys?: string[]): Promise<LaterRun[]> {
+    return await this.client.read("laterRuns", keys ?? null);
+  }
+
+  async endLater(id: string, state: LaterEnd): Promise<boolean> {
+    return await this.client.write("endLater", { id, state });
   }
 
   async lockPlaces(): Promise<LockPlace[]> {

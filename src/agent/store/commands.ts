@@ -1,6 +1,7 @@
 import type { Json } from "../../model/json.ts";
 import type { RuleChanges } from "../../model/rule.ts";
 import type { RunRow, StepRow } from "../../model/run.ts";
+import type { LaterEnd, LaterRun } from "../../model/schedule-later.ts";
 import type { PackedUpdate } from "../../storage/column-updates.ts";
 import type { Cell } from "../../storage/write-gate.ts";
 
@@ -61,6 +62,8 @@ export interface CommitEventsCommand {
   rules?: RuleChanges;
   /** Present when the checkpoint moves. */
   checkpoint?: { value: Json };
+  /** A run that was put off, and ends with this commit. */
+  later?: { id: string; state: LaterEnd };
   recordedMs: number;
 }
 
@@ -71,6 +74,7 @@ export interface ChangeRunCommand {
   newSteps?: Cell[][];
   removedSteps?: string[];
   newRuns?: PackedRun[];
+  newLaters?: LaterRun[];
   /** Namespace and name. */
   lock?: [string, string];
   unlock?: boolean;
@@ -92,6 +96,28 @@ export interface OpenRunsPage {
   definitions: Record<string, string>;
   /** Number to go on after; null when this was the last page. */
   next: number | null;
+}
+
+/** The value's JSON is the operation's text. */
+export interface MemoryPutCommand {
+  namespace: string;
+  key: string;
+  expiresMs: number | null;
+  nowMs: number;
+  token: number | null;
+}
+
+export interface MemoryDeleteCommand {
+  namespace: string;
+  key: string;
+  nowMs: number;
+  token: number | null;
+}
+
+export interface MemoryCheckoutCommand {
+  namespace: string;
+  key: string;
+  nowMs: number;
 }
 
 export interface AcknowledgeCommand {

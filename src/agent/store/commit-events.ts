@@ -8,7 +8,7 @@ import type { StoreParts } from "./store-parts.ts";
 
 /** One trigger's emit: events, outbox rows, the runs they start, what the rules remember and the checkpoint. Returns the duplicates. */
 export function commitEvents(parts: StoreParts, command: CommitEventsCommand, text: string): number[] {
-  const { values, events, definitions, rules, runs } = parts;
+  const { values, events, definitions, rules, runs, laters } = parts;
   if (command.rules) rules.check(command.rules);
   const reader = new TextReader(text);
   const numbers = events.insert(unpackEvents(command, reader), command.recordedMs);
@@ -23,6 +23,7 @@ export function commitEvents(parts: StoreParts, command: CommitEventsCommand, te
   }
   if (command.rules) rules.change(command.rules);
   if (command.checkpoint) values.setCheckpoint(command.trigger, command.checkpoint.value, command.recordedMs);
+  if (command.later) laters.end(command.later.id, command.later.state);
   const duplicates: number[] = [];
   for (let i = 0; i < numbers.length; i++) if (numbers[i] === 0) duplicates.push(i);
   return duplicates;
@@ -47,6 +48,7 @@ export function packEvents(
     events: numbers,
     runs: commit.runs.map(({ event, start }) => ({ event, start: packer.run(start, text) })),
     ...(commit.rules ? { rules: commit.rules } : {}),
+    ...(commit.later ? { later: commit.later } : {}),
     recordedMs: commit.recordedMs,
     ...(commit.checkpoint === undefined ? {} : { checkpoint: { value: commit.checkpoint } }),
   };

@@ -31,12 +31,16 @@ beforeEach(() => {
 });
 afterEach(() => place.end());
 
-/** A closed store with settings, an open run and 3,000 events, of which the hub holds 1,000. */
+/** A closed store with settings, a paused schedule, an open run and 3,000 events, of which the hub holds 1,000. */
 async function filled(): Promise<string> {
   const store = await place.open();
   await store.setSetting("name", "kept");
   const runs = [{ event: 0, start: startOf("run-1", "e-0") }];
   await store.commitEvents(commitOf(numbered("e", 3000), { runs, checkpoint: "old" }));
+  await store.commitEvents({
+    ...{ trigger: "schedule:nightly", events: [], runs: [] },
+    ...{ checkpoint: { paused: true }, recordedMs: 1 },
+  });
   const batch = await store.readBatch(LANES.events, 1, 1000, 1, 1);
   const { epoch } = store.facts;
   await store.acknowledge({ epoch, lane: LANES.events, segment: 1, number: 1000, hash: batch!.lastHash });
@@ -120,6 +124,11 @@ describe("a damaged file is set aside", () => {
       windowEntries: 0,
       findings: 0,
       deadLetters: 0,
+      memory: 0,
+      parameters: 0,
+      secrets: 0,
+      schedules: 1,
+      laterRuns: 0,
       outbox: 2001,
       outboxLost: 0,
       runs: 1,
@@ -128,6 +137,7 @@ describe("a damaged file is set aside", () => {
     expect(idsOf(await readLane(store, LANES.events))).toEqual(numbered("e", 3000).slice(1000));
     expect(idsOf(await readLane(store, LANES.results))).toEqual(["run-1"]);
     expect(await store.setting("name")).toBe("kept");
+    expect(await store.checkpoint("schedule:nightly")).toEqual({ paused: true });
     const [open] = await store.openRuns();
     const { run, steps, definition } = startOf("run-1", "e-0");
     expect(open).toEqual({ run, steps, definition, event: JSON.parse(eventOf("e-0").body) });

@@ -7,6 +7,7 @@ import { systemIds } from "../../core/ids.ts";
 import { LANES } from "../../model/record.ts";
 import type { FindingRow, RuleChanges } from "../../model/rule.ts";
 import type { DeadLetter, RunRow } from "../../model/run.ts";
+import type { LaterRun } from "../../model/schedule-later.ts";
 import type { Fault } from "../../storage/faults.ts";
 import { type InProcessStore, openInProcessStore } from "../../testing/in-process-store.ts";
 import type { RunChange } from "./port.ts";
@@ -46,6 +47,12 @@ function changeOf(runId: string, more: Partial<RunChange>): RunChange {
 async function stateOf(store: InProcessStore, id: string): Promise<RunRow["state"] | undefined> {
   return (await store.run(id))?.run.state;
 }
+
+const later = (name: string): LaterRun => ({
+  ...{ id: `later-${name}`, key: `run-0/first+${name}`, pipeline: "react", params: { a: 1 }, dueMs: 5 },
+  ...{ byWall: true, plugin: "exec", run: "run-0", step: "first", rule: null },
+  ...{ cause: "e-0", hops: 2, createdMs: 1 },
+});
 
 const remember: RuleChanges = {
   version: 0,
@@ -135,9 +142,21 @@ function steps(): Step[] {
       done: async (store) => (await store.outputCursor("archive")) === 42,
     },
     { act: (store) => store.setSetting("a", 1), done: async (store) => (await store.setting("a")) === 1 },
+    ...memorySteps(),
     { act: acknowledgeAll, done: async (store) => (await unacknowledged(store)) === 0 },
     {
       act: (store) => store.ruleMemory(["r"]),
+      done: async () => false,
+    },
+    {
+      act: async (store) => {
+        for (const trigger of ["schedule:gone", "schedule:a"])
+          await store.commitEvents({ trigger, events: [], runs: [], checkpoint: { at: 1 }, recordedMs: 1 });
+      },
+      done: async (store) => (await store.checkpoint("schedule:a")) !== undefined,
+    },
+    {
+      act: (store) => store.checkpointsOf("schedule:", ["schedule:a"]),
       done: async () => false,
     },
     { act: trimAll, done: async () => false },
@@ -145,6 +164,85 @@ function steps(): Step[] {
       act: (store) => store.startRuns([startOf("run-4", null)]),
       done: has("run-4"),
     },
+    {
+      act: (store) => store.changeRun(changeOf("run-4", { newLaters: [later("a"), later("b")] })),
+      done: async (store) => (await store.laterRuns()).length === 2,
+    },
+    {
+      act: (store) => store.endLater("later-a", "cancelled"),
+      done: async (store) => (await store.laterRuns()).length === 1,
+    },
+  ];
+}
+
+/** A key that is checked out and updated, one that is deleted, one that is over. */
+function memorySteps(): Step[] {
+  const at = { namespace: "web", key: "count", nowMs: 1 };
+  const put = (key: string, expiresMs: number | null) => (store: InProcessStore) =>
+    store.memoryPut({ ...at, key, text: "1", expiresMs, token: null });
+  const has = (key: string, wanted: unknown) => async (store: InProcessStore) =>
+    ((await store.memoryGet("web", key, 1))?.value ?? null) === wanted;
+  return [
+    { act: put("gone", null), done: has("gone", 1) },
+    {
+      act: (store) => store.memoryDelete({ ...at, key: "gone", token: null }),
+      done: has("gone", null),
+    },
+    {
+      act: async (store) => {
+        const { token } = await store.memoryCheckOut(at);
+        await store.memoryPut({ ...at, text: "2", expiresMs: null, token });
+      },
+      done: has("count", 2),
+    },
+    { act: put("over", 5), done: has("over", 1) },
+    {
+      act: (store) => store.memorySweep(6),
+      done: async (store) => (await store.memoryOf("web")).every(({ key }) => key !== "over"),
+    },
+    {
+      act: async (store) => {
+        const { token } = await store.memoryCheckOut(at);
+        await store.memoryCheckIn("web", "count", token);
+        await store.memoryCheckOut(at);
+      },
+      done: async () => false,
+    },
+    ...["a", "b"].map((name): Step => ({
+      act: (store) =>
+        store.setParameter({
+          ...{ namespace: null, name, value: 1, secret: false },
+          changedMs: 1,
+          changedBy: "x",
+        }),
+      done: async (store) => (await store.parameters()).some((each) => each.name === name),
+    })),
+    {
+      act: (store) => store.removeParameter(null, "b"),
+      done: async (store) => (await store.parameters()).length === 1,
+    },
+    ...[1, 2].map((number): Step => ({
+      act: (store) =>
+        store.putSecrets({
+          key: { number, master: "file", sealed: Uint8Array.of(number), madeMs: 1 },
+          secrets: ["a", "b"].map((name) => ({
+            ...{
+              namespace: null,
+              name,
+              dataKey: number,
+              sealed: Uint8Array.of(7),
+              changedMs: 1,
+              changedBy: "x",
+            },
+          })),
+        }),
+      done: async (store) => (await store.sealedSecrets()).keys[0]?.number === number,
+    })),
+    {
+      act: (store) => store.removeSecret(null, "b"),
+      done: async (store) => (await store.sealedSecrets()).secrets.length === 1,
+    },
+    { act: (store) => store.memoryFree(), done: async () => false },
   ];
 }
 
@@ -178,8 +276,13 @@ async function everything(store: InProcessStore) {
     locks: await store.lockPlaces(),
     events: await store.eventsAfter(0, 100),
     checkpoint: await store.checkpoint("app"),
+    later: await store.laterRuns(),
+    schedules: [await store.checkpoint("schedule:a"), await store.checkpoint("schedule:gone")],
     cursor: await store.outputCursor("archive"),
     setting: await store.setting("a"),
+    parameters: await store.parameters(),
+    secrets: await store.sealedSecrets(),
+    memory: (await store.memoryOf("web")).map(({ key, value }) => [key, value]),
     streams: (await store.streams())
       .map(({ lane, last, acknowledged }) => ({ lane, last, acknowledged }))
       .toSorted((a, b) => a.lane - b.lane),

@@ -10,6 +10,7 @@ export class KeyValues {
   readonly #putSetting;
   readonly #putCheckpoint;
   readonly #putCursor;
+  readonly #forgetCheckpoints;
   /** Checkpoints of this transaction: of many in one group only the last of a trigger is written. */
   readonly #moved = new Map<string, [value: string, recordedMs: number]>();
 
@@ -20,6 +21,12 @@ export class KeyValues {
     this.#putMeta = put("meta.put", "meta VALUES (?, ?)");
     this.#putSetting = put("settings.put", "settings VALUES (?, ?)");
     this.#putCheckpoint = put("checkpoints.put", "checkpoints VALUES (?, ?, ?)");
+    this.#forgetCheckpoints = gate.prepare(
+      database,
+      "checkpoints.forget",
+      `DELETE FROM checkpoints WHERE substr(trigger, 1, length(?1)) = ?1
+        AND trigger NOT IN (SELECT value FROM json_each(?2))`,
+    );
     this.#putCursor = put("output_cursors.put", "output_cursors VALUES (?, ?)");
   }
 
@@ -51,6 +58,16 @@ export class KeyValues {
 
   checkpoint(trigger: string): Json | undefined {
     return parsed(this.#database.query("SELECT value FROM checkpoints WHERE trigger = ?").get(trigger));
+  }
+
+  /** Of triggers whose names begin so, those in `keep`; the others are forgotten. */
+  checkpointsOf(prefix: string, keep: string[]): { trigger: string; value: Json }[] {
+    this.flush();
+    this.#forgetCheckpoints(prefix, JSON.stringify(keep));
+    const rows = this.#database
+      .query("SELECT trigger, value FROM checkpoints WHERE substr(trigger, 1, length(?1)) = ?1")
+      .all(prefix) as { trigger: string; value: string }[];
+    return rows.map(({ trigger, value }) => ({ trigger, value: JSON.parse(value) as Json }));
   }
 
   setCheckpoint(trigger: string, value: Json, recordedMs: number): void {

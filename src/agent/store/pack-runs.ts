@@ -56,6 +56,7 @@ export class RunPacker {
     if (newSteps?.length) packed.newSteps = newSteps.map(stepCells);
     if (removedSteps?.length) packed.removedSteps = removedSteps;
     if (newRuns?.length) packed.newRuns = newRuns.map((start) => this.run(start, text));
+    if (change.newLaters?.length) packed.newLaters = change.newLaters;
     if (lock) packed.lock = [lock.namespace, lock.lock];
     if (unlock) packed.unlock = true;
     if (dead) packed.dead = deadLetterCells(dead);

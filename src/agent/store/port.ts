@@ -13,6 +13,8 @@ import type {
   RunState,
   StepRow,
 } from "../../model/run.ts";
+import type { MemoryStore, ParameterStore, SecretStore } from "./sharing-port.ts";
+import type { LaterEnd, LaterRun } from "../../model/schedule-later.ts";
 
 /**
  * One trigger's emit: kept or refused as a whole, in one transaction with everything that follows from it
@@ -28,6 +30,8 @@ export interface EventCommit {
   rules?: RuleChanges;
   /** New checkpoint of the trigger; undefined leaves the old one. */
   checkpoint: Json | undefined;
+  /** A run that was put off, and ends with this commit. */
+  later?: { id: string; state: LaterEnd };
   recordedMs: number;
 }
 
@@ -69,6 +73,8 @@ export interface RunChange {
   removedSteps?: string[];
   /** Runs that this step starts. One whose parent key the store already has is left out. */
   newRuns?: NewRun[];
+  /** Runs that this step puts off. One whose key the store already has is left out. */
+  newLaters?: LaterRun[];
   /** Puts the run at the end of a lock's queue, unless it has a place there. */
   lock?: { namespace: string; lock: string };
   /** Gives up every place of the run; set when it ends. */
@@ -144,11 +150,13 @@ export interface StreamState {
  * The agent's durable state behind an asynchronous port. Every method that changes something resolves after the commit
  * that holds it (group commit: concurrent calls share one transaction, each in a savepoint of its own).
  */
-export interface AgentStore {
+export interface AgentStore extends MemoryStore, ParameterStore, SecretStore {
   readonly facts: StoreFacts;
 
   commitEvents(commit: EventCommit): Promise<EventCommitResult>;
   checkpoint(trigger: string): Promise<Json | undefined>;
+  /** All checkpoints of triggers whose names begin so. Those that are not in `keep` are forgotten first. */
+  checkpointsOf(prefix: string, keep: string[]): Promise<{ trigger: string; value: Json }[]>;
   /** Which of these events of one source the store has, by id. */
   knownEvents(source: string, ids: string[]): Promise<string[]>;
   /** What rules remember. What belongs to rules that are not in `keep` is forgotten first. */
@@ -174,6 +182,10 @@ export interface AgentStore {
   /** Child and spawned runs of a run. */
   childRuns(runId: string): Promise<RunRow[]>;
   lockPlaces(): Promise<LockPlace[]>;
+  /** Runs that are put off, in the order in which they were asked for; of certain keys or all. */
+  laterRuns(keys?: string[]): Promise<LaterRun[]>;
+  /** False when it had ended already. */
+  endLater(id: string, state: LaterEnd): Promise<boolean>;
   /** Attempts of actions begun since a wall time by runs that rules started, by pipeline. */
   sideEffects(sinceMs: number): Promise<Record<string, number>>;
   /** The newest first. */

@@ -9,6 +9,7 @@ import type { DeadLetters } from "./dead-letters.ts";
 import type { DefinitionRows } from "./definition-rows.ts";
 import type { EventRows } from "./event-rows.ts";
 import { type KnownRun, KnownRuns } from "./known-runs.ts";
+import type { LaterRows } from "./later-rows.ts";
 import type { LockPlaces } from "./lock-places.ts";
 import { eachRecord } from "./pack-runs.ts";
 import {
@@ -28,6 +29,7 @@ export interface RunRowsParts {
   definitions: DefinitionRows;
   locks: LockPlaces;
   dead: DeadLetters;
+  laters: LaterRows;
 }
 
 /** The write side of runs, their steps and attempts. */
@@ -143,10 +145,11 @@ export class RunRows {
     this.#changeSteps(run, change);
     if (change.attempt) this.putAttempt(run.n, change.attempt);
     if (change.run) this.#changeRun(change.runId, run, change.run);
-    const { locks, dead, heads } = this.#parts;
+    const { locks, dead, laters, heads } = this.#parts;
     if (change.lock) locks.take(change.lock, change.runId);
     if (change.unlock) locks.free(change.runId);
     if (change.dead) dead.put(change.dead);
+    for (const later of change.newLaters ?? []) laters.insert(later);
     const reader = new TextReader(text);
     eachRecord(change.records, reader, (lane, recordClass, body) => heads.append(lane, recordClass, body));
     for (const start of change.newRuns ?? []) this.insert(start, reader);

@@ -7,10 +7,15 @@ import type { SqlRow } from "./run-columns.ts";
 /** What was saved of a damaged store, and what is known to be lost. */
 export interface SalvageCounts extends Record<string, number> {
   settings: number;
+  schedules: number;
+  laterRuns: number;
   ruleStates: number;
   windowEntries: number;
   findings: number;
   deadLetters: number;
+  memory: number;
+  parameters: number;
+  secrets: number;
   outbox: number;
   outboxLost: number;
   runs: number;

@@ -1,10 +1,14 @@
 import type { Database } from "bun:sqlite";
 import type { WindowEntryRow } from "../../model/rule.ts";
+import { SCHEDULE_PREFIX } from "../../model/schedule.ts";
 import { migrate } from "../../storage/migrations.ts";
 import { openDatabase, transaction } from "../../storage/open-database.ts";
 import type { WriteGate } from "../../storage/write-gate.ts";
 import type { OpenCommand } from "./commands.ts";
 import { AGENT_MIGRATIONS } from "./migrations/migrations.ts";
+import { parameterFromRow } from "./parameter-rows.ts";
+import { laterFromRow } from "./later-rows.ts";
+import { keyFromRow, secretFromRow } from "./secret-rows.ts";
 import { findingFromRow, stateFromRow } from "./rule-rows.ts";
 import { deadLetterCells, deadLetterFromRow, fromJson, type SqlRow } from "./run-columns.ts";
 import { OutboxSalvage } from "./salvage-outbox.ts";
@@ -25,8 +29,8 @@ export interface SalvageOptions {
 
 /**
  * Builds a new store, in a new epoch, from what can still be read of a damaged one: settings, what rules remember,
- * findings, dead letters, rows that the hub has not acknowledged, open runs with their locks. Not checkpoints: triggers
- * start from now. Returns how much was saved and lost.
+ * findings, dead letters, the memory, parameters, sealed secrets, rows that the hub has not acknowledged, open runs with their locks, runs that are put off. Of checkpoints
+ * those of schedules only: triggers start from now. Returns how much was saved and lost.
  */
 export function salvage(options: SalvageOptions): Record<string, number> {
   const target = openDatabase(options.fresh);
@@ -46,10 +50,15 @@ function fill(target: Database, parts: StoreParts, options: SalvageOptions): Rec
   loadParts(parts);
   const counts: SalvageCounts = {
     settings: 0,
+    schedules: 0,
+    laterRuns: 0,
     ruleStates: 0,
     windowEntries: 0,
     findings: 0,
     deadLetters: 0,
+    memory: 0,
+    parameters: 0,
+    secrets: 0,
     outbox: 0,
     outboxLost: 0,
     runs: 0,
@@ -68,19 +77,36 @@ function fill(target: Database, parts: StoreParts, options: SalvageOptions): Rec
     removeCopy(copy);
   }
   parts.values.setMeta("salvage", { movedTo, reason, salvaged: counts });
+  parts.values.flush();
   parts.heads.flush();
+  parts.memory.flush();
   return counts;
 }
 
 function carry(source: SalvageSource, parts: StoreParts, counts: SalvageCounts, nowMs: number): void {
-  const { values, rules, dead } = parts;
+  const { values, rules, dead, memory, parameters, secrets } = parts;
   const table = (name: string, count: keyof SalvageCounts, put: (row: SqlRow) => void) => {
     for (const row of source.table(name)) if (attempted(() => put(row))) counts[count]!++;
   };
   table("settings", "settings", (row) => values.setSetting(row.key as string, fromJson(row.value)));
+  table("checkpoints", "schedules", (row) => {
+    const trigger = row.trigger as string;
+    if (!trigger.startsWith(SCHEDULE_PREFIX)) throw new Error("of a trigger, which starts from now");
+    values.setCheckpoint(trigger, fromJson(row.value), row.recorded_ms as number);
+  });
+  table("later_runs", "laterRuns", (row) => {
+    if (row.state !== "waiting") throw new Error("it has ended");
+    parts.laters.insert(laterFromRow(row));
+  });
   table("rule_states", "ruleStates", (row) => rules.putState(stateFromRow(row)));
   table("window_entries", "windowEntries", (row) => rules.addEntry(entryFromRow(row)));
   table("findings", "findings", (row) => rules.putFinding(findingFromRow(row)));
+  // Keys that open nothing go when a newer one is put: what they open is put before them.
+  table("secrets", "secrets", (row) => secrets.put({ key: null, secrets: [secretFromRow(row as never)] }));
+  for (const row of source.table("secret_keys"))
+    attempted(() => secrets.put({ key: keyFromRow(row as never), secrets: [] }));
+  table("parameters", "parameters", (row) => parameters.put(parameterFromRow(row as never)));
+  table("memory", "memory", (row) => memory.restore(row as never));
   table("dead_letters", "deadLetters", (row) => dead.put(deadLetterCells(deadLetterFromRow(row))));
   new OutboxSalvage(source, parts, counts, nowMs).all();
   new RunSalvage(source, parts, counts, nowMs).all();

@@ -183,3 +183,74 @@ CREATE TABLE dead_letters (
   errors TEXT NOT NULL,
   created_ms INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE later_runs (
+  n INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  key TEXT NOT NULL UNIQUE,
+  pipeline TEXT NOT NULL,
+  params TEXT NOT NULL,
+  due_ms INTEGER NOT NULL,
+  by_wall INTEGER NOT NULL,
+  plugin TEXT NOT NULL,
+  run TEXT NOT NULL,
+  step TEXT NOT NULL,
+  rule TEXT,
+  cause TEXT,
+  hops INTEGER NOT NULL,
+  created_ms INTEGER NOT NULL,
+  state TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX later_runs_waiting ON later_runs (n) WHERE state = 'waiting';
+
+CREATE TABLE memory (
+  n INTEGER PRIMARY KEY,
+  namespace TEXT NOT NULL,
+  key TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  changed_ms INTEGER NOT NULL,
+  expires_ms INTEGER,
+  bytes INTEGER NOT NULL,
+  value TEXT NOT NULL,
+  UNIQUE (namespace, key)
+) STRICT;
+
+CREATE INDEX memory_expiry ON memory (expires_ms) WHERE expires_ms IS NOT NULL;
+
+CREATE TABLE memory_checkouts (
+  n INTEGER PRIMARY KEY,
+  namespace TEXT NOT NULL,
+  key TEXT NOT NULL,
+  fence INTEGER NOT NULL,
+  UNIQUE (namespace, key)
+) STRICT;
+
+CREATE TABLE parameters (
+  n INTEGER PRIMARY KEY,
+  namespace TEXT NOT NULL,
+  name TEXT NOT NULL,
+  value TEXT NOT NULL,
+  secret INTEGER NOT NULL,
+  changed_ms INTEGER NOT NULL,
+  changed_by TEXT NOT NULL,
+  UNIQUE (namespace, name)
+) STRICT;
+
+CREATE TABLE secret_keys (
+  n INTEGER PRIMARY KEY,
+  master TEXT NOT NULL,
+  sealed BLOB NOT NULL,
+  made_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE secrets (
+  n INTEGER PRIMARY KEY,
+  namespace TEXT NOT NULL,
+  name TEXT NOT NULL,
+  data_key INTEGER NOT NULL,
+  sealed BLOB NOT NULL,
+  changed_ms INTEGER NOT NULL,
+  changed_by TEXT NOT NULL,
+  UNIQUE (namespace, name)
+) STRICT;

@@ -4,9 +4,14 @@ import { DeadLetters } from "./dead-letters.ts";
 import { DefinitionRows } from "./definition-rows.ts";
 import { EventRows } from "./event-rows.ts";
 import { KeyValues } from "./key-values.ts";
+import { LaterRows } from "./later-rows.ts";
 import { LockPlaces } from "./lock-places.ts";
+import { MemoryReads } from "./memory-reads.ts";
+import { MemoryRows } from "./memory-rows.ts";
 import { OutboxRows } from "./outbox-rows.ts";
+import { ParameterRows } from "./parameter-rows.ts";
 import { RuleRows } from "./rule-rows.ts";
+import { SecretRows } from "./secret-rows.ts";
 import { RunReads } from "./run-reads.ts";
 import { RunRows } from "./run-rows.ts";
 import { StreamHeads } from "./stream-heads.ts";
@@ -18,11 +23,16 @@ export interface StoreParts {
   events: EventRows;
   definitions: DefinitionRows;
   locks: LockPlaces;
+  laters: LaterRows;
   dead: DeadLetters;
   rules: RuleRows;
   runs: RunRows;
   reads: RunReads;
   outbox: OutboxRows;
+  memory: MemoryRows;
+  memoryReads: MemoryReads;
+  parameters: ParameterRows;
+  secrets: SecretRows;
 }
 
 export function storeParts(database: Database, gate: WriteGate): StoreParts {
@@ -33,10 +43,18 @@ export function storeParts(database: Database, gate: WriteGate): StoreParts {
   const locks = new LockPlaces(database, gate);
   const dead = new DeadLetters(database, gate, values);
   const rules = new RuleRows(database, gate, values);
-  const runs = new RunRows(database, gate, { heads, events, definitions, locks, dead });
+  const laters = new LaterRows(database, gate);
+  const runs = new RunRows(database, gate, { heads, events, definitions, locks, dead, laters });
   const reads = new RunReads(database, events, definitions);
   const outbox = new OutboxRows(database, gate, heads, values);
-  return { values, heads, events, definitions, locks, dead, rules, runs, reads, outbox };
+  const memory = new MemoryRows(database, gate, values);
+  const memoryReads = new MemoryReads(database);
+  const parameters = new ParameterRows(database, gate);
+  const secrets = new SecretRows(database, gate);
+  return {
+    ...{ values, heads, events, definitions, locks, dead, rules, runs, reads, outbox },
+    ...{ laters, memory, memoryReads, parameters, secrets },
+  };
 }
 
 /** The first rows of a new store. */
@@ -59,4 +77,5 @@ export function loadParts(parts: StoreParts): void {
   parts.definitions.load();
   parts.runs.load();
   parts.rules.load();
+  parts.memory.load();
 }

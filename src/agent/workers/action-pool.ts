@@ -4,6 +4,8 @@ import type { Grant } from "../../model/grant.ts";
 import type { CatalogPlugin } from "../../model/plugin.ts";
 import type { AttemptOutcome } from "../../model/run-transitions.ts";
 import { type ActionPorts, ActionWorker, type WorkerCall } from "./action-worker.ts";
+import { DEFAULT_NAMESPACE, fitsAny } from "../../model/namespace.ts";
+import type { SecretPort } from "./secret-port.ts";
 import { notStarted } from "./call-outcome.ts";
 import type { ScriptPorts } from "./scripts/ports.ts";
 import { ScriptAction } from "./scripts/script-action.ts";
@@ -25,6 +27,7 @@ export interface ActionPool {
 }
 
 export interface PoolPorts extends ActionPorts {
+  secrets: SecretPort | undefined;
   scripts: ScriptPorts;
 }
 
@@ -48,11 +51,32 @@ export class ActionPoolOf implements ActionPool {
       const denied = error instanceof HoldfastError && error.code === "denied";
       return notStarted(denied ? "denied" : "failed", messageOf(error), false);
     }
+    const filled = this.#withSecrets(plugin, call, grant);
+    if ("kind" in filled) return filled;
     const member = this.#member(plugin, grant);
     if (!member) {
       return notStarted("busy", `${MAX_WORKERS} workers of ${plugin.manifest.name} are at work`);
     }
-    return await member.call(call, signal);
+    return await member.call(filled, signal);
+  }
+
+  /** The call with its secrets in their places, or why it gets none of them. */
+  #withSecrets(plugin: CatalogPlugin, call: WorkerCall, grant: Grant): WorkerCall | AttemptOutcome {
+    const { secrets: names = [], namespace = DEFAULT_NAMESPACE } = call;
+    if (names.length === 0) return call;
+    const { name } = plugin.manifest;
+    const refused = names.filter((each) => !fitsAny(each, grant.secrets));
+    if (refused.length > 0) {
+      const what = `denied: secret ${refused.join(", ")} for plugin ${name}`;
+      const message = `${what}: add it to permissions.secrets of its manifest, and to the policy`;
+      return notStarted("denied", message, false);
+    }
+    try {
+      if (!this.#ports.secrets) throw new HoldfastError("failed", "this program has no secrets");
+      return { ...call, input: this.#ports.secrets.fill(call.input, names, namespace) };
+    } catch (error) {
+      return notStarted("secret", messageOf(error), false);
+    }
   }
 
   statuses(): PartStatus[] {

@@ -2,7 +2,8 @@ import type { Clock } from "../../core/clock.ts";
 import { asHoldfastError, HoldfastError, messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { PartState, PartStatus } from "../../model/agent-status.ts";
-import type { JsonObject } from "../../model/json.ts";
+import type { Json, JsonObject } from "../../model/json.ts";
+import type { MemoryRequest } from "../../model/memory-request.ts";
 import type { Addition } from "../../model/pipeline.ts";
 import type { AgentFacts, CatalogPlugin } from "../../model/plugin.ts";
 import type { StepError } from "../../model/run.ts";
@@ -11,6 +12,7 @@ import { type Grant, summaryOf } from "../../model/grant.ts";
 import { type Cut, cutOf, diedDuring, notStarted, unknown, within } from "./call-outcome.ts";
 import { CrashRecord } from "./crash-record.ts";
 import type { UpFrame } from "./frames.ts";
+import type { MemorySessionPort } from "./memory-port.ts";
 import type { WorkerTiming } from "./timing.ts";
 import { MAX_MESSAGE } from "./up-frame.ts";
 import type { Worker, WorkerEnd } from "./worker.ts";
@@ -31,6 +33,10 @@ export interface WorkerCall {
   timeoutMs: number;
   /** Makes steps durable that the call asks for while it runs; throws `invalid` or `conflict`. */
   add(additions: Addition[]): Promise<void>;
+  /** Of the run: whose memory it uses. The plugin's own when absent. */
+  namespace?: string;
+  /** Names of the secrets whose places the input holds. */
+  secrets?: string[];
 }
 
 export interface ActionPorts {
@@ -51,6 +57,7 @@ interface PendingCall {
   cut: Cut | undefined;
   add: WorkerCall["add"];
   unanswered: number;
+  memory: MemorySessionPort;
   settle(outcome: AttemptOutcome): void;
 }
 
@@ -162,6 +169,7 @@ export class ActionWorker {
       cut: undefined,
       add: call.add,
       unanswered: 0,
+      memory: this.#ports.maker.memory(this.#plugin.manifest.name, this.#grant, call.namespace),
       settle: resolve,
     };
     const onAbort = () => this.#cut(id, { code: "cancelled", message: "the call was cancelled" });
@@ -181,6 +189,7 @@ export class ActionWorker {
       cancelTimeout();
       signal.removeEventListener("abort", onAbort);
       this.#calls.delete(id);
+      pending.memory.close();
       this.#watchIdle();
     });
   }
@@ -213,6 +222,12 @@ export class ActionWorker {
     if (cut && frame.error.started)
       pending.settle(unknown(cut.code, `${cut.message}: ${frame.error.message}`));
     else pending.settle({ kind: "error", error: withDenials(frame.error, pending) });
+  }
+
+  async #memory(call: number | null, request: MemoryRequest): Promise<Json> {
+    const pending = call === null ? undefined : this.#calls.get(call);
+    if (pending) return await pending.memory.ask(request);
+    throw new HoldfastError("conflict", "the call is over: it has nothing to ask any more");
   }
 
   async #add({ id, call, additions }: Extract<UpFrame, { kind: "add" }>): Promise<void> {
@@ -258,7 +273,8 @@ export class ActionWorker {
     try {
       const { name } = this.#plugin.manifest;
       const onFrame = (frame: UpFrame) => this.#onFrame(frame);
-      worker = await maker.open(this.#plugin, name, this.#grant, onFrame, this.#stopped.signal);
+      const onMemory = (call: number | null, request: MemoryRequest) => this.#memory(call, request);
+      worker = await maker.open(this.#plugin, name, this.#grant, onFrame, this.#stopped.signal, onMemory);
     } catch (error) {
       this.#crashed(messageOf(error));
       throw error;

@@ -163,6 +163,12 @@ describe("additions from outside", () => {
     ["an input that is a list", [{ ...good, with: [] }]],
     ["no input", [{ ...good, with: null }]],
     ["more fields", [{ ...good, effect: "idempotent" }]],
+    ["a time for what is done now", [{ ...good, due: { inMs: 5 } }]],
+    ["nothing to be put off to", [{ ...good, kind: "later" }]],
+    ["a time that is none", [{ ...good, kind: "later", due: { inMs: -1 } }]],
+    ["a time in a text", [{ ...good, kind: "later", due: { atMs: "5" } }]],
+    ["two times", [{ ...good, kind: "later", due: { inMs: 5, atMs: 5 } }]],
+    ["a time in a hundred years", [{ ...good, kind: "later", due: { inMs: 3.2e12 } }]],
     ["too much input", [{ ...good, with: { text: "x".repeat(256 * 1024) } }]],
   ])("%s", (_what, value) => {
     expect(() => parseAdditions(value)).toThrow(HoldfastError);

@@ -1,6 +1,7 @@
 import { HoldfastError } from "../../core/errors.ts";
 import type { JsonObject } from "../../model/json.ts";
 import type { Addition } from "../../model/pipeline.ts";
+import { type LaterDue, MAX_LATER_MS } from "../../model/schedule-later.ts";
 
 /** Steps that one request may ask for; the engine counts those of a whole step. */
 export const MAX_ADDITIONS = 100;
@@ -8,8 +9,8 @@ export const MAX_ADDITIONS = 100;
 const MAX_NAME = 256;
 /** Of all inputs of one request together. */
 const MAX_INPUT_CHARS = 256 * 1024;
-const KINDS: ReadonlySet<unknown> = new Set(["add", "finally", "onFailure", "spawn"]);
-const KEYS: ReadonlySet<string> = new Set(["kind", "action", "pipeline", "with", "templates"]);
+const KINDS: ReadonlySet<unknown> = new Set(["add", "finally", "onFailure", "spawn", "later"]);
+const KEYS: ReadonlySet<string> = new Set(["kind", "action", "pipeline", "with", "templates", "due"]);
 
 /**
  * What a running action asks for, from hostile bytes or a plugin's own hands. Throws `invalid` with what is wrong. Whether
@@ -31,20 +32,30 @@ function parseAddition(value: unknown): Addition {
   const { kind, action, pipeline, templates = false } = value;
   const unknown = Object.keys(value).find((key) => !KEYS.has(key));
   if (unknown !== undefined) throw invalid(`an addition has no ${JSON.stringify(unknown.slice(0, 40))}`);
-  if (!KINDS.has(kind)) throw invalid("an addition must be of kind add, finally, onFailure or spawn");
+  if (!KINDS.has(kind)) throw invalid("an addition must be of kind add, finally, onFailure, spawn or later");
   if (typeof action !== "string" || action === "" || action.length > MAX_NAME)
     throw invalid(`an addition must name an action or a pipeline, in 1 to ${MAX_NAME} characters`);
   if (typeof pipeline !== "boolean") throw invalid("`pipeline` of an addition must be true or false");
   if (typeof templates !== "boolean") throw invalid("`templates` of an addition must be true or false");
   if (!isObject(value.with)) throw invalid(`the input of ${action} must be an object`);
-  const isSpawn = kind === "spawn";
-  return {
+  if (kind !== "later" && value.due !== undefined) throw invalid(`only what is put off has a time`);
+  const addition: Addition = {
     kind: kind as Addition["kind"],
     action,
-    pipeline: pipeline || isSpawn,
+    pipeline: pipeline || kind === "spawn" || kind === "later",
     with: value.with as JsonObject,
     ...(templates ? { templates } : {}),
   };
+  return kind === "later" ? { ...addition, due: parseDue(value.due, action) } : addition;
+}
+
+function parseDue(value: unknown, action: string): LaterDue {
+  const [key, ...more] = isObject(value) ? Object.keys(value) : [];
+  const ms = isObject(value) && key !== undefined ? value[key] : undefined;
+  const isMs = typeof ms === "number" && Number.isSafeInteger(ms) && ms >= 0;
+  if (key === "inMs" && more.length === 0 && isMs && ms <= MAX_LATER_MS) return { inMs: ms };
+  if (key === "atMs" && more.length === 0 && isMs) return { atMs: ms };
+  throw invalid(`${action} is put off to no time: in so long (10 years at most), or at a moment`);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

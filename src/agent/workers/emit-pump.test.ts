@@ -53,3 +53,29 @@ test("a refusal ends a generator that waits for something to happen", async () =
     "the agent refused an emit: the disk is full",
   );
 });
+
+test("who wants to know is told when its emit is answered, in its order", async () => {
+  const frames: string[] = [];
+  const told: string[] = [];
+  const pump = new EmitPump((json) => frames.push(json));
+  const done = pump.run(
+    (async function* () {
+      yield { events: [{ type: "t" }], done: (refused) => void told.push(`a ${refused}`) };
+      yield { events: [{ type: "t" }], done: (refused) => void told.push(`b ${refused}`) };
+      await tick();
+      await tick();
+      yield { events: [], done: (refused) => void told.push(`nothing ${refused}`) };
+      await tick();
+      await tick();
+      yield { events: [{ type: "t" }], done: (refused) => void told.push(`c ${refused}`) };
+    })(),
+  );
+  for (let i = 0; i < 20; i++) await tick();
+  expect(frames).toHaveLength(2);
+  expect(told).toEqual(["nothing null"]);
+  pump.answered(undefined);
+  expect(told).toEqual(["nothing null", "a null", "b null"]);
+  pump.answered("disk full");
+  expect(told.at(-1)).toBe("c disk full");
+  expect(done).rejects.toThrow(/disk full/);
+});

@@ -9,6 +9,7 @@ import { proposedEventProblem } from "./proposed-event.ts";
 /** Largest emit that surely fits into a frame together with what was gathered before it. */
 const MAX_EMIT = MAX_FRAME_BYTES / 4;
 
+type Done = NonNullable<Emit["done"]>;
 type Yielded = ProposedEvent | Emit;
 
 /**
@@ -23,6 +24,9 @@ export class EmitPump {
   #bytes = 0;
   /** JSON of the last checkpoint yielded, for the batch in hand. */
   #checkpoint: string | undefined;
+  /** Who wants to know of the batch in hand, and of each frame that is unanswered; answers come in their order. */
+  #asking: Done[] = [];
+  #told: Done[][] = [];
   #refused: HoldfastError | undefined;
   readonly #refusal = Promise.withResolvers<never>();
   #wake: (() => void) | undefined;
@@ -60,6 +64,7 @@ export class EmitPump {
   /** The agent's answer to one frame. A refused one ends the trigger: what follows must not move the checkpoint past it. */
   answered(refused: string | undefined): void {
     this.#unanswered--;
+    for (const done of this.#told.shift() ?? []) done(refused ?? null);
     if (refused !== undefined) {
       this.#refused ??= new HoldfastError("failed", `the agent refused an emit: ${refused}`);
       this.#refusal.reject(this.#refused);
@@ -93,6 +98,8 @@ export class EmitPump {
     }
     const checkpoint = isEmit ? (value as Emit).checkpoint : undefined;
     if (checkpoint !== undefined) this.#checkpoint = encode(checkpoint, "a checkpoint");
+    const done = isEmit ? (value as Emit).done : undefined;
+    if (done) this.#asking.push(done);
     this.#events.push(...events);
     this.#bytes += size;
     if (this.#events.length >= MAX_EMIT_EVENTS || this.#bytes >= MAX_EMIT_BYTES) this.#flush();
@@ -100,9 +107,15 @@ export class EmitPump {
   }
 
   #flush(): void {
-    if (this.#events.length === 0 && this.#checkpoint === undefined) return;
+    if (this.#events.length === 0 && this.#checkpoint === undefined) {
+      // There is nothing to keep.
+      for (const done of this.#asking.splice(0)) done(null);
+      return;
+    }
     const checkpoint = this.#checkpoint === undefined ? "" : `,"checkpoint":${this.#checkpoint}`;
     const json = `{"kind":"emit","seq":${++this.#seq},"events":[${this.#events.join(",")}]${checkpoint}}`;
+    this.#told.push(this.#asking);
+    this.#asking = [];
     this.#events = [];
     this.#bytes = 0;
     this.#checkpoint = undefined;

@@ -1,5 +1,6 @@
 import type { JsonObject, Json } from "../../model/json.ts";
 import type { ProposedEvent } from "../../model/event.ts";
+import type { MemoryRequest } from "../../model/memory-request.ts";
 import type { Addition } from "../../model/pipeline.ts";
 import type { AgentFacts, Manifest, PluginEntry } from "../../model/plugin.ts";
 import type { StepError } from "../../model/run.ts";
@@ -48,6 +49,9 @@ export type DownFrame =
   /** Answers to `add`: what was asked for is durable, or not done. */
   | { kind: "added"; id: number }
   | { kind: "add_error"; id: number; error: { code: string; message: string } }
+  /** Answers to `memory`. */
+  | { kind: "memory_result"; id: number; result: Json }
+  | { kind: "memory_error"; id: number; error: { code: string; message: string } }
   /** Finish what is under way, then close. */
   | { kind: "drain" }
   | { kind: "ping"; id: number };
@@ -75,5 +79,7 @@ export type UpFrame =
   | { kind: "host"; id: number; operation: string; arguments: JsonObject }
   /** Steps that the call with this number asks for. */
   | { kind: "add"; id: number; call: number; additions: Addition[] }
+  /** Asks something of the agent's memory: for the call with this number, or for the worker itself. */
+  | { kind: "memory"; id: number; call: number | null; request: MemoryRequest }
   | { kind: "drained" }
   | { kind: "pong"; id: number };

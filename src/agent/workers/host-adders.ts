@@ -1,6 +1,7 @@
 import { HoldfastError, messageOf } from "../../core/errors.ts";
 import type { JsonObject } from "../../model/json.ts";
 import type { Addition } from "../../model/pipeline.ts";
+import { type LaterDue, type LaterTime, parseLaterTime } from "../../model/schedule-later.ts";
 import { ActionError, type AddOptions, type StepAdders } from "../../sdk/holdfast.ts";
 import { parseAdditions } from "./additions.ts";
 
@@ -16,7 +17,17 @@ export function addersOf(send: (additions: Addition[]) => Promise<void>): StepAd
     finally: ask("finally"),
     onFailure: ask("onFailure"),
     spawn: ask("spawn", true),
+    later: async (action, input, when) =>
+      await send(checked({ kind: "later", action, pipeline: true, with: input, due: dueOf(when) })),
   };
+}
+
+function dueOf(when: LaterTime): LaterDue {
+  try {
+    return parseLaterTime(when);
+  } catch (error) {
+    throw new ActionError(messageOf(error), { code: "invalid", retryable: false });
+  }
 }
 
 function checked(addition: Addition): Addition[] {

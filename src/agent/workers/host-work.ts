@@ -2,6 +2,7 @@ import { HoldfastError, messageOf } from "../../core/errors.ts";
 import type { CloudEvent } from "../../model/event.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
 import type { AgentFacts } from "../../model/plugin.ts";
+import type { MemoryRequest } from "../../model/memory-request.ts";
 import type { Addition } from "../../model/pipeline.ts";
 import type { StepError } from "../../model/run.ts";
 import type {
@@ -14,6 +15,7 @@ import type {
 } from "../../sdk/holdfast.ts";
 import { parseSettings } from "../../sdk/settings.ts";
 import { addersOf } from "./host-adders.ts";
+import { pluginMemory } from "./host-memory.ts";
 import { EmitPump } from "./emit-pump.ts";
 import { type DownFrame, MAX_FRAME_BYTES, type UpFrame } from "./frames.ts";
 
@@ -28,6 +30,8 @@ export interface HostPorts {
   host: BaseContext<unknown>["host"];
   /** Resolves when the steps that a call asks for are durable. */
   add(call: number, additions: Addition[]): Promise<void>;
+  /** Asks something of the agent's memory, for a call or for the worker itself. */
+  memory(call: number | null, request: MemoryRequest): Promise<Json>;
   /** Aborts when the agent wants an end, or is gone. */
   signal: AbortSignal;
 }
@@ -43,7 +47,10 @@ export interface HostWork {
 
 function baseContext(ports: HostPorts, name: string, settings: Record<string, unknown>, agent: AgentFacts) {
   const { log, clock, signal, host } = ports;
-  return { name, settings, agent, log, clock, signal, host } satisfies BaseContext<Record<string, unknown>>;
+  const memory = pluginMemory((request) => ports.memory(null, request));
+  return { name, settings, agent, log, clock, signal, host, memory } satisfies BaseContext<
+    Record<string, unknown>
+  >;
 }
 
 /** Runs the generator of a trigger. `ended` is called when it is over by itself or by an error. */
@@ -99,7 +106,8 @@ export function actionWork(definition: ActionDefinition, ports: HostPorts): Host
     try {
       const about = { key, run: runId, step, attempt, timeoutMs };
       const adders = addersOf((additions) => ports.add(frame.id, additions));
-      const output = await definition.run({ ...base, signal, ...about, ...adders });
+      const memory = pluginMemory((request) => ports.memory(frame.id, request));
+      const output = await definition.run({ ...base, signal, memory, ...about, ...adders });
       ports.sendJsonSoon(resultJson(frame.id, output ?? null));
     } catch (error) {
       ports.send({ kind: "error", id: frame.id, error: stepError(error) });

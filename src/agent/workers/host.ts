@@ -111,6 +111,7 @@ class PluginHost {
       log: this.#log(),
       host: (operation, args) => this.#host.ask(operation, args ?? {}),
       add: (call, additions) => this.#host.add(call, additions),
+      memory: (call, request) => this.#host.memory(call, request),
       clock: pluginClock(this.#clock),
       signal: definition.kind === "trigger" ? this.#stop.signal : this.#gone.signal,
     };

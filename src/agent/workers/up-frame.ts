@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { HoldfastError } from "../../core/errors.ts";
 import type { JsonObject } from "../../model/json.ts";
+import { parseMemoryRequest } from "../../model/memory-request.ts";
 import { permissionsSchema, resourcesSchema } from "../../model/permissions.ts";
 import { EFFECTS } from "../../model/pipeline.ts";
 import { parseAdditions } from "./additions.ts";
@@ -61,6 +62,13 @@ export function parseUpFrame(value: unknown): UpFrame {
         id: number(frame, "id"),
         call: number(frame, "call"),
         additions: parseAdditions(frame.additions),
+      };
+    case "memory":
+      return {
+        kind: "memory",
+        id: number(frame, "id"),
+        call: frame.call === null ? null : number(frame, "call"),
+        request: parseMemoryRequest(frame.request),
       };
     case "sockets":
       return { kind: "sockets", tcp: handed(frame.tcp), udp: handed(frame.udp) };

@@ -4,11 +4,14 @@ import { HoldfastError, messageOf } from "../../core/errors.ts";
 import type { LogSink } from "../../core/logger.ts";
 import { bareGrant, type Grant, type GrantDecision } from "../../model/grant.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
+import type { MemoryRequest } from "../../model/memory-request.ts";
 import { DEFAULT_RESOURCES } from "../../model/permissions.ts";
 import type { CatalogPlugin, Manifest, PluginEntry } from "../../model/plugin.ts";
 import type { UpFrame } from "./frames.ts";
+import { lazySession, type MemoryPort, type MemorySessionPort } from "./memory-port.ts";
 import type { Launcher } from "./launch.ts";
 import { pluginOutput } from "./plugin-output.ts";
+import type { Masking } from "./secret-port.ts";
 import type { WorkerTiming } from "./timing.ts";
 import { Worker, type WorkerEnd } from "./worker.ts";
 
@@ -30,8 +33,14 @@ export interface MakerOptions {
   pluginLog: (name: string) => LogSink;
   timing: WorkerTiming;
   hostOperation: HostOperation;
+  /** Without it nothing is remembered. */
+  memory: MemoryPort | undefined;
+  masking: Masking;
   onEnd: (plugin: string, end: WorkerEnd) => void;
 }
+
+/** Answers what a plugin asks of the memory; `call` is the number of the call that asks, if one does. */
+type OnMemory = (call: number | null, request: MemoryRequest) => Promise<Json>;
 
 /** Entry files that have a folder of their own around them; any other file stands alone. */
 const FOLDER_ENTRY = /\/(plugin|index)\.(ts|js|mjs)$/;
@@ -59,6 +68,7 @@ export class WorkerMaker {
     grant: Grant,
     onFrame: (frame: UpFrame, bytes: number) => void,
     stopping?: AbortSignal,
+    onMemory?: OnMemory,
   ): Promise<Worker> {
     const { kind, name } = plugin.manifest;
     const worker = await this.#launch({
@@ -68,6 +78,7 @@ export class WorkerMaker {
       grant,
       describe: false,
       onFrame,
+      onMemory,
     });
     const onStop = () => worker.kill("was stopped while it started");
     if (stopping?.aborted) onStop();
@@ -87,6 +98,11 @@ export class WorkerMaker {
     }
   }
 
+  /** The memory for one call of an action. */
+  memory(plugin: string, grant: Grant, namespace: string | undefined): MemorySessionPort {
+    return lazySession(this.#options.memory, { plugin, grant, namespace });
+  }
+
   /** Loads a plugin only to learn what it declares; it may do nothing but compute. */
   async describe(entry: PluginEntry): Promise<Manifest> {
     const worker = await this.#launch({
@@ -97,6 +113,9 @@ export class WorkerMaker {
       describe: true,
       onFrame: () => {
         throw new HoldfastError("invalid", "a frame of work, while it was only to be described");
+      },
+      onMemory: async () => {
+        throw new HoldfastError("denied", "denied: memory, while it is only described");
       },
     });
     try {
@@ -114,6 +133,7 @@ export class WorkerMaker {
     grant: Grant;
     describe: boolean;
     onFrame: (frame: UpFrame, bytes: number) => void;
+    onMemory?: OnMemory | undefined;
   }): Promise<Worker> {
     const { entry, plugin, part, grant, describe, onFrame } = what;
     const { clock, launcher, pluginLog, timing, hostOperation, onEnd } = this.#options;
@@ -137,7 +157,13 @@ export class WorkerMaker {
     });
     const onHost = (operation: string, args: JsonObject) =>
       hostOperation({ by: { plugin, part }, grant, operation, arguments: args });
-    const worker = new Worker({ launched, entry, describe, clock, output, timing, onFrame, onHost });
+    const own = lazySession(this.#options.memory, { plugin, grant });
+    const onMemory: OnMemory = what.onMemory ?? ((_call, request) => own.ask(request));
+    const worker = new Worker({
+      ...{ launched, entry, describe, clock, output, timing, onFrame, onHost, onMemory },
+      masking: this.#options.masking,
+    });
+    void worker.ended.then(() => own.close());
     if (!describe) void worker.ended.then((end) => onEnd(plugin, end));
     return worker;
   }

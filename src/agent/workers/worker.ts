@@ -1,15 +1,17 @@
 import type { Clock } from "../../core/clock.ts";
 import { asHoldfastError, HoldfastError, messageOf } from "../../core/errors.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
+import type { MemoryRequest } from "../../model/memory-request.ts";
 import type { Manifest, PluginEntry } from "../../model/plugin.ts";
 import type { EndCause, Verdict } from "../../model/worker-end.ts";
 import { FrameChannel, OTHER_SIDE_GONE } from "./channel.ts";
 import type { DownFrame, UpFrame } from "./frames.ts";
 import type { Launched } from "./launch.ts";
 import type { PluginOutput } from "./plugin-output.ts";
+import type { Masking } from "./secret-port.ts";
 import type { WorkerTiming } from "./timing.ts";
 import { isNetFrame } from "./network/net-frame.ts";
-import { parseUpFrame } from "./up-frame.ts";
+import { MAX_MESSAGE, parseUpFrame } from "./up-frame.ts";
 
 const MISSED_PINGS = 3;
 /** After the process is gone, for what it had written to still arrive. */
@@ -38,6 +40,10 @@ export interface WorkerOptions {
   onFrame(frame: UpFrame, bytes: number): void;
   /** Does a host operation for the plugin, or throws why not. */
   onHost(operation: string, args: JsonObject): Promise<Json>;
+  /** For everything that it says; what passes through to the network stays as it is. */
+  masking: Masking;
+  /** Answers what it asks of the memory, for one of its calls or for itself. */
+  onMemory(call: number | null, request: MemoryRequest): Promise<Json>;
 }
 
 /** One worker process and its channel. Every byte that comes from it is hostile until `parseUpFrame` has passed it. */
@@ -214,7 +220,9 @@ export class Worker {
       if (channelNetwork && isNetFrame(value)) {
         return channelNetwork.receive(value, (down) => this.#channel?.send(JSON.stringify(down)));
       }
-      this.#dispatch(parseUpFrame(value), bytes);
+      // Events come through here by the hundred thousand: whoever records them masks them, a batch at once.
+      const isEmit = (value as { kind?: unknown } | null)?.kind === "emit";
+      this.#dispatch(parseUpFrame(isEmit ? value : this.#options.masking.maskValue(value)), bytes);
     } catch (error) {
       this.kill(`the plugin sent ${messageOf(error)}`);
       this.#channel?.close();
@@ -238,6 +246,9 @@ export class Worker {
         return;
       case "host":
         void this.#host(frame);
+        return;
+      case "memory":
+        void this.#memory(frame);
         return;
       case "sockets":
         if (!this.#options.launched.awaitsSockets)
@@ -273,6 +284,17 @@ export class Worker {
       this.send({ kind: "host_error", id, error: { code, message } });
     } finally {
       this.#hostCalls--;
+    }
+  }
+
+  async #memory({ id, call, request }: Extract<UpFrame, { kind: "memory" }>): Promise<void> {
+    try {
+      const result = await this.#options.onMemory(call, request);
+      this.send({ kind: "memory_result", id, result });
+    } catch (error) {
+      const { code, message } = asHoldfastError(error, "memory");
+      if (code === "denied") this.#options.launched.noteDenial(message.replace(/^denied: /, ""));
+      this.send({ kind: "memory_error", id, error: { code, message: message.slice(0, MAX_MESSAGE) } });
     }
   }
 

@@ -11,7 +11,9 @@ import type { Launcher } from "./launch.ts";
 import { LiveWorkers } from "./live-workers.ts";
 import { type OutputOptions, startOutput } from "./output-part.ts";
 import { killLeftBehind } from "./limits/left-behind.ts";
+import type { MemoryPort } from "./memory-port.ts";
 import { leftFolders, removeLeftovers } from "./own-folder.ts";
+import { type Masking, NO_MASKING, type SecretPort } from "./secret-port.ts";
 import { Supervisor } from "./supervisor.ts";
 import { DEFAULT_TIMING, type WorkerTiming } from "./timing.ts";
 import { startTrigger, type TriggerOptions } from "./trigger-part.ts";
@@ -33,6 +35,11 @@ export interface WorkersOptions {
   launcher: Launcher;
   grantFor: GrantFor;
   hostOperation?: HostOperation;
+  /** What plugins share. */
+  memory?: MemoryPort;
+  secrets?: SecretPort;
+  /** Takes what was handed out out of all that comes from a worker. */
+  masking?: Masking;
   /** A script's way to talk back. */
   calls?: ScriptCalls;
   timing?: Partial<WorkerTiming>;
@@ -80,7 +87,10 @@ export function createWorkers(options: WorkersOptions) {
     ends.set(key, { plugin, cause, count: (ends.get(key)?.count ?? 0) + 1 });
   };
   const hostOperation = options.hostOperation ?? refuseHostOperations;
-  const maker = new WorkerMaker({ clock, launcher, grantFor, pluginLog, timing, hostOperation, onEnd });
+  const { memory, secrets, masking = NO_MASKING } = options;
+  const maker = new WorkerMaker({
+    ...{ clock, launcher, grantFor, pluginLog, timing, hostOperation, memory, masking, onEnd },
+  });
   const scripts: ScriptPorts = {
     launcher: scriptLauncher(launcher, onEnd),
     agent,
@@ -89,6 +99,7 @@ export function createWorkers(options: WorkersOptions) {
     pluginLog,
     hostEnv: process.env,
     calls: options.calls,
+    masking,
   };
   const common = { clock, random: () => ids.random(), log, backoff: timing.backoff };
 
@@ -161,7 +172,7 @@ export function createWorkers(options: WorkersOptions) {
     },
 
     actionPool(pool: { idleMs: number }): ActionPool {
-      return new ActionPoolOf({ ...common, maker, agent, timing, scripts, idleMs: pool.idleMs });
+      return new ActionPoolOf({ ...common, maker, agent, timing, scripts, secrets, idleMs: pool.idleMs });
     },
 
     /** What all workers that run now use together. */

@@ -65,6 +65,32 @@ const findingSchema = v.looseObject({
 });
 export type FindingItem = v.InferOutput<typeof findingSchema>;
 
+const scheduleSchema = v.looseObject({
+  name: v.string(),
+  state: v.string(),
+  timing: v.string(),
+  timeZone: v.nullable(v.string()),
+  run: v.nullable(v.string()),
+  nextAt: v.nullable(v.string()),
+  fired: v.number(),
+  missed: v.number(),
+  lastFiredAt: v.nullable(v.string()),
+  problem: v.nullable(v.string()),
+  pausedBy: v.nullable(v.string()),
+  pausedAt: v.nullable(v.string()),
+});
+export type ScheduleItem = v.InferOutput<typeof scheduleSchema>;
+const laterSchema = v.looseObject({
+  id: v.string(),
+  pipeline: v.string(),
+  plugin: v.string(),
+  run: v.string(),
+  step: v.string(),
+  at: v.string(),
+});
+export type LaterItem = v.InferOutput<typeof laterSchema>;
+const dueSchema = v.looseObject({ at: v.string(), shift: v.nullable(v.string()) });
+
 const made = v.looseObject({ run: v.string() });
 const itemsOf = <T>(schema: v.GenericSchema<unknown, T>) => v.looseObject({ items: v.array(schema) });
 
@@ -153,6 +179,26 @@ export class AgentClient {
     return (await this.#get("/v1/rules", itemsOf(v.looseObject({ name: v.string() })))).items;
   }
 
+  schedules(): Promise<{ items: ScheduleItem[]; later: LaterItem[] }> {
+    const schema = v.looseObject({ items: v.array(scheduleSchema), later: v.array(laterSchema) });
+    return this.#get("/v1/schedules", schema);
+  }
+
+  async cancelLater(id: string): Promise<string> {
+    const cancelled = v.looseObject({ id: v.string() });
+    return (await this.#send("DELETE", `/v1/later/${encodeURIComponent(id)}`, cancelled)).id;
+  }
+
+  changeSchedule(name: string, verb: "pause" | "resume"): Promise<{ name: string; changed: boolean }> {
+    const changed = v.looseObject({ name: v.string(), changed: v.boolean() });
+    return this.#send("POST", `/v1/schedules/${encodeURIComponent(name)}/${verb}`, changed);
+  }
+
+  nextOfSchedule(name: string, limit?: string): Promise<{ items: { at: string; shift: string | null }[] }> {
+    const path = `/v1/schedules/${encodeURIComponent(name)}/next${search({ limit })}`;
+    return this.#get(path, itemsOf(dueSchema));
+  }
+
   async findings(query: Query): Promise<FindingItem[]> {
     return (await this.#get(`/v1/findings${search(query)}`, itemsOf(findingSchema))).items;
   }
@@ -160,6 +206,16 @@ export class AgentClient {
   emit(event: Record<string, unknown>): Promise<{ source: string; id: string; duplicate: boolean }> {
     const emitted = v.looseObject({ source: v.string(), id: v.string(), duplicate: v.boolean() });
     return this.#send("POST", "/v1/events", emitted, event);
+  }
+
+  /** Any request of the control socket, for commands that know what they get. */
+  ask<T>(
+    method: "GET" | "POST" | "PUT" | "DELETE",
+    path: string,
+    schema: v.GenericSchema<unknown, T>,
+    body?: unknown,
+  ): Promise<T> {
+    return this.#send(method, path, schema, body);
   }
 
   #follow<T>(path: string, name: string, schema: v.GenericSchema<unknown, T>, options: StreamOptions) {

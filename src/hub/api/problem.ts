@@ -10,6 +10,7 @@ const TITLES: Record<ErrorCode, string> = {
   denied: "Not allowed",
   unauthenticated: "Not authenticated",
   conflict: "Conflict",
+  expired: "Too late",
   busy: "Busy",
   exhausted: "Too many requests",
   too_large: "Too large",

@@ -63,6 +63,7 @@ test("the example in the manual adds what it says, in its order", async () => {
     { kind: "finally", action: "remove-folder", pipeline: false, with: { path: "/tmp/front" } },
     { kind: "onFailure", action: "tell-team", pipeline: false, with: { to: ["ops@example.org"], lines: 20 } },
     { kind: "spawn", action: "rebuild-index", pipeline: true, with: { index: "front" } },
+    { kind: "later", action: "check-front", pipeline: true, with: {}, due: { inMs: 300_000 } },
   ]);
 });
 

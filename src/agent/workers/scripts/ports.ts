@@ -4,6 +4,7 @@ import type { Grant } from "../../../model/grant.ts";
 import type { Addition } from "../../../model/pipeline.ts";
 import type { AgentFacts } from "../../../model/plugin.ts";
 import type { EndCause, Verdict } from "../../../model/worker-end.ts";
+import type { Masking } from "../secret-port.ts";
 import type { WorkerTiming } from "../timing.ts";
 
 export interface ScriptLaunch {
@@ -52,7 +53,8 @@ export interface ScriptLauncher {
 export interface ScriptCalls {
   /**
    * Before the start; undefined for one that has nothing to ask for. What the environment must say (HOLDFAST_CALL_FD and a
-   * token). `log` is the plugin's log; `add` is there for a call that may add steps.
+   * token). `log` is the plugin's log; `add` is there for a call that may add steps; `namespace` is that of the run which
+   * called it.
    */
   open(who: {
     plugin: string;
@@ -60,6 +62,7 @@ export interface ScriptCalls {
     grant: Grant;
     log: LogSink;
     add?: (additions: Addition[]) => Promise<void>;
+    namespace?: string | undefined;
   }): ScriptCallSession | undefined;
 }
 
@@ -79,4 +82,6 @@ export interface ScriptPorts {
   /** The agent's own environment, of which a grant may name variables. */
   hostEnv: Record<string, string | undefined>;
   calls?: ScriptCalls | undefined;
+  /** Takes what was handed out out of what scripts print. */
+  masking?: Masking;
 }

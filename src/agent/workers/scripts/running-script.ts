@@ -33,6 +33,8 @@ export interface ScriptStart {
   call?: Record<string, string | number>;
   /** For a call that may add steps (`holdfast call add`). */
   add?: (additions: Addition[]) => Promise<void>;
+  /** Of the run that called it; its own when absent. */
+  namespace?: string | undefined;
   /** `call`: the output of one call counts; `minute`: what it logs in a minute. */
   budget: "call" | "minute";
   /** Reads stdout to its end. A failure ends the script, with its message as the reason. */
@@ -71,8 +73,8 @@ export class RunningScript {
 
   /** Rejects when it cannot be started. */
   static async start(options: ScriptStart, ports: ScriptPorts): Promise<RunningScript> {
-    const { plugin, part, script, grant, settings, call, add } = options;
-    const who = { plugin, part, grant, log: ports.pluginLog(plugin) };
+    const { plugin, part, script, grant, settings, call, add, namespace } = options;
+    const who = { plugin, part, grant, log: ports.pluginLog(plugin), namespace };
     const session = ports.calls?.open(add ? { ...who, add } : who);
     const env = scriptEnvironment({
       script,
@@ -81,6 +83,7 @@ export class RunningScript {
       part,
       settings,
       hostEnv: ports.hostEnv,
+      isSecret: (text) => (ports.masking?.mask(text) ?? text) !== text,
       ...(call === undefined ? {} : { call }),
     });
     let process: ScriptProcess;
@@ -218,7 +221,7 @@ export class RunningScript {
 
   #error(text: string, cutFrom: number): void {
     if (text.trim() === "") return;
-    this.#tail.push(text.slice(0, TAIL_CHARACTERS));
+    this.#tail.push((this.#ports.masking?.mask(text) ?? text).slice(0, TAIL_CHARACTERS));
     if (this.#tail.length > TAIL_LINES) this.#tail.shift();
     this.#line("warn", text, cutFrom, "stderr");
   }

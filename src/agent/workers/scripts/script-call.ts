@@ -31,7 +31,7 @@ export interface CallEnd {
 
 /** One process for one call. Rejects when it could not be started. */
 export async function callOnce(
-  start: Omit<ScriptStart, "settings" | "call" | "add" | "budget" | "consume">,
+  start: Omit<ScriptStart, "settings" | "call" | "add" | "namespace" | "budget" | "consume">,
   frame: CallFrame,
   ports: ScriptPorts,
 ): Promise<CallEnd> {
@@ -43,6 +43,7 @@ export async function callOnce(
       settings: call.input,
       call: variables(call),
       ...(start.script.calls ? { add: call.add } : {}),
+      namespace: call.namespace,
       budget: "call",
       consume: output.consume,
     },

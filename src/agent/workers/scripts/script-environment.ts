@@ -18,17 +18,19 @@ export interface EnvironmentParts {
   hostEnv: Record<string, string | undefined>;
   /** Without the prefix HOLDFAST_. */
   call?: Record<string, string | number>;
+  /** True for a text with a secret in it, which no environment holds. */
+  isSecret?: (text: string) => boolean;
 }
 
 /** What a script is told besides the base that every worker has. Nothing of the agent's own environment but what is granted. */
 export function scriptEnvironment(parts: EnvironmentParts): Record<string, string> {
-  const { script, grant, agent, part, settings, hostEnv, call = {} } = parts;
+  const { script, grant, agent, part, settings, hostEnv, call = {}, isSecret = () => false } = parts;
   const env: Record<string, string> = {};
   for (const name of grant.env) {
     const value = hostEnv[name];
     if (value !== undefined) env[name] = value;
   }
-  Object.assign(env, script.env, inputVariables(settings), {
+  Object.assign(env, script.env, inputVariables(settings, isSecret), {
     HOLDFAST_AGENT: agent.id,
     HOLDFAST_HOME: agent.home,
     HOLDFAST_NAME: part,
@@ -42,13 +44,13 @@ export function scriptEnvironment(parts: EnvironmentParts): Record<string, strin
  * `path` → HOLDFAST_INPUT_PATH, for texts, numbers and booleans; lists and maps as JSON. Never what is named like a secret:
  * other processes of the same user may read an environment.
  */
-function inputVariables(settings: JsonObject): Record<string, string> {
+function inputVariables(settings: JsonObject, isSecret: (text: string) => boolean): Record<string, string> {
   const variables: Record<string, string> = {};
   let bytes = 0;
   for (const [name, value] of Object.entries(settings).slice(0, MAX_INPUTS)) {
     if (value === null || isSecretName(name)) continue;
     const text = typeof value === "object" ? shownJson(value) : String(value);
-    if (text === undefined) continue;
+    if (text === undefined || isSecret(text)) continue;
     const size = Buffer.byteLength(text);
     if (size > MAX_VALUE || bytes + size > MAX_INPUTS_BYTES || text.includes("\0")) continue;
     bytes += size;

@@ -1,0 +1,309 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { createHmac } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Emit, PluginClock, ProposedEvent } from "../../src/sdk/holdfast.ts";
+import { contextFor } from "../../src/testing/plugin-context.ts";
+import { until } from "../../src/testing/until.ts";
+import { readSecrets } from "./authenticate.ts";
+import webhook from "./plugin.ts";
+import { TokenBucket } from "./token-bucket.ts";
+
+const SECRET = "0123456789abcdef-secret";
+const OLD = "fedcba9876543210-secret";
+
+let folder: string;
+let port: number;
+let stop: AbortController;
+let running: Promise<void>;
+let kept: ProposedEvent[];
+let held: NonNullable<Emit["done"]>[];
+/** What the agent does with an emit. */
+let keep: (emit: Emit) => void;
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "holdfast-webhook-"));
+  writeFileSync(join(folder, "secret"), `${SECRET}\n${OLD}\n`);
+  port = await freePort();
+  stop = new AbortController();
+  running = Promise.resolve();
+  kept = [];
+  held = [];
+  keep = ({ events, done }) => {
+    kept.push(...events);
+    done!(null);
+  };
+});
+afterEach(async () => {
+  stop.abort();
+  await running;
+  rmSync(folder, { recursive: true });
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port: free } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return free;
+}
+
+async function start(
+  settings: Record<string, unknown> = {},
+  clock: Partial<PluginClock> = {},
+): Promise<void> {
+  const given = {
+    port,
+    auth: "bearer",
+    secret_file: join(folder, "secret"),
+    rate: 10_000,
+    burst: 10_000,
+    ...settings,
+  };
+  const { context } = contextFor(webhook, { settings: given, home: folder, signal: stop.signal, clock });
+  const generator = webhook.run(context);
+  running = (async () => {
+    for await (const item of generator) keep(item as Emit);
+  })();
+  let failed: unknown;
+  running.catch((error: unknown) => (failed = error));
+  for (let left = 200; ; left--) {
+    if (failed !== undefined) throw failed;
+    if (await fetch(`http://127.0.0.1:${port}/`).catch(() => null)) return;
+    if (left === 0) throw new Error("the server does not come");
+  }
+}
+
+type Headers = Record<string, string>;
+const post = (body: string | ReadableStream, headers: Headers = {}, path = "/") =>
+  fetch(`http://127.0.0.1:${port}${path}`, { method: "POST", body, headers });
+const bearer = (more: Headers = {}) => ({ authorization: `Bearer ${SECRET}`, ...more });
+
+function signed(body: string, { secret = SECRET, at = Date.now(), key = "" } = {}): Headers {
+  const t = Math.floor(at / 1000);
+  const v1 = createHmac("sha256", secret).update(`${t}.${key}.${body}`).digest("hex");
+  return { "holdfast-signature": `t=${t},v1=${v1}`, ...(key === "" ? {} : { "idempotency-key": key }) };
+}
+
+async function problemOf(response: Response): Promise<{ status: number; detail: string }> {
+  expect(response.headers.get("content-type")).toBe("application/problem+json");
+  const problem = (await response.json()) as { type: string; title: string; status: number; detail: string };
+  expect(problem).toMatchObject({ type: "about:blank", status: response.status });
+  return problem;
+}
+
+describe("a call that proves itself", () => {
+  test("is answered when its event is kept, and not before", async () => {
+    keep = ({ events, done }) => {
+      kept.push(...events);
+      held.push(done!);
+    };
+    await start();
+    let answered = false;
+    const answer = post('{"a": [1]}', bearer({ "content-type": "application/json" }), "/?x=1").finally(
+      () => (answered = true),
+    );
+    await until("the event", () => held.length === 1);
+    expect(answered).toBe(false);
+    held[0]!(null);
+    const response = await answer;
+    expect(response.status).toBe(202);
+    expect(await response.json()).toEqual({ accepted: true });
+    expect(kept).toEqual([
+      { type: "webhook.received", subject: "/", data: { path: "/", query: { x: "1" }, body: { a: [1] } } },
+    ]);
+  });
+
+  test("that the agent refuses is told to come again", async () => {
+    keep = ({ done }) => done!("disk full");
+    await start();
+    const response = await post("x", bearer());
+    expect(response.headers.get("retry-after")).toBe("5");
+    expect((await problemOf(response)).status).toBe(503);
+  });
+
+  test("with the second secret, or with a signature", async () => {
+    await start();
+    expect((await post("x", { authorization: `bearer ${OLD}` })).status).toBe(202);
+    stop.abort();
+    await running;
+    stop = new AbortController();
+    await start({ auth: "hmac" });
+    expect((await post("x", signed("x"))).status).toBe(202);
+    expect((await post("y", signed("y", { secret: OLD, key: "k-1" }))).status).toBe(202);
+    const [, first, second] = kept.map(({ id }) => id);
+    expect(first).toMatch(/^\/ [0-9a-f]{64}$/);
+    expect(second).toBe("/ k-1");
+  });
+
+  test("that comes again has the same id, so that the store knows it", async () => {
+    await start({ auth: "hmac" });
+    const headers = signed("x");
+    for (let again = 0; again < 3; again++) expect((await post("x", headers)).status).toBe(202);
+    expect(new Set(kept.map(({ id }) => id)).size).toBe(1);
+  });
+});
+
+describe("forged, stale and large calls are refused", () => {
+  test("without the right secret: 401", async () => {
+    await start();
+    for (const headers of [
+      {},
+      { authorization: "Bearer no" },
+      { authorization: `Basic ${SECRET}` },
+    ] as Headers[]) {
+      const response = await post("x", headers);
+      expect(response.headers.get("www-authenticate")).toBe("Bearer");
+      expect((await problemOf(response)).status).toBe(401);
+    }
+    expect(kept).toEqual([]);
+  });
+
+  test("a signature of another body, key, time or secret: 401; of another hour: 403", async () => {
+    await start({ auth: "hmac" });
+    const good = signed("x", { key: "k" });
+    const forged = [
+      () => post("y", good),
+      () => post("x", { ...good, "idempotency-key": "other" }),
+      () => post("x", { ...good, "holdfast-signature": good["holdfast-signature"]!.replace(/t=\d/, "t=9") }),
+      () => post("x", signed("x", { secret: "another secret of 16" })),
+      () => post("x", {}),
+      () => post("x", { "holdfast-signature": "t=1,v1=zz" }),
+    ];
+    for (const call of forged) expect((await problemOf(await call())).status).toBe(401);
+    for (const shift of [-301_000, 302_000]) {
+      const stale = await problemOf(await post("x", signed("x", { at: Date.now() + shift })));
+      expect(stale).toMatchObject({ status: 403, detail: expect.stringContaining("good for 5 minutes") });
+    }
+    expect(kept).toEqual([]);
+  });
+
+  test("many of them are put off, and the right secret still comes through", async () => {
+    await start();
+    const statuses = new Set<number>();
+    for (let call = 0; call < 40; call++) statuses.add((await post("x", {})).status);
+    expect(statuses).toEqual(new Set([401, 429]));
+    expect((await post("x", bearer())).status).toBe(202);
+  });
+
+  test("a body over the limit: 413, told or not", async () => {
+    await start({ max_body: "1KB" });
+    for (const size of [1025, 100_000, 20_000_000])
+      expect((await problemOf(await post("x".repeat(size), bearer()))).status).toBe(413);
+    const stream = new ReadableStream({
+      pull(controller) {
+        controller.enqueue(new Uint8Array(600));
+      },
+    });
+    const response = await post(stream, bearer()).catch(() => null);
+    expect(response?.status ?? 413).toBe(413);
+    expect((await post("x".repeat(1024), bearer())).status).toBe(202);
+    // The quotes make the event larger than the body.
+    stop.abort();
+    await running;
+    stop = new AbortController();
+    await start({ max_body: "128KB" });
+    expect((await problemOf(await post("\u0001".repeat(100_000), bearer()))).status).toBe(413);
+  });
+
+  test("another path: 404; another method: 405; a bad key: 400", async () => {
+    await start();
+    expect((await problemOf(await post("x", bearer(), "/other"))).status).toBe(404);
+    const get = await fetch(`http://127.0.0.1:${port}/`, { headers: bearer() });
+    expect(get.headers.get("allow")).toBe("POST");
+    expect((await problemOf(get)).status).toBe(405);
+    expect((await problemOf(await post("x", bearer({ "idempotency-key": "a b" })))).status).toBe(400);
+  });
+});
+
+describe("a flood", () => {
+  test("over the rate: 429 with Retry-After", async () => {
+    await start({ rate: 0.5, burst: 3 });
+    const responses = await Promise.all(Array.from({ length: 10 }, () => post("x", bearer())));
+    const statuses = responses.map(({ status }) => status).toSorted();
+    expect(statuses).toEqual([202, 202, 202, ...Array<number>(7).fill(429)]);
+    const refused = responses.find(({ status }) => status === 429)!;
+    expect(Number(refused.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
+    expect((await problemOf(refused)).status).toBe(429);
+  });
+
+  test("while the agent keeps nothing: so many wait, the others are told to come again", async () => {
+    keep = ({ done }) => void held.push(done!);
+    await start();
+    const calls = Array.from({ length: 200 }, () => post("x", bearer()));
+    const settled = { busy: 0, taken: 0 };
+    for (const call of calls)
+      void call.then(({ status }) =>
+        status === 503 ? settled.busy++ : status === 202 ? settled.taken++ : 0,
+      );
+    await until("the others to be told", () => settled.busy >= 72, 20_000);
+    expect(held.length).toBeLessThanOrEqual(128);
+    await until(
+      "those that wait to be answered",
+      () => {
+        for (const done of held.splice(0)) done(null);
+        return settled.busy + settled.taken === 200;
+      },
+      20_000,
+    );
+    expect(settled.taken).toBeGreaterThan(0);
+  }, 60_000);
+
+  test("a bucket gives so many at once and then so many a second", () => {
+    let now = 0;
+    const bucket = new TokenBucket({ perSecond: 2, burst: 3, mono: () => now });
+    expect([1, 2, 3, 4].map(() => bucket.take())).toEqual([null, null, null, 1]);
+    now = 500;
+    expect([bucket.take(), bucket.take()]).toEqual([null, 1]);
+    now = 60_000;
+    expect([1, 2, 3, 4].map(() => bucket.take())).toEqual([null, null, null, 1]);
+    const slow = new TokenBucket({ perSecond: 0.1, burst: 1, mono: () => now });
+    expect([slow.take(), slow.take()]).toEqual([null, 10]);
+  });
+});
+
+describe("a pattern", () => {
+  const hooks = [
+    { path: "/say", type: "said", field: "message.text", pattern: "^deploy (?P<app>[a-z]+)( now)?$" },
+    { path: "/raw", pattern: "ticket-([0-9]+)" },
+  ];
+  const json = bearer({ "content-type": "application/json" });
+
+  test("turns what matches into events with its groups; the rest does nothing", async () => {
+    await start({ hooks });
+    const say = (text: unknown) => post(JSON.stringify({ message: { text } }), json, "/say");
+    expect((await say("deploy front")).status).toBe(202);
+    expect((await say("please deploy front")).status).toBe(204);
+    expect((await say(7)).status).toBe(204);
+    expect((await post("deploy front", bearer(), "/say")).status).toBe(204);
+    expect((await post("about ticket-42", bearer(), "/raw")).status).toBe(202);
+    expect(
+      kept.map(({ type, subject, data }) => [type, subject, (data as { groups: unknown }).groups]),
+    ).toEqual([
+      ["said", "/say", ["front", null]],
+      ["webhook.received", "/raw", ["42"]],
+    ]);
+    expect(kept[0]!.data).toMatchObject({ named: { app: "front" } });
+  });
+
+  test("takes time that grows with the text only", async () => {
+    await start({ hooks: [{ path: "/", pattern: "^(a+)+$" }] });
+    const began = performance.now();
+    expect((await post(`${"a".repeat(30_000)}!`, bearer())).status).toBe(204);
+    expect(performance.now() - began).toBeLessThan(5000);
+  });
+
+  test("that is none is told as the trigger starts", async () => {
+    await expect(start({ hooks: [{ path: "/", pattern: "(?<!a)b" }] })).rejects.toThrow(
+      /the pattern of the hook \/ is no regular expression/,
+    );
+    running = Promise.resolve();
+  });
+});
+
+test("a file without a good secret is told", () => {
+  expect(() => readSecrets("\n", "f")).toThrow(/f holds no secret/);
+  expect(() => readSecrets("short\n", "f")).toThrow(/line 1 of f is shorter than 16/);
+});

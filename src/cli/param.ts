@@ -1,0 +1,121 @@
+import { type CommandDef, defineCommand } from "citty";
+import * as v from "valibot";
+import { agentCommand } from "./agent-command.ts";
+import { givenNamespace, givenValue } from "./given-value.ts";
+import { age } from "./show-time.ts";
+import { table } from "./table.ts";
+
+const NAME = { type: "positional", required: true, description: "Name of the parameter" } as const;
+const NAMESPACE = {
+  type: "string",
+  valueHint: "NAME",
+  description: "Of this namespace; without it for all",
+} as const;
+
+const itemSchema = v.looseObject({
+  namespace: v.nullable(v.string()),
+  name: v.string(),
+  value: v.any(),
+  secret: v.boolean(),
+  source: v.string(),
+  changedAt: v.nullable(v.string()),
+  changedBy: v.nullable(v.string()),
+});
+const listSchema = v.looseObject({ items: v.array(itemSchema) });
+
+function pathOf(name: string, namespace: string | undefined): string {
+  const query = namespace === undefined ? "" : `?namespace=${encodeURIComponent(givenNamespace(namespace))}`;
+  return `/v1/params/${encodeURIComponent(name)}${query}`;
+}
+
+const placeText = (namespace: string | undefined) =>
+  namespace === undefined ? "for all namespaces" : `for namespace ${namespace}`;
+
+const get = agentCommand({
+  name: "get",
+  description: "Print what a run finds under a parameter's name, as JSON; --json tells more of it",
+  example: "holdfast param get region --namespace web",
+  args: { name: NAME, namespace: NAMESPACE },
+  async run({ client, out, json }, args) {
+    const item = await client.ask("GET", pathOf(args.name, args.namespace), itemSchema);
+    await out.line(JSON.stringify(json ? item : item.value));
+  },
+});
+
+const set = agentCommand({
+  name: "set",
+  description:
+    "Set a parameter on this agent: JSON where it is JSON, else a text. It wins over the configuration's",
+  example: "holdfast param set region eu-1 --namespace web",
+  args: {
+    name: NAME,
+    value: { type: "positional", required: true, description: "JSON, or a text" },
+    namespace: NAMESPACE,
+    text: { type: "boolean", description: "The value is a text, also when it looks like JSON" },
+    secret: {
+      type: "boolean",
+      description: "It is kept sealed, shown to nobody, and masked wherever it turns up",
+    },
+  },
+  async run({ client, out, json }, args) {
+    const body = { value: givenValue(args.value, args.text ?? false), secret: args.secret ?? false };
+    const at = await client.ask("PUT", pathOf(args.name, args.namespace), v.looseObject({}), body);
+    await out.line(json ? JSON.stringify(at) : `Parameter ${args.name} is set ${placeText(args.namespace)}.`);
+  },
+});
+
+const list = agentCommand({
+  name: "list",
+  description:
+    "List the parameters that pipelines share; of a namespace what its runs find, with --sources also what is hidden by it",
+  example: "holdfast param list --namespace web --sources",
+  args: {
+    namespace: NAMESPACE,
+    sources: { type: "boolean", description: "Every layer, the later one wins" },
+  },
+  async run({ client, out, json, clock, note }, args) {
+    const query = new URLSearchParams();
+    if (args.namespace !== undefined) query.set("namespace", givenNamespace(args.namespace));
+    if (args.sources) query.set("sources", "true");
+    const { items } = await client.ask("GET", `/v1/params?${query.toString()}`, listSchema);
+    if (json) return out.line(JSON.stringify({ items, next: null }));
+    if (items.length === 0) return note("there are no parameters");
+    const nowMs = clock.wall();
+    const lines = table(
+      items,
+      [
+        { title: "NAME", value: (row) => row.name, shrinkTo: 12 },
+        { title: "VALUE", value: (row) => JSON.stringify(row.value), shrinkTo: 16 },
+        { title: "NAMESPACE", value: (row) => row.namespace ?? "all", shrinkTo: 8 },
+        { title: "SOURCE", value: (row) => row.source },
+        {
+          title: "SET",
+          value: (row) => (row.changedAt === null ? "" : `${age(row.changedAt, nowMs)} by ${row.changedBy}`),
+        },
+      ],
+      out,
+    );
+    for (const line of lines) await out.line(line);
+  },
+});
+
+const remove = agentCommand({
+  name: "remove",
+  description: "Remove a parameter that was set on this agent; what the configuration says counts again",
+  example: "holdfast param remove region --namespace web",
+  args: { name: NAME, namespace: NAMESPACE },
+  async run({ client, out, json }, args) {
+    const at = await client.ask("DELETE", pathOf(args.name, args.namespace), v.looseObject({}));
+    await out.line(
+      json ? JSON.stringify(at) : `Parameter ${args.name} is removed ${placeText(args.namespace)}.`,
+    );
+  },
+});
+
+export const param: CommandDef<any> = defineCommand({
+  meta: {
+    name: "param",
+    description: "Parameters that pipelines of the agent on this host share\n\nExample: holdfast param list",
+  },
+  subCommands: { get, set, list, remove },
+});
