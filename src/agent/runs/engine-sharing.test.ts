@@ -110,5 +110,5 @@ test("what is told of a step shows that there is a secret, and no place", async 
     { secretPlace: (name) => `<${name}>` },
   );
   await rig.ended(rig.start());
-  expect(rig.engine.breakers().map((each) => each.destination)).toEqual(["http://***/"]);
+  expect(rig.engine.breakers().map((each) => each.destination)).toEqual(["http://***"]);
 });
