@@ -11,7 +11,7 @@ import type { Config } from "../model/config.ts";
 import { parseDuration } from "../core/duration.ts";
 import type { Addition, PipelineDefinition } from "../model/pipeline.ts";
 import type { RuleDefinition } from "../model/rule.ts";
-import { SCHEDULE_PREFIX, type ScheduleDefinition } from "../model/schedule.ts";
+import { CLOCK_TRIGGER, SCHEDULE_PREFIX, type ScheduleDefinition } from "../model/schedule.ts";
 import { createInvoker } from "./actions/invoker.ts";
 import { EventRecorder } from "./events/recorder.ts";
 import { localUserId } from "./local/user-id.ts";
@@ -155,6 +155,12 @@ export async function startAutomation(options: AutomationOptions) {
   const schedules = new Schedules({
     agentId: agent.id,
     remembered: (keep) => store.checkpointsOf(SCHEDULE_PREFIX, keep),
+    jumped: (byMs) =>
+      events.record(
+        CLOCK_TRIGGER,
+        [{ type: "clock.jumped", severity: "warning", data: { byMs } }],
+        undefined,
+      ),
     record: (trigger, given, checkpoint) => events.recordStarting(trigger, given, { checkpoint }),
     room,
     clock,

@@ -110,6 +110,7 @@ export class ScheduleRig {
         this.counts.records++;
         return recorder.recordStarting(trigger, given, { checkpoint: memory });
       },
+      jumped: (byMs) => recorder.record("clock", [{ type: "clock.jumped", data: { byMs } }], undefined),
       room: () => this.room(),
       clock,
       log: silentLogger(),
