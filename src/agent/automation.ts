@@ -170,7 +170,7 @@ export async function startAutomation(options: AutomationOptions) {
   // Events of people come one after the other, as a trigger's do.
   let lastEmit = Promise.resolve();
   const emit = (event: ProposedEvent): Promise<void> => {
-    const emitted = events.record("manual", [event], undefined, lastEmit);
+    const emitted = events.record("manual", [masker.maskValue(event)], undefined, lastEmit);
     lastEmit = emitted.catch(() => {});
     return emitted;
   };
