@@ -138,6 +138,11 @@ export class ScheduleRig {
     rmSync(this.folder, { recursive: true });
   }
 
+  /** `await using`: the folder goes also when the test fails. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.remove();
+  }
+
   async events(): Promise<CloudEvent[]> {
     return (await this.store.eventsAfter(0, 100_000)).map(({ body }) => JSON.parse(body) as CloudEvent);
   }
