@@ -16,6 +16,7 @@ export const bench: Bench = {
       agentId: "bench-01",
       remembered: async () => [],
       record: async (_trigger, events) => events.map(() => ({ kept: true, run: null })),
+      jumped: async () => {},
       room: async () => {},
       clock: systemClock(),
       log: silentLogger(),

@@ -39,7 +39,8 @@ export default defineAction({
   name: "http",
   description: "Sends an HTTP request",
   settings,
-  permissions: { connect: ["${endpoint(settings.url)}"] },
+  // Which secrets a request holds is written in the pipeline; the policy can allow fewer.
+  permissions: { connect: ["${endpoint(settings.url)}"], secrets: ["*"] },
   async run({ settings, key, signal, timeoutMs }): Promise<Json> {
     const deadline = AbortSignal.timeout(Math.ceil(settings.timeout ?? timeoutMs));
     const target = nameOf(settings);

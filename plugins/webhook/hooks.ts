@@ -1,5 +1,8 @@
 import type { Json, ProposedEvent } from "../../src/sdk/holdfast.ts";
 import type { Re2Match } from "../../src/sdk/re2.ts";
+import { Refusal } from "./problem.ts";
+
+const MAX_DEPTH = 100;
 
 export interface HookSettings {
   path: string;
@@ -50,13 +53,21 @@ async function compile(path: string, pattern: string): Promise<(text: string) =>
   }
 }
 
-/** A body that says that it is JSON and is not is text. */
+/** A body that says that it is JSON and is not is text. One that is nested deeply would fail whoever walks it. */
 function parsed(body: string): Json {
+  let value: Json;
   try {
-    return JSON.parse(body) as Json;
+    value = JSON.parse(body) as Json;
   } catch {
     return body;
   }
+  if (!isDeeper(value, MAX_DEPTH)) return value;
+  throw new Refusal(400, `the body is nested deeper than ${MAX_DEPTH} levels`);
+}
+
+function isDeeper(value: Json, levels: number): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
 }
 
 /** The text at `a.b.0`, or null. */

@@ -208,6 +208,16 @@ describe("forged, stale and large calls are refused", () => {
     expect((await problemOf(await post("\u0001".repeat(100_000), bearer()))).status).toBe(413);
   });
 
+  test("a body that is nested without end: 400", async () => {
+    await start();
+    const json = bearer({ "content-type": "application/json" });
+    const nested = (levels: number) => "[".repeat(levels) + "]".repeat(levels);
+    expect((await post(nested(100), json)).status).toBe(202);
+    for (const levels of [101, 30_000])
+      expect((await problemOf(await post(nested(levels), json))).status).toBe(400);
+    expect((await post(nested(30_000), bearer())).status).toBe(202);
+  });
+
   test("another path: 404; another method: 405; a bad key: 400", async () => {
     await start();
     expect((await problemOf(await post("x", bearer(), "/other"))).status).toBe(404);

@@ -24,6 +24,7 @@ function notWell(facts: Partial<CheckedFacts>): string[] {
     "rules",
     "runs",
     "policy",
+    "secrets",
   ]);
   return checks.flatMap(({ name, state, reason }) => (state === "ok" ? [] : `${name} ${state}: ${reason}`));
 }
@@ -56,8 +57,10 @@ test("each part that is not well says why", () => {
   expect(notWell({ sync: { ...WELL.sync, state: "offline", lastError: "refused" } })).toEqual([
     "sync degraded: refused",
   ]);
-  expect(notWell({ runProblem: "circuit open", policyProblem: "no policy" })).toEqual([
+  const problems = { runProblem: "circuit open", policyProblem: "no policy", secretProblem: "no key" };
+  expect(notWell(problems)).toEqual([
     "runs degraded: circuit open",
     "policy degraded: no policy",
+    "secrets degraded: no key",
   ]);
 });

@@ -12,7 +12,7 @@ import type { Config } from "../model/config.ts";
 import { parseDuration } from "../core/duration.ts";
 import type { Addition, PipelineDefinition } from "../model/pipeline.ts";
 import type { RuleDefinition } from "../model/rule.ts";
-import { SCHEDULE_PREFIX, type ScheduleDefinition } from "../model/schedule.ts";
+import { CLOCK_TRIGGER, SCHEDULE_PREFIX, type ScheduleDefinition } from "../model/schedule.ts";
 import { createInvoker } from "./actions/invoker.ts";
 import { EventRecorder } from "./events/recorder.ts";
 import { localUserId } from "./local/user-id.ts";
@@ -157,6 +157,12 @@ export async function startAutomation(options: AutomationOptions) {
   const schedules = new Schedules({
     agentId: agent.id,
     remembered: (keep) => store.checkpointsOf(SCHEDULE_PREFIX, keep),
+    jumped: (byMs) =>
+      events.record(
+        CLOCK_TRIGGER,
+        [{ type: "clock.jumped", severity: "warning", data: { byMs } }],
+        undefined,
+      ),
     record: (trigger, given, checkpoint) => events.recordStarting(trigger, given, { checkpoint }),
     room,
     clock,
@@ -166,7 +172,7 @@ export async function startAutomation(options: AutomationOptions) {
   // Events of people come one after the other, as a trigger's do.
   let lastEmit = Promise.resolve();
   const emit = (event: ProposedEvent): Promise<void> => {
-    const emitted = events.record("manual", [event], undefined, lastEmit);
+    const emitted = events.record("manual", [masker.maskValue(event)], undefined, lastEmit);
     lastEmit = emitted.catch(() => {});
     return emitted;
   };

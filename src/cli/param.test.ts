@@ -65,7 +65,14 @@ test("what is secret is masked; a wrong value is a run's error", async () => {
   expect((await param("list", "--namespace", "web", "--sources", "--json")).out).not.toContain(
     "hidden-login",
   );
-  await param("set", "hidden", "sealed-parameter-value", "--secret", "--namespace", "web");
+  expect((await param("set", "hidden", "on-the-command-line", "--secret")).exit).toBe(2);
+  const typed = await agent.onTerminal(
+    ["param", "set", "hidden", "--secret", "--namespace", "web"],
+    ["sealed-parameter-value"],
+  );
+  expect(typed.exit).toBe(0);
+  // Nothing of it is shown as it is typed.
+  expect(typed.out).toBe("Value of hidden? \nParameter hidden is set for namespace web.\n");
   expect((await agent.cli(["run", "outer"])).exit).toBe(6);
   await agent.stop("SIGKILL");
   const state = join(agent.base, `agent-${agent.id}`, "data", "state");

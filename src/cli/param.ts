@@ -1,6 +1,9 @@
 import { type CommandDef, defineCommand } from "citty";
 import * as v from "valibot";
 import { agentCommand } from "./agent-command.ts";
+import { HoldfastError } from "../core/errors.ts";
+import type { Json } from "../model/json.ts";
+import { readSecret } from "./read-secret.ts";
 import { givenNamespace, givenValue } from "./given-value.ts";
 import { age } from "./show-time.ts";
 import { table } from "./table.ts";
@@ -49,20 +52,40 @@ const set = agentCommand({
   example: "holdfast param set region eu-1 --namespace web",
   args: {
     name: NAME,
-    value: { type: "positional", required: true, description: "JSON, or a text" },
+    value: { type: "positional", required: false, description: "JSON, or a text; not with --secret" },
     namespace: NAMESPACE,
     text: { type: "boolean", description: "The value is a text, also when it looks like JSON" },
     secret: {
       type: "boolean",
-      description: "It is kept sealed, shown to nobody, and masked wherever it turns up",
+      description: "The value, a text, is read from standard input, kept sealed and shown to nobody",
     },
   },
   async run({ client, out, json }, args) {
-    const body = { value: givenValue(args.value, args.text ?? false), secret: args.secret ?? false };
-    const at = await client.ask("PUT", pathOf(args.name, args.namespace), v.looseObject({}), body);
+    const path = pathOf(args.name, args.namespace);
+    const body = args.secret
+      ? { value: await secretValue(args.name, args.value), secret: true }
+      : { value: plainValue(args.name, args.value, args.text ?? false) };
+    const at = await client.ask("PUT", path, v.looseObject({}), body);
     await out.line(json ? JSON.stringify(at) : `Parameter ${args.name} is set ${placeText(args.namespace)}.`);
   },
 });
+
+/** Other users of the host see the command line. */
+async function secretValue(name: string, word: string | undefined): Promise<string> {
+  if (word !== undefined)
+    throw new HoldfastError(
+      "usage",
+      `parameter ${name} was not set: with --secret its value comes on standard input, not on the command line`,
+    );
+  const value = await readSecret(`Value of ${name}? `);
+  if (value !== "") return value;
+  throw new HoldfastError("usage", `parameter ${name} was not set: standard input is empty`);
+}
+
+function plainValue(name: string, word: string | undefined, text: boolean): Json {
+  if (word !== undefined) return givenValue(word, text);
+  throw new HoldfastError("usage", `parameter ${name} was not set: holdfast param set ${name} VALUE`);
+}
 
 const list = agentCommand({
   name: "list",

@@ -21,8 +21,9 @@ export async function readSecret(question: string): Promise<string> {
 
 async function readHidden(question: string): Promise<string> {
   const { stdin } = process;
-  process.stderr.write(question);
+  // First: what is typed at once, as by a script, must not be shown either.
   stdin.setRawMode(true);
+  process.stderr.write(question);
   stdin.setEncoding("utf8");
   let text = "";
   try {

@@ -68,7 +68,7 @@ describe("what docs/schedules.md tells of a life happens", () => {
   test.each(examples("life").map((example) => [example.lines.join("; "), example] as const))(
     "%s",
     async (_, example) => {
-      const rig = new ScheduleRig();
+      await using rig = new ScheduleRig();
       for (const pipeline of example.pipelines) rig.pipelines.add(pipeline);
       await rig.open(example.schedules, example.rules);
       for (const line of example.lines) {
@@ -78,7 +78,6 @@ describe("what docs/schedules.md tells of a life happens", () => {
         const expected = wanted ? wanted.split(", ") : [];
         expect((await news(rig, seen)).toSorted(), line).toEqual(expected.toSorted());
       }
-      await rig.remove();
     },
     30_000,
   );

@@ -1,6 +1,6 @@
 import { type CommandDef, defineCommand } from "citty";
 import { agentCommand } from "./agent-command.ts";
-import type { LaterItem, ScheduleItem } from "./client/agent-client.ts";
+import type { LaterItem, ScheduleItem } from "./client/schedule-schemas.ts";
 import { age, localTime } from "./show-time.ts";
 import { type Color, table } from "./table.ts";
 

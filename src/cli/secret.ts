@@ -43,7 +43,7 @@ const set = agentCommand({
   args: { name: NAME, namespace: NAMESPACE },
   async run({ client, out, json }, args) {
     const path = pathOf(args.name, args.namespace);
-    const value = await readSecret(`Value of ${args.name}: `);
+    const value = await readSecret(`Value of ${args.name}? `);
     if (value === "")
       throw new HoldfastError("usage", `secret ${args.name} was not set: standard input is empty`);
     const at = await client.ask("PUT", path, v.looseObject({}), { value });

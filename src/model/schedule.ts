@@ -52,6 +52,9 @@ export const JUMP_MS = 300_000;
 /** The schedule's place among the triggers: in rules, event sources and checkpoints. */
 export const SCHEDULE_PREFIX = "schedule:";
 
+/** The trigger of events about the host's clock. */
+export const CLOCK_TRIGGER = "clock";
+
 export function isByWall(timing: Timing): boolean {
   return timing.kind === "cron" || timing.kind === "at";
 }

@@ -110,6 +110,7 @@ export class ScheduleRig {
         this.counts.records++;
         return recorder.recordStarting(trigger, given, { checkpoint: memory });
       },
+      jumped: (byMs) => recorder.record("clock", [{ type: "clock.jumped", data: { byMs } }], undefined),
       room: () => this.room(),
       clock,
       log: silentLogger(),
@@ -135,6 +136,11 @@ export class ScheduleRig {
   async remove(): Promise<void> {
     await this.close();
     rmSync(this.folder, { recursive: true });
+  }
+
+  /** `await using`: the folder goes also when the test fails. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.remove();
   }
 
   async events(): Promise<CloudEvent[]> {

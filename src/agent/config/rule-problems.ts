@@ -1,3 +1,4 @@
+import { CLOCK_TRIGGER } from "../../model/schedule.ts";
 import { LATER_TRIGGER } from "../../model/schedule-later.ts";
 import { checkKnown, list } from "./known-names.ts";
 import { child, type ConfigNode, entriesOf, itemsOf, type Path, textOf } from "./node.ts";
@@ -6,6 +7,8 @@ import type { Report } from "./report.ts";
 const KINDS = ["window", "sequence", "absence"];
 /** The trigger of events that people emit. */
 const MANUAL = "manual";
+/** Names that are always there. */
+const OWN: ReadonlySet<string> = new Set([MANUAL, LATER_TRIGGER, CLOCK_TRIGGER]);
 const OF_RULE = "rule:";
 const OF_SCHEDULE = "schedule:";
 
@@ -31,6 +34,7 @@ function namesOf(root: ConfigNode, section: string): string[] {
 
 function ownerOf(name: string): string | null {
   if (name === MANUAL) return "the events of people";
+  if (name === CLOCK_TRIGGER) return "the events of the host's clock";
   if (name === LATER_TRIGGER) return "the events of runs that are put off";
   if (name.startsWith(OF_RULE)) return "the events of rules";
   return name.startsWith(OF_SCHEDULE) ? "the events of schedules" : null;
@@ -52,7 +56,7 @@ function checkOn(rule: ConfigNode, path: Path, names: Names, report: Report): vo
   const { triggers, rules, schedules } = names;
   const on = child(rule, "on");
   const check = (name: string | undefined, at: Path) => {
-    if (name === undefined || name === "*" || name === MANUAL || name === LATER_TRIGGER) return;
+    if (name === undefined || name === "*" || OWN.has(name)) return;
     if (name.startsWith(OF_RULE)) checkKnown(at, "rule", name.slice(OF_RULE.length), rules, report);
     else if (name.startsWith(OF_SCHEDULE))
       checkKnown(at, "schedule", name.slice(OF_SCHEDULE.length), schedules, report);

@@ -64,10 +64,6 @@ export class Parameters {
     return this.#of(namespace).cel;
   }
 
-  isSecret(namespace: string, name: string): boolean {
-    return this.#layers(namespace).findLast((each) => each.name === name)?.secret ?? false;
-  }
-
   /** Without `namespace` of all. `winning`: only what is seen. By namespace, name and rising precedence. */
   list(namespace: string | undefined, winning: boolean): ListedParameter[] {
     const all = namespace === undefined ? this.#everything() : this.#layers(namespace);

@@ -53,7 +53,7 @@ test("what is not given is found, is not kept with the run, and gives way to def
       ],
     }),
     () => ok(),
-    { parameters: { ...parameters, isSecret: () => false } },
+    { parameters },
   );
   const first = await rig.ended(rig.start({}));
   const second = await rig.ended(rig.start({ region: "given", unit: "other" }));
@@ -68,7 +68,7 @@ test("what is found must fit what is declared", () => {
   const rig = runRig(
     pipeline([step("a")], { params: [declared("unit", { type: "int" }), declared("missing")] }),
     () => ok(),
-    { parameters: { ...parameters, isSecret: () => false } },
+    { parameters },
   );
   const build = () => rig.engine.build({ pipeline: "p", starter: BY_RULE, event: null, params: {} });
   expect(build).toThrow("'front' is not a whole number, which parameter 'unit' must be");
@@ -110,5 +110,5 @@ test("what is told of a step shows that there is a secret, and no place", async 
     { secretPlace: (name) => `<${name}>` },
   );
   await rig.ended(rig.start());
-  expect(rig.engine.breakers().map((each) => each.destination)).toEqual(["http://***/"]);
+  expect(rig.engine.breakers().map((each) => each.destination)).toEqual(["http://***"]);
 });

@@ -76,7 +76,6 @@ export interface ActionPort {
 export interface SharedParametersPort {
   json(namespace: string): JsonObject;
   cel(namespace: string): Record<string, unknown>;
-  isSecret(namespace: string, name: string): boolean;
 }
 
 /** What expressions of a step see as `memory`: committed values. */

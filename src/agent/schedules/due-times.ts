@@ -15,15 +15,17 @@ interface Due<T> {
 export class DueTimes<T> {
   readonly #clock: Clock;
   readonly #wake: () => void;
+  readonly #idleMs: number;
   readonly #byWall = new Heap<Due<T>>((a, b) => a.atMs - b.atMs);
   readonly #byTrusted = new Heap<Due<T>>((a, b) => a.atMs - b.atMs);
   #cancelTimer = () => {};
   #stopped = false;
 
-  /** `wake` is called when something may be due; `arm` has it called again. */
-  constructor(clock: Clock, wake: () => void) {
+  /** `wake` is called when something may be due, and after `idleMs` at the latest; `arm` has it called again. */
+  constructor(clock: Clock, wake: () => void, idleMs = Infinity) {
     this.#clock = clock;
     this.#wake = wake;
+    this.#idleMs = idleMs;
   }
 
   push(item: T, atMs: number, byWall: boolean): void {
@@ -45,12 +47,13 @@ export class DueTimes<T> {
     this.#cancelTimer();
     if (this.#stopped) return;
     const [byWall, byTrusted] = [this.#byWall.peek(), this.#byTrusted.peek()];
-    if (byWall === undefined && byTrusted === undefined) return;
     const waits = [
+      this.#idleMs,
       byWall === undefined ? Infinity : Math.min(byWall.atMs - this.#clock.wall(), WATCH_MS),
       byTrusted === undefined ? Infinity : Math.min(byTrusted.atMs - this.#clock.trusted(), TRUSTED_WATCH_MS),
     ];
-    this.#cancelTimer = this.#clock.after(Math.max(1, Math.ceil(Math.min(...waits))), this.#wake);
+    const wait = Math.min(...waits);
+    if (wait < Infinity) this.#cancelTimer = this.#clock.after(Math.max(1, Math.ceil(wait)), this.#wake);
   }
 
   stop(): void {

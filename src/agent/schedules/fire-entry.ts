@@ -48,18 +48,22 @@ export function firingEvents(
   return [...due, { event, start: null }];
 }
 
-/** `fired`: those that were not fired before. */
+/** What the schedule remembers once it is done. */
 export function memoryAfter(entry: ScheduleEntry, firing: Firing, wallMs: number): ScheduleMemory {
   const { memory } = entry;
-  const { fire, skipped, cursorMs } = firing;
-  const missed = fire.reduce((sum, each) => sum + each.missed, skipped?.count ?? 0);
+  const { fire, cursorMs } = firing;
   return {
     ...memory,
     cursorMs,
     fired: memory.fired + fire.length,
-    missed: memory.missed + missed,
+    missed: memory.missed + missedOf(firing),
     lastFiredMs: fire.length > 0 ? wallMs : memory.lastFiredMs,
   };
+}
+
+/** Due times for which nothing fires. */
+export function missedOf({ fire, skipped }: Firing): number {
+  return fire.reduce((sum, { missed }) => sum + missed, skipped?.count ?? 0);
 }
 
 function eventId({ definition }: ScheduleEntry, atMs: number): string {

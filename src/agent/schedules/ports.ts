@@ -29,6 +29,8 @@ export interface SchedulePorts {
   remembered(keep: string[]): Promise<{ trigger: string; value: Json }[]>;
   /** Keeps events, the runs that they start and where the schedule stands, in one transaction. */
   record(trigger: string, events: StartingEvent[], memory: Json): Promise<Started[]>;
+  /** Keeps the event that the wall clock has jumped. */
+  jumped(byMs: number): Promise<void>;
   /** Resolves when more may be recorded and another run opened. */
   room(): Promise<void>;
   clock: Clock;

@@ -93,7 +93,7 @@ async function oneRunEach(rig: ScheduleRig): Promise<void> {
 
 test("each due time fires once or is told to be missed, through crashes", async () => {
   for (let seed = 1; seed <= 5; seed++) {
-    const rig = new ScheduleRig();
+    await using rig = new ScheduleRig();
     const { definitions, began } = await life(rig, new Seeded(seed), false);
     for (const definition of definitions) {
       const { fired, missed } = await told(rig, definition.name);
@@ -114,13 +114,12 @@ test("each due time fires once or is told to be missed, through crashes", async 
       if (definition.missed === "all" && definition.maxMissed >= due.length) expect(missed, what).toBe(0);
     }
     await oneRunEach(rig);
-    await rig.remove();
   }
 }, 120_000);
 
 test("nothing fires twice, and only what is due, however the wall clock is set", async () => {
   for (let seed = 101; seed <= 105; seed++) {
-    const rig = new ScheduleRig();
+    await using rig = new ScheduleRig();
     const { definitions, began } = await life(rig, new Seeded(seed), true);
     for (const definition of definitions) {
       const { fired, missed } = await told(rig, definition.name);
@@ -140,6 +139,5 @@ test("nothing fires twice, and only what is due, however the wall clock is set",
       }
     }
     await oneRunEach(rig);
-    await rig.remove();
   }
 }, 120_000);

@@ -181,6 +181,16 @@ describe("a wall clock that is set", () => {
     expect((await named("skip")).length).toBe(2);
     expect((await named("every")).length).toBe(1);
     expect(rig.schedules.counters.jumps).toBe(1);
+    const jumps = (await rig.events()).filter(({ type }) => type === "clock.jumped");
+    expect(jumps).toMatchObject([{ source: "urn:holdfast:agent:web-01/clock", data: { byMs: HOUR } }]);
+  });
+
+  test("is told also where nothing goes by it", async () => {
+    await rig.open([]);
+    await rig.clock.advance(MINUTE);
+    rig.clock.jumpWall(-HOUR);
+    await rig.clock.advance(10 * SECOND);
+    expect((await rig.events()).map(({ data }) => data)).toEqual([{ byMs: -HOUR }]);
   });
 
   test("back: nothing fires twice, and what had not fired does", async () => {

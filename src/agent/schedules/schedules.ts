@@ -4,12 +4,15 @@ import type { CronTime } from "../../model/cron.ts";
 import type { Json } from "../../model/json.ts";
 import type { ScheduleDefinition, ScheduleMemory } from "../../model/schedule.ts";
 import { DueTimes, roomOrStop } from "./due-times.ts";
-import { firingEvents, firingOf, memoryAfter } from "./fire-entry.ts";
+import { firingOf } from "./fire-entry.ts";
+import { keepFiring, type ScheduleCounters } from "./keep-firing.ts";
 import type { SchedulePorts, Started, StartingEvent } from "./ports.ts";
 import { ScheduleEntry } from "./schedule-entry.ts";
 import { comingTimes, scheduleSummary, type ScheduleSummary } from "./schedule-summary.ts";
 import { TimeWatch } from "./time-watch.ts";
 
+/** How often the clock is looked at while nothing goes by it. */
+const IDLE_WATCH_MS = 5000;
 /** After a commit that failed. */
 const RETRY_MS = 1000;
 /** Schedules that fire at once; the others wait in line, so that not every one of them sees the last free place for a run. */
@@ -17,7 +20,7 @@ const MAX_AT_ONCE = 64;
 
 /** What starts by time: each due time is settled once, durably, in one transaction with the run that it starts. */
 export class Schedules {
-  readonly counters = { fired: 0, missed: 0, problems: 0, jumps: 0 };
+  readonly counters: ScheduleCounters = { fired: 0, missed: 0, problems: 0, jumps: 0 };
   readonly #ports: SchedulePorts;
   readonly #watch: TimeWatch;
   readonly #entries = new Map<string, ScheduleEntry>();
@@ -31,7 +34,7 @@ export class Schedules {
   constructor(ports: SchedulePorts) {
     this.#ports = ports;
     this.#watch = new TimeWatch(ports.clock);
-    this.#due = new DueTimes(ports.clock, () => this.#look());
+    this.#due = new DueTimes(ports.clock, () => this.#look(), IDLE_WATCH_MS);
   }
 
   /** Takes up each schedule where the store says that it stands. Resolves when the beginning of new ones is durable. */
@@ -150,10 +153,18 @@ export class Schedules {
     const { jumpedMs } = this.#watch.look();
     if (jumpedMs === 0) return;
     this.counters.jumps++;
-    this.#ports.log.warn("the wall clock has jumped", { byMs: Math.round(jumpedMs) });
+    this.#tellJump(Math.round(jumpedMs));
     if (jumpedMs > 0) return;
     this.#due.clearWall();
     for (const entry of this.#entries.values()) if (entry.byWall && !entry.busy) this.#armAgain(entry);
+  }
+
+  #tellJump(byMs: number): void {
+    const { jumped, log } = this.#ports;
+    log.warn("the wall clock has jumped", { byMs });
+    jumped(byMs).catch((error: unknown) => {
+      log.warn("the event of the jump could not be kept", { error: messageOf(error) });
+    });
   }
 
   #look(): void {
@@ -202,7 +213,7 @@ export class Schedules {
       if (this.#stopped.signal.aborted) return;
       this.#noticeJump();
       const firing = firingOf(entry, this.#watch);
-      if (firing !== null) await this.#keep(entry, firing);
+      if (firing !== null) await keepFiring(this.#ports, entry, firing, this.counters);
       entry.rebase(this.#watch);
       entry.arm();
     } catch (error) {
@@ -212,31 +223,6 @@ export class Schedules {
       });
       entry.dueMs = RETRY_MS + (entry.byWall ? clock.wall() : clock.trusted());
     }
-  }
-
-  async #keep(entry: ScheduleEntry, firing: NonNullable<ReturnType<typeof firingOf>>): Promise<void> {
-    const { clock, log } = this.#ports;
-    const memory = memoryAfter(entry, firing, clock.wall());
-    let started: Started[];
-    try {
-      started = await this.#record(entry, firingEvents(entry, firing, null), memory);
-      entry.lastProblem = null;
-    } catch (error) {
-      const hopeless = error instanceof HoldfastError && ["invalid", "not_found"].includes(error.code);
-      if (!hopeless) throw error;
-      const problem = error.message;
-      log.error("a schedule could not start its pipeline", { schedule: entry.definition.name, problem });
-      started = await this.#record(entry, firingEvents(entry, firing, problem), memory);
-      entry.lastProblem = problem;
-      this.counters.problems++;
-    }
-    // Not those that had fired before the clock went back, or before an answer was lost.
-    const again = started.slice(0, firing.fire.length).filter(({ kept }) => !kept).length;
-    entry.memory = { ...memory, fired: memory.fired - again };
-    entry.initMs = null;
-    entry.lastRun = started.findLast(({ run }) => run !== null)?.run ?? entry.lastRun;
-    this.counters.fired += firing.fire.length - again;
-    this.counters.missed += firing.fire.reduce((sum, { missed }) => sum + missed, firing.skipped?.count ?? 0);
   }
 
   async #tell(entry: ScheduleEntry, type: string, by: string, memory: ScheduleMemory): Promise<void> {

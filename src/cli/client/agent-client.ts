@@ -6,6 +6,13 @@ import type { Ids } from "../../core/ids.ts";
 import * as views from "../../hub/api/views.ts";
 import { PARAMETER_TYPES } from "../../model/pipeline.ts";
 import { callAgent, openAgentStream } from "../control-client.ts";
+import {
+  dueSchema,
+  type LaterItem,
+  laterSchema,
+  type ScheduleItem,
+  scheduleSchema,
+} from "./schedule-schemas.ts";
 import { followStream, type Query, type StreamOptions } from "./follow.ts";
 
 export interface AgentClientOptions {
@@ -64,32 +71,6 @@ const findingSchema = v.looseObject({
   resolvedAt: v.nullable(v.string()),
 });
 export type FindingItem = v.InferOutput<typeof findingSchema>;
-
-const scheduleSchema = v.looseObject({
-  name: v.string(),
-  state: v.string(),
-  timing: v.string(),
-  timeZone: v.nullable(v.string()),
-  run: v.nullable(v.string()),
-  nextAt: v.nullable(v.string()),
-  fired: v.number(),
-  missed: v.number(),
-  lastFiredAt: v.nullable(v.string()),
-  problem: v.nullable(v.string()),
-  pausedBy: v.nullable(v.string()),
-  pausedAt: v.nullable(v.string()),
-});
-export type ScheduleItem = v.InferOutput<typeof scheduleSchema>;
-const laterSchema = v.looseObject({
-  id: v.string(),
-  pipeline: v.string(),
-  plugin: v.string(),
-  run: v.string(),
-  step: v.string(),
-  at: v.string(),
-});
-export type LaterItem = v.InferOutput<typeof laterSchema>;
-const dueSchema = v.looseObject({ at: v.string(), shift: v.nullable(v.string()) });
 
 const made = v.looseObject({ run: v.string() });
 const itemsOf = <T>(schema: v.GenericSchema<unknown, T>) => v.looseObject({ items: v.array(schema) });
