@@ -11,6 +11,7 @@ import type { AttemptOutcome } from "../../model/run-transitions.ts";
 import { type Grant, summaryOf } from "../../model/grant.ts";
 import { type Cut, cutOf, diedDuring, notStarted, unknown, within } from "./call-outcome.ts";
 import { CrashRecord } from "./crash-record.ts";
+import { isHostTrouble } from "./host-trouble.ts";
 import type { UpFrame } from "./frames.ts";
 import type { MemorySessionPort } from "./memory-port.ts";
 import type { WorkerTiming } from "./timing.ts";
@@ -276,7 +277,7 @@ export class ActionWorker {
       const onMemory = (call: number | null, request: MemoryRequest) => this.#memory(call, request);
       worker = await maker.open(this.#plugin, name, this.#grant, onFrame, this.#stopped.signal, onMemory);
     } catch (error) {
-      this.#crashed(messageOf(error));
+      this.#crashed(messageOf(error), !isHostTrouble(error));
       throw error;
     }
     this.#worker = worker;
@@ -302,9 +303,10 @@ export class ActionWorker {
     else this.#crashed(reason);
   }
 
-  #crashed(reason: string): void {
+  /** `counts`: it is the plugin that is to blame. */
+  #crashed(reason: string, counts = true): void {
     const { clock, random, log } = this.#ports;
-    const next = this.#crashes.add(clock.mono(), reason, true, random);
+    const next = this.#crashes.add(clock.mono(), reason, counts, random);
     const { name } = this.#status;
     if (next.kind === "quarantine") {
       this.#set("quarantined", next.reason);

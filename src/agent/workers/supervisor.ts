@@ -6,6 +6,7 @@ import type { PartState, PartStatus } from "../../model/agent-status.ts";
 import type { GrantSummary } from "../../model/grant.ts";
 import type { Verdict } from "../../model/worker-end.ts";
 import { CrashRecord } from "./crash-record.ts";
+import { isHostTrouble } from "./host-trouble.ts";
 
 /** How one life of a part ended. `counts`: it is the plugin's fault and leads towards quarantine. */
 export interface PartEnd {
@@ -134,7 +135,7 @@ export class Supervisor<T extends Incarnation> {
       const final = error instanceof HoldfastError && error.code === "denied";
       if (final)
         this.#status.refused = (error.details?.reasons as string[] | undefined) ?? [messageOf(error)];
-      return { clean: false, reason: messageOf(error), counts: true, final };
+      return { clean: false, reason: messageOf(error), counts: !isHostTrouble(error), final };
     }
     this.#current = part;
     if (part.granted) this.#status.granted = part.granted;

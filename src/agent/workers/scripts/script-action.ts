@@ -9,6 +9,7 @@ import type { JsonObject } from "../../../model/json.ts";
 import type { WorkerCall } from "../action-worker.ts";
 import { cutOf, notStarted, within } from "../call-outcome.ts";
 import { CrashRecord } from "../crash-record.ts";
+import { isHostTrouble } from "../host-trouble.ts";
 import { callLines, callOnce, type CallEnd, type CallFrame } from "./script-call.ts";
 import { LinesWorker } from "./lines-worker.ts";
 import type { ScriptPorts } from "./ports.ts";
@@ -175,7 +176,7 @@ export class ScriptAction {
     try {
       return await callOnce(start, frame, this.#ports);
     } catch (error) {
-      this.#crashed(messageOf(error));
+      this.#crashed(messageOf(error), !isHostTrouble(error));
       throw error;
     } finally {
       if (this.#calls.size <= 1 && this.#status.state === "running") this.#set("stopped");
@@ -207,7 +208,7 @@ export class ScriptAction {
         this.#ports,
       );
     } catch (error) {
-      this.#crashed(messageOf(error));
+      this.#crashed(messageOf(error), !isHostTrouble(error));
       throw error;
     }
     this.#worker = worker;
@@ -223,9 +224,10 @@ export class ScriptAction {
     return worker;
   }
 
-  #crashed(reason: string): void {
+  /** `counts`: it is the plugin that is to blame. */
+  #crashed(reason: string, counts = true): void {
     const { clock, random, log } = this.#ports;
-    const next = this.#crashes.add(clock.mono(), reason, true, random);
+    const next = this.#crashes.add(clock.mono(), reason, counts, random);
     const { name } = this.#status;
     this.#status.restarts++;
     if (next.kind === "quarantine") {
