@@ -2,6 +2,7 @@ import type { ActionCall } from "../../agent/runs/ports.ts";
 import type { Effect, PipelineDefinition, StepDefinition } from "../../model/pipeline.ts";
 import { hasEnded } from "../../model/run.ts";
 import type { DurableRun, DurableStep } from "./durable-rows.ts";
+import type { Incarnation } from "./incarnation.ts";
 import type { Observer } from "./observer.ts";
 import type { Story } from "./story.ts";
 import type { WorkLedger } from "./work-ledger.ts";
@@ -12,7 +13,15 @@ interface Options {
   story: Story;
   pipelines: Map<string, PipelineDefinition>;
   maxSteps: number;
+  maxSideEffects: number;
+  clock: Incarnation;
+  /** Wall time at which this life began. */
+  beganWallMs: number;
+  /** History is let go of at once, and what it says of the last hour with it. */
+  trims: boolean;
 }
+
+const HOUR_MS = 3_600_000;
 
 /** What must hold when a worker is told to do something, by what is durable at this moment and what was done before. */
 export class CallChecks {
@@ -37,6 +46,7 @@ export class CallChecks {
     const definition = definitionOf(this.#options.pipelines.get(run.row.pipeline)!, step);
     this.#checkRepeats(call, definition.effect);
     this.#checkPlaces(call, step, definition);
+    this.#checkSideEffects(run.row, step);
     this.#checkLocks(run.row, step, definition);
   }
 
@@ -58,6 +68,24 @@ export class CallChecks {
     const beside = running.filter((other) => other.run === run && isItem(other.step)).length;
     if (beside >= foreach.concurrency)
       this.#fail("caps", `item ${id} of ${run} runs beside ${beside} others of its foreach`);
+  }
+
+  /** Attempts of an hour by runs that rules start; what takes back, cleans up and tells counts, but is not held back. */
+  #checkSideEffects({ id, rule, starter, pipeline }: DurableRun, { step, part }: DurableStep): void {
+    if (rule === null || starter === "retry") return;
+    const { ledger, clock, beganWallMs, maxSideEffects, pipelines } = this.#options;
+    const own = pipelines.get(pipeline)!.sideEffectsPerHour ?? Infinity;
+    const now = clock.trusted();
+    // What was done before a restart is known by the wall clock of that time only: after a jump it may look old.
+    const before = ledger.sideEffects.filter(
+      ({ atMs, wallMs, life }) =>
+        now - atMs < HOUR_MS && (life === clock.number || beganWallMs - wallMs < HOUR_MS),
+    );
+    const beforeOwn = before.filter((each) => each.pipeline === pipeline).length;
+    ledger.sideEffects.push({ atMs: now, wallMs: clock.wall(), life: clock.number, pipeline });
+    if (part !== "steps" || this.#options.trims) return;
+    if (before.length >= maxSideEffects || beforeOwn >= own)
+      this.#fail("caps", `${step} of ${id} follows ${before.length} (${beforeOwn}) side effects of an hour`);
   }
 
   #checkLocks(run: DurableRun, step: DurableStep, definition: StepDefinition): void {

@@ -14,6 +14,7 @@ import type { World } from "./world.ts";
 export class Lives {
   readonly #world: World;
   #count = 0;
+  #beganWallMs = 0;
   #restarting = false;
 
   constructor(world: World) {
@@ -23,6 +24,9 @@ export class Lives {
   start(): void {
     const world = this.#world;
     const life = new Incarnation(world.clock, ++this.#count);
+    // As the agent does: what it remembers of the trusted time, or the wall clock when that is ahead of it.
+    world.clock.trust(world.clock.wall());
+    this.#beganWallMs = world.clock.wall();
     world.life = life;
     world.say(`the agent starts (${life.number})`);
     this.#begin(life).catch((error: unknown) => {
@@ -111,14 +115,17 @@ export class Lives {
 
   #observer(): Observer {
     const { database, setting, events, story } = this.#world;
-    const { pipelines, retention } = setting;
     return new Observer({
       path: database,
-      pipelines,
+      pipelines: setting.pipelines,
       events,
       story,
-      trims: retention.endedRuns !== undefined,
+      trims: this.#trims(),
     });
+  }
+
+  #trims(): boolean {
+    return this.#world.setting.retention.endedRuns !== undefined;
   }
 
   #workers(life: Incarnation): SimulatedWorkers {
@@ -138,9 +145,16 @@ export class Lives {
   }
 
   #checks(): CallChecks {
-    const { observer, ledger, story, setting } = this.#world;
-    const { pipelines, maxSteps } = setting;
-    return new CallChecks({ observer: observer!, ledger, story, pipelines, maxSteps });
+    const { observer, ledger, story, setting, life } = this.#world;
+    return new CallChecks({
+      observer: observer!,
+      ledger,
+      story,
+      ...setting,
+      clock: life,
+      beganWallMs: this.#beganWallMs,
+      trims: this.#trims(),
+    });
   }
 
   /** Now and then the pipelines are other versions after a restart, which do the same. */
