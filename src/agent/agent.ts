@@ -258,6 +258,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       const plugins = await options.plugins(ownListeners, {
         memory: { open: (client) => new MemorySession(memory, client) },
         secrets: {
+          open: (namespace, name) => secrets.open(namespace, name),
           fill: (input, names, namespace) =>
             places.fill(input, names, (name) => secrets.open(namespace, name)),
         },

@@ -21,6 +21,7 @@ const HOLDFAST =
     : [executable];
 
 const CONFIG = `
+triggers: [{ name: watching, plugin: watcher, with: { token: "Bearer \${{ secrets.API_TOKEN }}" } }]
 pipelines:
   show: { namespace: web, steps: [{ id: a, action: leaky, with: { do: echo, text: "Bearer \${{ secrets.API_TOKEN }}", url: "http://x/\${{ secrets.QUOTED }}" } }] }
   length: { namespace: web, steps: [{ id: a, action: leaky, with: { do: length, text: "\${{ secrets.API_TOKEN }}" } }] }
@@ -49,6 +50,15 @@ export default defineAction({
     return { forms, [text]: 1 };
   },
 });`;
+const WATCHER = `import { defineTrigger, v } from "holdfast";
+export default defineTrigger({
+  name: "watcher", description: "tells how long its token is, and the token", settings: v.strictObject({ token: v.string() }),
+  permissions: { secrets: ["API_*"] },
+  async *run({ settings: { token }, clock, signal }) {
+    yield { type: "watched", subject: token, data: { length: token.length, token, deep: [{ [token]: btoa(token) }] } };
+    for await (const _ of clock.every(1000, signal));
+  },
+});`;
 const SH = `#!/bin/sh
 input=$(cat)
 env
@@ -71,6 +81,8 @@ beforeAll(async () => {
   const plugins = join(root, "data", "plugins");
   mkdirSync(join(plugins, "leaky"), { recursive: true });
   writeFileSync(join(plugins, "leaky", "plugin.ts"), LEAKY);
+  mkdirSync(join(plugins, "watcher"));
+  writeFileSync(join(plugins, "watcher", "plugin.ts"), WATCHER);
   mkdirSync(join(plugins, "sh-leaky"));
   writeFileSync(join(plugins, "sh-leaky", "leak.sh"), SH);
   chmodSync(join(plugins, "sh-leaky", "leak.sh"), 0o755);
@@ -185,6 +197,26 @@ test("a plugin gets what it was granted, and nothing that it says of it gets out
   expect(sweep(agent.base)).toEqual([]);
   await agent.start();
   expect((await run("length")).step.output).toBe(SECRETS.API_TOKEN!.length);
+});
+
+test("a trigger has it in its settings, once it is set, and its events do not", async () => {
+  // Of the plugin's own namespace: what is set for the web is not for it.
+  expect((await agent.cli(["agent", "status"])).out).toContain(
+    "secret API_TOKEN is not set for namespace watcher",
+  );
+  await fed(SECRETS.API_TOKEN!, ["secret", "set", "API_TOKEN", "--namespace", "watcher"]);
+  await agent.stop();
+  await agent.start();
+  let events = "";
+  const deadline = performance.now() + 30_000;
+  while (!events.includes('"watched"')) {
+    if (performance.now() > deadline) throw new Error("waited in vain for the trigger");
+    events = (await agent.cli(["events", "list", "--type", "watched", "--json"])).out;
+  }
+  expect(events).toContain("Bearer ***");
+  expect(found(events)).toEqual([]);
+  expect(sweep(root)).toEqual([]);
+  await agent.cli(["secret", "remove", "API_TOKEN", "--namespace", "watcher"]);
 });
 
 test("no process shows one in its arguments or environment", async () => {

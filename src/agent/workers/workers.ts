@@ -4,7 +4,8 @@ import type { Ids } from "../../core/ids.ts";
 import type { Logger, LogSink } from "../../core/logger.ts";
 import type { PartStatus } from "../../model/agent-status.ts";
 import type { CloudEvent } from "../../model/event.ts";
-import type { AgentFacts, Manifest, PluginEntry } from "../../model/plugin.ts";
+import type { JsonObject } from "../../model/json.ts";
+import type { AgentFacts, CatalogPlugin, Manifest, PluginEntry } from "../../model/plugin.ts";
 import type { EndCause, Verdict, WorkerUse } from "../../model/worker-end.ts";
 import { type ActionPool, ActionPoolOf } from "./action-pool.ts";
 import type { Launcher } from "./launch.ts";
@@ -14,6 +15,7 @@ import { killLeftBehind } from "./limits/left-behind.ts";
 import type { MemoryPort } from "./memory-port.ts";
 import { leftFolders, removeLeftovers } from "./own-folder.ts";
 import { type Masking, NO_MASKING, type SecretPort } from "./secret-port.ts";
+import { withSecrets } from "./secret-settings.ts";
 import { Supervisor } from "./supervisor.ts";
 import { DEFAULT_TIMING, type WorkerTiming } from "./timing.ts";
 import { startTrigger, type TriggerOptions } from "./trigger-part.ts";
@@ -103,6 +105,13 @@ export function createWorkers(options: WorkersOptions) {
   };
   const common = { clock, random: () => ids.random(), log, backoff: timing.backoff };
 
+  /** What a trigger or an output gets, and its settings as its worker is told them: each life anew. */
+  const granted = <Part extends { plugin: CatalogPlugin; settings: JsonObject }>(part: Part) => {
+    const grant = maker.grant(part.plugin, part.settings);
+    const plugin = part.plugin.manifest.name;
+    return { grant, part: { ...part, settings: withSecrets(part.settings, { plugin, grant, secrets }) } };
+  };
+
   return {
     /** What the plugin at this entry declares. Rejects with why it cannot be loaded. */
     describe: (entry: PluginEntry): Promise<Manifest> => maker.describe(entry),
@@ -120,18 +129,16 @@ export function createWorkers(options: WorkersOptions) {
         name: trigger.name,
         plugin: trigger.plugin.manifest.name,
         kind: "trigger",
-        start: (stopping) =>
-          "script" in trigger.plugin.entry
-            ? startScriptTrigger(
-                {
-                  ...trigger,
-                  script: trigger.plugin.entry.script,
-                  grant: maker.grant(trigger.plugin, trigger.settings),
-                },
+        start: async (stopping) => {
+          const { grant, part } = granted(trigger);
+          return "script" in part.plugin.entry
+            ? await startScriptTrigger(
+                { ...part, script: part.plugin.entry.script, grant },
                 scripts,
                 stopping,
               )
-            : startTrigger(trigger, maker, agent, stopping),
+            : await startTrigger(part, maker, agent, stopping);
+        },
         onChange: trigger.onChange,
       });
       return {
@@ -149,18 +156,12 @@ export function createWorkers(options: WorkersOptions) {
         name: output.name,
         plugin: output.plugin.manifest.name,
         kind: "output",
-        start: (stopping) =>
-          "script" in output.plugin.entry
-            ? startScriptOutput(
-                {
-                  ...output,
-                  script: output.plugin.entry.script,
-                  grant: maker.grant(output.plugin, output.settings),
-                },
-                scripts,
-                stopping,
-              )
-            : startOutput(output, { maker, agent, clock, timing }, stopping),
+        start: async (stopping) => {
+          const { grant, part } = granted(output);
+          return "script" in part.plugin.entry
+            ? await startScriptOutput({ ...part, script: part.plugin.entry.script, grant }, scripts, stopping)
+            : await startOutput(part, { maker, agent, clock, timing }, stopping);
+        },
         onChange: output.onChange,
       });
       return {

@@ -1,0 +1,34 @@
+import { expect, test } from "bun:test";
+import { bareGrant } from "../../model/grant.ts";
+import { DEFAULT_RESOURCES } from "../../model/permissions.ts";
+import type { SecretPort } from "./secret-port.ts";
+import { withSecrets } from "./secret-settings.ts";
+
+const secrets: SecretPort = {
+  fill: (input) => input,
+  open: (namespace, name) => `${namespace}:${name} $& $1`,
+};
+const asked = { plugin: "forward", grant: { ...bareGrant(DEFAULT_RESOURCES), secrets: ["API_*"] }, secrets };
+
+test("secrets of the plugin's namespace come to their places", () => {
+  const settings = { url: "http://x", headers: { a: ["Bearer ${{ secrets.API_TOKEN }}", 1, null] } };
+  expect(withSecrets(settings, asked)).toEqual({
+    ...settings,
+    headers: { a: ["Bearer forward:API_TOKEN $& $1", 1, null] },
+  });
+  const shared = { ...asked, grant: { ...asked.grant, namespaces: ["web"] } };
+  expect(withSecrets({ a: "${{secrets.API_A}}${{ secrets.API_B }}" }, shared)).toEqual({
+    a: "web:API_A $& $1web:API_B $& $1",
+  });
+});
+
+test("what was not granted is denied; without secrets nothing is touched", () => {
+  expect(() => withSecrets({ a: "${{ secrets.OTHER }}" }, asked)).toThrow(
+    "denied: secret OTHER for plugin forward",
+  );
+  expect(() => withSecrets({ a: "${{ secrets.API_A }}" }, { ...asked, secrets: undefined })).toThrow(
+    "no secrets",
+  );
+  const settings = { a: "plain" };
+  expect(withSecrets(settings, asked)).toBe(settings);
+});
