@@ -1,4 +1,4 @@
-import { asHoldfastError, messageOf } from "../../core/errors.ts";
+import { asHoldfastError, HoldfastError, messageOf } from "../../core/errors.ts";
 import type { JsonObject } from "../../model/json.ts";
 import type { NewRun } from "../../model/run-build.ts";
 import { type RunRow, type StepRow, stepKey } from "../../model/run.ts";
@@ -10,6 +10,8 @@ import type { RunBuilder } from "./run-builder.ts";
 import type { RunChanges } from "./run-changes.ts";
 
 interface Options {
+  /** An open run. */
+  find(runId: string): HeldRun | undefined;
   changes: RunChanges;
   builder: RunBuilder;
   random: () => number;
@@ -42,6 +44,7 @@ export class ChildRuns {
   #make(held: HeldRun, step: StepRow, pipeline: string, params: JsonObject): NewRun {
     const { id } = held.run;
     const { stepId } = step;
+    this.#refuseRecursion(held, stepId, pipeline);
     return this.#options.builder.build({
       pipeline,
       starter: { kind: "parent", by: id },
@@ -51,6 +54,20 @@ export class ChildRuns {
       // By its lease: an earlier attempt of what added this step may have spawned a run under the step's own key.
       parent: { run: id, step: stepId, key: `${stepKey(id, stepId)}#${step.fence + 1}` },
     });
+  }
+
+  /** Steps that an action adds can name the pipeline that they are in: it would wait for a place that it holds itself. */
+  #refuseRecursion(held: HeldRun, stepId: string, pipeline: string): void {
+    let above: HeldRun | undefined = held;
+    while (above !== undefined && above.run.pipeline !== pipeline) {
+      const { parent, starter }: HeldRun["run"] = above.run;
+      above = parent !== null && starter.kind === "parent" ? this.#options.find(parent.run) : undefined;
+    }
+    if (above === undefined) return;
+    throw new HoldfastError(
+      "invalid",
+      `step ${stepId} would run pipeline ${pipeline} inside itself (run ${above.run.id}): start it with spawn`,
+    );
   }
 
   /** The child has ended: its output or its end is the step's. Does nothing when the step has that already. */

@@ -304,6 +304,27 @@ describe("what actions add", () => {
     expect(await rig.store.childRuns(run.id)).toHaveLength(2);
   });
 
+  test("a pipeline that would run inside itself is refused, and may be spawned", async () => {
+    const pipelines = [
+      aPipeline([aStep("in", { work: "pipeline", action: "inner" })], { name: "outer", concurrency: 1 }),
+      aPipeline([aStep("A")], { name: "inner" }),
+    ];
+    let spawned = false;
+    const rig = runRig(pipelines, async (call) => {
+      if (call.action !== "A") return ok();
+      if (!spawned) await call.add([add("spawn", "outer", true)]);
+      spawned = true;
+      await call.add([add("add", "outer", true)]);
+      return ok();
+    });
+    const { run, steps } = await rig.ended(rig.start({ pipeline: "outer" }));
+    expect(run.state).toBe("failed");
+    expect(steps[0]!.error!.message).toContain("would run pipeline outer inside itself");
+    const [inner] = await rig.store.childRuns(run.id);
+    const [again] = await rig.store.childRuns(inner!.id);
+    expect((await rig.ended(again!.id)).run).toMatchObject({ pipeline: "outer", state: "failed" });
+  });
+
   test("nothing unknown, nothing too late, nothing without bounds is added", async () => {
     let late: () => Promise<void> = async () => {};
     const problems: string[] = [];

@@ -61,7 +61,12 @@ export function createParts(
   });
   const stops = new RunStops({ keeper, changes });
   const locks = new RunLocks({ keeper, changes, inputs, stop: (held, stop) => stops.stop(held, stop) });
-  const children = new ChildRuns({ changes, builder, random: ids.random });
+  const children = new ChildRuns({
+    find: (runId) => keeper.runs.get(runId),
+    changes,
+    builder,
+    random: ids.random,
+  });
   const actions = new ActionWork({
     changes,
     actions: options.actions,
