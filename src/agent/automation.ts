@@ -19,6 +19,7 @@ import { localUserId } from "./local/user-id.ts";
 import { gapEvent, lostTriggers } from "./lost-triggers.ts";
 import { maskedWrites } from "./masked-writes.ts";
 import type { Memory } from "./memory/memory.ts";
+import { OUTPUTS_TRIGGER } from "./outputs/losses.ts";
 import { Outputs } from "./outputs/outputs.ts";
 import type { Catalog } from "./plugins/catalog.ts";
 import type { Parameters } from "./parameters/parameters.ts";
@@ -124,6 +125,7 @@ export async function startAutomation(options: AutomationOptions) {
     lastEvent: () => store.lastEvent(),
     cursor: (output) => store.outputCursor(output),
     setCursor: (output, n) => store.setOutputCursor(output, n),
+    tell: (event) => events.record(OUTPUTS_TRIGGER, [event], undefined),
     clock,
     ids,
     log: log.child("outputs"),

@@ -4,6 +4,7 @@ import type { PartStatus } from "../../model/agent-status.ts";
 import { RESOURCE_NAMES, type ResourceName, type ResourceUses } from "../../model/resource-use.ts";
 import type { Protections } from "../../model/protection.ts";
 import { byLabel, counter, gauge } from "./metric-families.ts";
+import { outputMetrics } from "./output-metrics.ts";
 import { runMetrics, type RunMetricsSource } from "./run-metrics.ts";
 import { scheduleMetrics, type ScheduleMetricsSource } from "./schedule-metrics.ts";
 
@@ -132,6 +133,7 @@ export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
         value: count,
       })),
     },
+    ...outputMetrics(source.parts),
     ...resourceMetrics(source),
     {
       name: "holdfast_agent_protection",
