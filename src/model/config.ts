@@ -133,6 +133,10 @@ export const ruleSchema = v.strictObject({
         ),
         data: v.optional(settings, {}),
         resolved_when: v.optional(cel("CEL condition over an event with the same key that ends the finding")),
+        resolve_after: described(
+          v.optional(duration),
+          "Ends the finding when it was not raised again for so long",
+        ),
       }),
     ),
     "Finding to open for people to look at",
