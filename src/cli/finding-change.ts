@@ -20,7 +20,7 @@ export const acknowledge = agentCommand({
 export const note = agentCommand({
   name: "note",
   description: "Add a note to a finding",
-  example: 'holdfast finding note 3f9a12bc "ordered a larger disk"',
+  example: "holdfast finding note 3f9a12bc 'ordered a larger disk'",
   args: {
     finding: FINDING_ARG,
     text: { type: "positional", required: true, description: "At most 2000 characters" },
@@ -34,7 +34,7 @@ export const note = agentCommand({
 export const resolve = agentCommand({
   name: "resolve",
   description: "Say that a finding is over; raised again it is a new one",
-  example: 'holdfast finding resolve 3f9a12bc --reason "the disk was replaced"',
+  example: "holdfast finding resolve 3f9a12bc --reason 'the disk was replaced'",
   args: {
     finding: FINDING_ARG,
     "false-positive": { type: "boolean", description: "It never was true" },
