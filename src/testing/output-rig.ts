@@ -11,7 +11,8 @@ import type { Fault } from "../storage/faults.ts";
 import { type InProcessStore, openInProcessStore } from "./in-process-store.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
-const SOURCE = "urn:holdfast:agent:test/app";
+/** Whose events they are. */
+export const SOURCE = "urn:holdfast:agent:test/app";
 const MAX_TURNS = 100_000;
 
 /** An output over a real store and a clock that moves only when nothing else does. */
@@ -22,6 +23,8 @@ export class OutputRig {
   readonly #retention: Retention | undefined;
   store!: InProcessStore;
   pump!: OutputPump;
+  /** Resolves when the store that is open now dies. */
+  death: Promise<void> = Promise.resolve();
   #running: Promise<void> = Promise.resolve();
 
   constructor(retention?: Retention) {
@@ -29,7 +32,10 @@ export class OutputRig {
   }
 
   async open(faults: Fault[] = []): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.death = promise;
     this.store = await openInProcessStore({
+      onCrash: resolve,
       path: join(this.#folder, "agent.db"),
       ids: systemIds(),
       wall: () => this.clock.wall(),
