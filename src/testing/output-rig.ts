@@ -3,7 +3,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { PumpOptions } from "../agent/outputs/output-pump.ts";
 import { OutputPump } from "../agent/outputs/output-pump.ts";
-import type { Retention } from "../agent/store/commands.ts";
 import { systemIds } from "../core/ids.ts";
 import { silentLogger } from "../core/logger.ts";
 import type { CloudEvent, ProposedEvent } from "../model/event.ts";
@@ -20,27 +19,22 @@ export class OutputRig {
   readonly clock = new VirtualClock();
   readonly told: ProposedEvent[] = [];
   readonly #folder = mkdtempSync(join(tmpdir(), "holdfast-outputs-"));
-  readonly #retention: Retention | undefined;
+  readonly path = join(this.#folder, "agent.db");
   store!: InProcessStore;
   pump!: OutputPump;
   /** Resolves when the store that is open now dies. */
   death: Promise<void> = Promise.resolve();
   #running: Promise<void> = Promise.resolve();
 
-  constructor(retention?: Retention) {
-    this.#retention = retention;
-  }
-
   async open(faults: Fault[] = []): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.death = promise;
     this.store = await openInProcessStore({
       onCrash: resolve,
-      path: join(this.#folder, "agent.db"),
+      path: this.path,
       ids: systemIds(),
       wall: () => this.clock.wall(),
       faults,
-      ...(this.#retention ? { retention: this.#retention } : {}),
     });
   }
 

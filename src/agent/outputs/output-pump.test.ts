@@ -1,3 +1,4 @@
+import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { HoldfastError } from "../../core/errors.ts";
 import type { CloudEvent } from "../../model/event.ts";
@@ -164,4 +165,25 @@ test("a stop while it waits for a destination ends at once, and nothing is skipp
   rig.start(take);
   await rig.until("all", () => taken().length === 3);
   expect(taken()).toEqual(names(3));
+});
+
+test("events that the store had to let go before they were read are told too, and the rest arrives", async () => {
+  await begin(async () => Promise.reject(new Error("down")));
+  await rig.add(names(10));
+  await rig.until("a failure", () => rig.pump.delivery().failures > 0);
+  await rig.stop();
+  await rig.store.close();
+  const file = new Database(rig.path);
+  // Some stay behind, as those of open runs do.
+  file.run("DELETE FROM events WHERE n <= 7 AND n <> 3");
+  file.close();
+  await rig.open();
+  rig.start(take);
+  await rig.until("the last", () => taken().at(-1) === "e-9");
+  expect(taken()).toEqual(["e-2", "e-7", "e-8", "e-9"]);
+  expect(rig.told.map(({ data }) => data)).toMatchObject([
+    { first: 1, last: 2, lost: 2, classes: [{ type: "unknown", severity: "unknown", count: 2 }] },
+    { first: 4, last: 7, lost: 4 },
+  ]);
+  expect(rig.pump.delivery().lost).toEqual({ unknown: 6 });
 });
