@@ -15,6 +15,7 @@ const ITEM: FindingItem = {
   resolvedAt: null,
   data: { a: 1 },
   event: null,
+  run: null,
   acknowledgedBy: null,
   acknowledgedAt: null,
   resolution: null,

@@ -18,6 +18,7 @@ const COLUMNS: [title: string, value: (finding: FindingItem) => string | number 
   ["reason", (finding) => finding.reason],
   ["event_source", (finding) => finding.event?.source ?? null],
   ["event_id", (finding) => finding.event?.id ?? null],
+  ["run", (finding) => finding.run],
   ["notes", (finding) => finding.notes.map(({ by, at, text }) => `${at} ${by}: ${text}`).join("\n")],
   ["data", (finding) => JSON.stringify(finding.data)],
 ];

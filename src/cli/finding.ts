@@ -60,7 +60,7 @@ const show = agentCommand({
 });
 
 function shown(finding: FindingItem, nowMs: number): string[] {
-  const { event, acknowledgedBy, acknowledgedAt, resolution, resolvedBy, resolvedAt, reason } = finding;
+  const { event, run, acknowledgedBy, acknowledgedAt, resolution, resolvedBy, resolvedAt, reason } = finding;
   const facts: [name: string, value: string | null][] = [
     ["title", finding.title],
     ["severity", finding.severity],
@@ -71,6 +71,7 @@ function shown(finding: FindingItem, nowMs: number): string[] {
     ["first", timeAndAge(finding.firstAt, nowMs)],
     ["last", timeAndAge(finding.lastAt, nowMs)],
     ["event", event && `${event.id} of ${event.source}`],
+    ["run", run],
     ["acknowledged", acknowledgedBy && `by ${acknowledgedBy}, ${timeAndAge(acknowledgedAt, nowMs)}`],
     ["resolved", resolvedBy && `by ${resolvedBy}, ${timeAndAge(resolvedAt, nowMs)}`],
     ["as", resolution && resolution.replace("_", " ")],

@@ -25,6 +25,8 @@ export interface FindingNote {
 export interface FindingExtra {
   /** The event that raised it last, and how far down a chain of causes that was. */
   event?: { source: string; id: string; hops: number };
+  /** The run that its rule started last, with the event of that time. */
+  run?: string;
   /** Trusted time at which it is resolved unless it is raised again. */
   resolveAtMs?: number;
   acknowledged?: { by: string; atMs: number };

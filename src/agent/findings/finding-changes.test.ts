@@ -24,6 +24,7 @@ const RULES = [
     ],
   }),
 ];
+const start = { kind: "run" as const, pipeline: "p", params: {} };
 const ACKNOWLEDGE: FindingChange = { kind: "acknowledge", by: "local:1" };
 const NOTE: FindingChange = { kind: "note", by: "local:1", text: "seen" };
 const RESOLVE: FindingChange = { kind: "resolve", by: "local:1", falsePositive: true, reason: "no" };
@@ -71,6 +72,21 @@ test("each is durable, in its order, and told once", async () => {
       resolution: { kind: "false_positive", reason: "no" },
     },
   });
+});
+
+test("the run that the rule starts with it is named, the last one, also after a restart", async () => {
+  await rig.close();
+  await rig.open(RULES.map((each) => ({ ...each, outcomes: [...each.outcomes, start] })));
+  const raise = () => rig.recorder.record("t", [{ type: "x", subject: "a" }], undefined);
+  await raise();
+  expect((await stored()).extra?.run).toBe(rig.admitted.at(-1)!.id);
+  await raise();
+  expect(rig.admitted).toHaveLength(2);
+  expect((await stored()).extra?.run).toBe(rig.admitted.at(-1)!.id);
+  await rig.close();
+  await open();
+  await raise();
+  expect(await stored()).toMatchObject({ count: 4, extra: { run: rig.admitted.at(-1)!.id } });
 });
 
 test("what its state does not allow is refused, and what is not there", async () => {

@@ -193,11 +193,12 @@ export function deadView(agent: string, letter: DeadLetter) {
 
 export function findingView(agent: string, finding: FindingRow) {
   const { firstMs, lastMs, resolvedMs, extra = {}, ...rest } = finding;
-  const { event, acknowledged, resolution, notes = [] } = extra;
+  const { event, run, acknowledged, resolution, notes = [] } = extra;
   return {
     agent,
     ...rest,
     event: event ? { source: event.source, id: event.id } : null,
+    run: run ?? null,
     acknowledgedBy: acknowledged?.by ?? null,
     acknowledgedAt: timeOrNull(acknowledged?.atMs ?? null),
     resolution: resolution?.kind ?? null,

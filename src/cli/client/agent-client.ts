@@ -171,7 +171,6 @@ export class AgentClient {
     return this.#get(`/v1/findings${search(query)}`, findingsSchema);
   }
 
-  /** `id` may be a whole id, or at least 4 characters of its beginning or end. */
   finding(id: string): Promise<FindingItem> {
     return this.#get(`/v1/findings/${encodeURIComponent(id)}`, findingSchema);
   }

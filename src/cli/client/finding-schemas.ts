@@ -16,6 +16,7 @@ export const findingSchema = v.looseObject({
   resolvedAt: maybe,
   data: v.any(),
   event: v.nullable(v.looseObject({ source: text, id: text })),
+  run: maybe,
   acknowledgedBy: maybe,
   acknowledgedAt: maybe,
   resolution: maybe,
