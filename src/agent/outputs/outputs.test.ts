@@ -116,3 +116,15 @@ test("what is refused for good holds up nothing, here or elsewhere", async () =>
   expect(lines("picky")).toEqual(["a", "b", "c"]);
   expect(status()[1]).toEqual(["failed", undefined]);
 });
+
+test("the example of docs/outputs.md is valid, and its defaults are those told", async () => {
+  const text = await Bun.file(join(import.meta.dir, "../../../docs/outputs.md")).text();
+  const yaml = /```yaml\n([^]*?)```/.exec(text)![1]!;
+  const { outputs } = Bun.YAML.parse(yaml) as { outputs: unknown[] };
+  const [example] = v.parse(v.array(outputSchema), outputs);
+  const bare = v.parse(outputSchema, { name: "bare", plugin: "file" });
+  expect([example!.retry, example!.breaker]).toEqual([bare.retry, bare.breaker]);
+  expect(bare).toMatchObject({ batch: { events: 256, size: "1MB", delay: "0s" }, backlog: 900_000 });
+  for (const size of ["x", "5MB", "1B", "9999999999999GB"])
+    expect(v.is(outputSchema, { name: "bare", plugin: "file", batch: { size } })).toBe(false);
+});
