@@ -1,10 +1,12 @@
 /** Whatever fails on the way, a change of a finding and the event that tells of it are both there or both not. */
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { FindingChange } from "../../model/finding.ts";
 import { RecorderRig } from "../../testing/recorder-rig.ts";
 import { rule } from "../../testing/rule-rig.ts";
 import type { Collected } from "../rules/collected.ts";
 import { FindingChanges } from "./finding-changes.ts";
+
+setDefaultTimeout(60_000);
 
 const RULES = [
   rule("low", {
