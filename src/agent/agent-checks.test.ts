@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import type { PartStatus } from "../model/agent-status.ts";
+import type { OutputDelivery, PartStatus } from "../model/agent-status.ts";
 import { agentChecks, type CheckedFacts } from "./agent-checks.ts";
 
 const WELL: CheckedFacts = {
@@ -20,6 +20,7 @@ function notWell(facts: Partial<CheckedFacts>): string[] {
     "start",
     "store",
     "workers",
+    "outputs",
     "sync",
     "rules",
     "runs",
@@ -45,6 +46,26 @@ test("rules that cannot do anything are named, one that failed now and then is n
   ]);
   const many = Array.from({ length: 5 }, (_, index) => rule(`r${index}`, 0, 3));
   expect(notWell({ rules: many })[0]).toContain("; and 2 more: holdfast rules list");
+});
+
+test("an output says what it lost of late, and what waits for a destination that fails", () => {
+  const output = (more: Partial<OutputDelivery>): PartStatus => ({
+    ...{ name: "archive", plugin: "file", kind: "output", state: "running", restarts: 0 },
+    delivery: {
+      ...{ behind: 0, circuit: "closed", failures: 0, rejected: 2, lost: {}, recentLoss: false },
+      ...more,
+    },
+  });
+  const lost = { none: 3, error: 4 };
+  expect(
+    notWell({ parts: [output({}), output({ failures: 2, lastError: "down" }), output({ lost })] }),
+  ).toEqual([]);
+  expect(notWell({ parts: [output({ lost, recentLoss: true })] })).toEqual([
+    "outputs degraded: output archive was too far behind: 7 events do not reach it",
+  ]);
+  expect(
+    notWell({ parts: [output({ circuit: "open", failures: 9, lastError: "no route", behind: 70 })] }),
+  ).toEqual(["outputs degraded: output archive failed 9 times in a row (no route); 70 events wait"]);
 });
 
 test("each part that is not well says why", () => {

@@ -35,6 +35,7 @@ export function agentChecks(facts: CheckedFacts): Check[] {
       : { name: "start", state: "failed", reason: `the agent is ${phase}` },
     storeCheck(facts),
     workerCheck(parts),
+    degradedBy("outputs", outputProblem(parts)),
     syncCheck(sync),
     degradedBy("rules", ruleProblem(rules)),
     degradedBy("runs", runProblem),
@@ -54,6 +55,22 @@ function workerCheck(parts: PartStatus[]): Check {
     (part) => `${part.kind} ${part.name} is ${part.state}: ${part.reason ?? "no reason known"}`,
   );
   return degradedBy("workers", reasons.length === 0 ? null : reasons.join("; "));
+}
+
+/** Outputs that lost something of late, or whose destination is left alone because it fails. */
+function outputProblem(parts: PartStatus[]): string | null {
+  const reasons = parts.flatMap(({ name, delivery }) => {
+    if (!delivery) return [];
+    const { lost, recentLoss, circuit, failures, lastError, behind } = delivery;
+    const count = Object.values(lost).reduce((sum, each) => sum + each, 0);
+    return [
+      ...(recentLoss ? [`output ${name} was too far behind: ${count} events do not reach it`] : []),
+      ...(circuit === "closed"
+        ? []
+        : [`output ${name} failed ${failures} times in a row (${lastError}); ${behind} events wait`]),
+    ];
+  });
+  return reasons.length === 0 ? null : reasons.join("; ");
 }
 
 /** Rules that cannot do anything: not compiled, or failed for every event so far. A single failure is only counted. */

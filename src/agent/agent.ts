@@ -181,6 +181,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
         uptimeSeconds: (clock.mono() - startedMono) / 1000,
         events: automation?.events ?? { events: 0, duplicates: 0, refused: 0 },
         rules: automation?.rules.counters() ?? [],
+        openFindings: automation?.rules.openFindings() ?? {},
         ruleTotals: automation?.rules.totals ?? { hops: 0, refused: 0 },
         runs: automation && {
           counters: automation.runs.counters,
@@ -247,6 +248,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       rules: () => automation?.rules.list() ?? [],
       schedules: () => automation,
       emit: (event) => requireAutomation(automation).emit(event),
+      changeFinding: (finding, change) => requireAutomation(automation).findings.make(finding, change),
       clock,
       ids,
       log: log.child("control"),

@@ -15,13 +15,16 @@ import type { RuleDefinition } from "../model/rule.ts";
 import { CLOCK_TRIGGER, SCHEDULE_PREFIX, type ScheduleDefinition } from "../model/schedule.ts";
 import { createInvoker } from "./actions/invoker.ts";
 import { EventRecorder } from "./events/recorder.ts";
+import { FindingChanges } from "./findings/finding-changes.ts";
 import { localUserId } from "./local/user-id.ts";
 import { gapEvent, lostTriggers } from "./lost-triggers.ts";
 import { maskedWrites } from "./masked-writes.ts";
 import type { Memory } from "./memory/memory.ts";
+import { OUTPUTS_TRIGGER } from "./outputs/losses.ts";
 import { Outputs } from "./outputs/outputs.ts";
 import type { Catalog } from "./plugins/catalog.ts";
 import type { Parameters } from "./parameters/parameters.ts";
+import type { Collected } from "./rules/collected.ts";
 import { RuleSet } from "./rules/rule-set.ts";
 import { RunEngine } from "./runs/engine.ts";
 import { LaterRuns } from "./schedules/later-runs.ts";
@@ -124,6 +127,7 @@ export async function startAutomation(options: AutomationOptions) {
     lastEvent: () => store.lastEvent(),
     cursor: (output) => store.outputCursor(output),
     setCursor: (output, n) => store.setOutputCursor(output, n),
+    tell: (event) => events.record(OUTPUTS_TRIGGER, [event], undefined),
     clock,
     ids,
     log: log.child("outputs"),
@@ -177,6 +181,12 @@ export async function startAutomation(options: AutomationOptions) {
     return emitted;
   };
 
+  const findings = new FindingChanges<Collected>({
+    find: (id) => store.finding(id),
+    change: (stored, change, times) => rules.changeFinding(stored, masker.maskValue(change), times),
+    commit: (evaluate) => events.recordChange(evaluate),
+  });
+
   const recovered = await runs.recover();
   if (recovered.runs > 0) log.info("open runs taken up again", recovered);
   for (const namespace of remembering(options.rules)) await memory.watch(namespace);
@@ -213,6 +223,7 @@ export async function startAutomation(options: AutomationOptions) {
     stepSeconds,
     events: events.counters,
     rules,
+    findings,
     runs,
     triggers,
     schedules,

@@ -2,7 +2,7 @@ import { type ArgsDef, defineCommand } from "citty";
 import { systemClock } from "../core/clock.ts";
 import { ERROR_CODES } from "../core/errors.ts";
 import type { Check } from "../core/health-port.ts";
-import type { PartStatus } from "../model/agent-status.ts";
+import type { OutputDelivery, PartStatus } from "../model/agent-status.ts";
 import { RESOURCE_NAMES, resourceText, type ResourceUses } from "../model/resource-use.ts";
 import type { Protections } from "../model/protection.ts";
 import { changedSince } from "./config-changed.ts";
@@ -84,6 +84,16 @@ function setAside({ store: { deadLetters = 0, openFindings = 0 } }: Status): str
   return openFindings > 0 ? `${dead}; ${openFindings} open findings: holdfast finding list` : dead;
 }
 
+function deliveryLines(delivery: OutputDelivery | undefined): string[] {
+  if (!delivery) return [];
+  const { behind, circuit, failures, rejected, lost, lastError } = delivery;
+  const count = Object.values(lost).reduce((sum, each) => sum + each, 0);
+  return [
+    `${behind} events behind, ${rejected} refused for good, ${count} lost`,
+    ...(failures === 0 ? [] : [`${failures} failures in a row, circuit ${circuit}: ${lastError}`]),
+  ];
+}
+
 function describe(status: Status, changed: string | null): string[] {
   const { sync, runs } = status;
   const because = (reason: string | null | undefined) => (reason ? ` (${reason})` : "");
@@ -95,6 +105,7 @@ function describe(status: Status, changed: string | null): string[] {
     ...status.checks.map((check) => `check ${check.name}: ${check.state}${because(check.reason)}`),
     ...status.parts.flatMap((part) => [
       `${part.kind} ${part.name}: ${part.state}, ${part.restarts} restarts${because(part.reason)}`,
+      ...deliveryLines(part.delivery).map((line) => `  ${line}`),
       ...toDo(part, status.home).map((line) => `  to do: ${line}`),
       ...grantLines(part.granted).map((line) => `  ${line}`),
     ]),

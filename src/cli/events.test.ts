@@ -141,7 +141,8 @@ test("every command's help has an example, which runs", async () => {
       "runs deny",
     ],
     ...["dead list", "dead show", "dead edit", "dead retry", "dead drop", "rules list"],
-    ...["events list", "events emit", "finding list"],
+    ...["events list", "events emit", "finding list", "finding show", "finding export"],
+    ...["finding acknowledge", "finding note", "finding resolve"],
   ];
   await Promise.all(
     commands.map(async (command) => {

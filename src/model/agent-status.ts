@@ -1,3 +1,4 @@
+import type { BreakerState } from "./breaker.ts";
 import type { GrantSummary } from "./grant.ts";
 import type { Protections } from "./protection.ts";
 import type { Verdict } from "./worker-end.ts";
@@ -29,6 +30,24 @@ export interface PartStatus {
   refused?: string[];
   /** How its last worker ended. */
   verdict?: Verdict;
+  /** How far an output is; the counts are since the agent's start. */
+  delivery?: OutputDelivery;
+}
+
+export interface OutputDelivery {
+  /** Events that it has not dealt with, matching or not, when it last looked. */
+  behind: number;
+  circuit: BreakerState;
+  /** In a row. */
+  failures: number;
+  /** Events that the destination refused for good. */
+  rejected: number;
+  /** Events that were let go, by severity; `none` has none, and of `unknown` nothing is known. */
+  lost: Record<string, number>;
+  /** Some were let go within the last hour. */
+  recentLoss: boolean;
+  /** Why it does not get on. */
+  lastError?: string;
 }
 
 export type CheckState = "ok" | "degraded" | "failed";

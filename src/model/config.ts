@@ -1,8 +1,10 @@
 import * as v from "valibot";
 import { isDuration, parseDuration } from "../core/duration.ts";
 import { LOG_LEVELS } from "../core/logger.ts";
+import { count, described, duration, NAME, name, settings, size } from "./config-fields.ts";
 import { SEVERITIES } from "./event.ts";
 import { DEFAULT_NAMESPACE, RESERVED_NAMESPACE } from "./namespace.ts";
+import { outputSchema } from "./output-config.ts";
 import { EFFECTS, PARAMETER_TYPES } from "./pipeline.ts";
 import { PARAMETER_NAME, sharedParameterSchema } from "./shared-parameter.ts";
 import { WINDOW_FUNCTIONS } from "./rule.ts";
@@ -10,25 +12,11 @@ import { MISSED_POLICIES } from "./schedule-policy.ts";
 
 /** Agent ids: file names, certificate names and topics are made of them. */
 export const AGENT_ID = /^[a-zA-Z0-9][a-zA-Z0-9_-]{2,63}$/;
-const NAME = /^[a-zA-Z0-9][\w.:-]{0,127}$/;
-
-const described = <T extends v.GenericSchema>(schema: T, description: string) =>
-  v.pipe(schema, v.description(description)) as unknown as T;
-
-const duration = v.pipe(
-  v.string(),
-  v.check(isDuration, "a duration: a number and a unit, like 250ms, 30s, 5m, 1h"),
-);
-const size = v.pipe(
-  v.string(),
-  v.regex(/^\d+(B|KB|MB|GB)$/, "a size: a number and a unit, like 64KB, 100MB"),
-);
 /** Of a limit that something must fit under. */
 const megabytes = v.pipe(
   size,
   v.check((text) => /^0*[1-9]\d*(MB|GB)$/.test(text), "1MB or more, in MB or GB"),
 );
-const name = v.pipe(v.string(), v.regex(NAME, "a name: letters, digits and _ . : -, at most 128"));
 const namespace = v.pipe(
   name,
   v.check(
@@ -41,7 +29,6 @@ const listen = v.pipe(
   v.string(),
   v.regex(/^(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}$/, "an address and a port, like 127.0.0.1:9110"),
 );
-const settings = v.record(v.string(), v.any());
 const oneOrMany = (item: v.GenericSchema<string>) => v.union([item, v.array(item)]);
 
 const sharedParameters = v.record(
@@ -58,7 +45,6 @@ export const triggerSchema = v.strictObject({
 
 const cel = (description: string) => v.pipe(v.string(), v.minLength(1), v.description(description));
 const severity = v.picklist(SEVERITIES);
-const count = (max: number) => v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(max));
 const priority = v.pipe(v.number(), v.integer(), v.minValue(-1000), v.maxValue(1000));
 
 export const ruleSchema = v.strictObject({
@@ -147,6 +133,10 @@ export const ruleSchema = v.strictObject({
         ),
         data: v.optional(settings, {}),
         resolved_when: v.optional(cel("CEL condition over an event with the same key that ends the finding")),
+        resolve_after: described(
+          v.optional(duration),
+          "Ends the finding when it was not raised again for so long",
+        ),
       }),
     ),
     "Finding to open for people to look at",
@@ -316,14 +306,6 @@ export const scheduleSchema = v.strictObject({
   ),
 });
 
-export const outputSchema = v.strictObject({
-  name,
-  plugin: described(name, "Output plugin that receives the events"),
-  match: described(v.optional(v.string()), "CEL condition over event; every event when absent"),
-  enabled: v.optional(v.boolean(), true),
-  with: v.optional(settings, {}),
-});
-
 /** The agent's configuration document (DESIGN section 5): source of validation and of the JSON Schema. */
 export const configSchema = v.strictObject({
   agent: v.optional(
@@ -454,4 +436,3 @@ export type RuleConfig = v.InferOutput<typeof ruleSchema>;
 export type PipelineConfig = v.InferOutput<typeof pipelineSchema>;
 export type StepConfig = v.InferOutput<typeof stepSchema>;
 export type ScheduleConfig = v.InferOutput<typeof scheduleSchema>;
-export type OutputConfig = v.InferOutput<typeof outputSchema>;

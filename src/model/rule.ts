@@ -1,4 +1,5 @@
 import type { Severity } from "./event.ts";
+import type { FindingExtra, FindingState } from "./finding.ts";
 import type { Json } from "./json.ts";
 
 export const WINDOW_FUNCTIONS = ["count", "distinct", "sum", "avg", "min", "max", "last"] as const;
@@ -39,6 +40,8 @@ export type RuleOutcome =
       data: Json;
       /** CEL over an event of the same triggers; when it holds for the same key the finding is resolved. */
       resolvedWhen: string | null;
+      /** Resolved when it was not raised for so long; absent is never. */
+      resolveAfterMs?: number;
     };
 
 /** A rule as the engine evaluates it: defaults filled in, durations in milliseconds. Texts may hold `${{ }}` templates. */
@@ -95,12 +98,13 @@ export interface FindingRow {
   severity: Severity;
   title: string;
   data: Json;
-  state: "open" | "resolved";
+  state: FindingState;
   /** How often it was raised, the first time included. */
   count: number;
   firstMs: number;
   lastMs: number;
   resolvedMs: number | null;
+  extra?: FindingExtra;
 }
 
 /** What rules change with one commit of events. */

@@ -177,7 +177,11 @@ export interface OutputDefinition<S extends ObjectSchema = ObjectSchema> extends
   settings: S;
   /** Called once before the first write. */
   init?(context: BaseContext<v.InferOutput<S>>): Promise<void>;
-  /** Takes all events or throws; they come again, in order, until it has taken them. */
+  /**
+   * Takes all events or throws; they come again, in order, until it has taken them. A PartialWrite says how far it came. An
+   * ActionError with `retryable: false` (and another code than `denied`) says that one of them will never be taken: they come
+   * again in smaller batches until it is alone, and then it is set aside and counted.
+   */
   write(context: BaseContext<v.InferOutput<S>>, events: CloudEvent[]): Promise<void>;
   close?(): Promise<void>;
 }
@@ -235,5 +239,29 @@ export class ActionError extends Error {
     this.retryable = options.retryable ?? true;
     this.started = options.started ?? true;
     this.code = options.code ?? "failed";
+  }
+}
+
+/** Thrown by an output that took some events of a batch. What it took or rejected does not come again. */
+export class PartialWrite extends ActionError {
+  /** Events from the front of the batch that are dealt with. */
+  readonly taken: number;
+  /** Events that will never be taken, wherever they are in the batch: they are set aside, counted and logged. */
+  readonly rejected: { index: number; reason: string }[];
+
+  constructor(
+    message: string,
+    options: {
+      taken?: number;
+      rejected?: { index: number; reason: string }[];
+      /** False: the rest may come at once. Else it comes after a wait. */
+      retryable?: boolean;
+      code?: string;
+    },
+  ) {
+    super(message, options);
+    this.name = "PartialWrite";
+    this.taken = options.taken ?? 0;
+    this.rejected = options.rejected ?? [];
   }
 }

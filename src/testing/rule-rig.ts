@@ -76,7 +76,7 @@ export class RuleRig {
     return {
       states: [...this.states.values()].filter(kept),
       entries: this.entries.filter(kept),
-      openFindings: [...this.findings.values()].filter(({ state }) => state === "open"),
+      openFindings: [...this.findings.values()].filter(({ state }) => state !== "resolved"),
       version: 0,
     };
   }

@@ -84,7 +84,7 @@ function outcomes({ run, params, emit, finding }: RuleConfig): RuleOutcome[] {
     });
   }
   if (finding) {
-    const { severity, title, key, data, resolved_when } = finding;
+    const { severity, title, key, data, resolved_when, resolve_after } = finding;
     all.push({
       kind: "finding",
       severity,
@@ -92,6 +92,7 @@ function outcomes({ run, params, emit, finding }: RuleConfig): RuleOutcome[] {
       key: key ?? null,
       data: data as Json,
       resolvedWhen: resolved_when ?? null,
+      ...(resolve_after === undefined ? {} : { resolveAfterMs: parseDuration(resolve_after) }),
     });
   }
   return all;

@@ -5,6 +5,7 @@ import { type CloudEvent, eventSource, type ProposedEvent } from "../../model/ev
 import type { Json } from "../../model/json.ts";
 import { checkedRow, envelope } from "./envelope.ts";
 import type {
+  Evaluated,
   EventCommit,
   EventRow,
   EventStorePort,
@@ -13,6 +14,7 @@ import type {
   RunsPort,
   Started,
   StartingEvent,
+  Times,
 } from "./ports.ts";
 import { RuleCommits } from "./rule-commits.ts";
 
@@ -68,6 +70,12 @@ export class EventRecorder {
   /** Rules fire by time no longer. */
   stop(): Promise<void> {
     return this.#ruleCommits.stop();
+  }
+
+  /** Commits what rules make of something that is no event. `evaluate` may be called more than once; null commits nothing. */
+  async recordChange(evaluate: (times: Times) => Evaluated | null): Promise<void> {
+    await this.#options.runs.room();
+    await this.#ruleCommits.commit({ trigger: "", events: [], checkpoint: undefined }, evaluate);
   }
 
   async record(

@@ -2,6 +2,7 @@ import type { Clock } from "../../core/clock.ts";
 import { HoldfastError, messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
 import { eventRow } from "./envelope.ts";
+import { linkFindings } from "./link-findings.ts";
 import type {
   Evaluated,
   EventCommit,
@@ -111,6 +112,7 @@ export class RuleCommits {
       ...evaluated.derived.map(({ event, body }) => eventRow(event, body, wallMs)),
     ];
     const started = [...(given.runs ?? []), ...this.#build(evaluated)];
+    if (changes && started.length > 0) linkFindings(changes.findings, started);
     const commit: EventCommit = { ...given, events, runs: started, recordedMs: wallMs };
     if (changes) commit.rules = evaluated.stateful ? { ...changes, version: this.#version++ } : changes;
     const sent = store.commitEvents(commit);

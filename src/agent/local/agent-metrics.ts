@@ -3,7 +3,9 @@ import type { MetricFamily } from "../../core/metrics.ts";
 import type { PartStatus } from "../../model/agent-status.ts";
 import { RESOURCE_NAMES, type ResourceName, type ResourceUses } from "../../model/resource-use.ts";
 import type { Protections } from "../../model/protection.ts";
+import { SEVERITIES } from "../../model/event.ts";
 import { byLabel, counter, gauge } from "./metric-families.ts";
+import { outputMetrics } from "./output-metrics.ts";
 import { runMetrics, type RunMetricsSource } from "./run-metrics.ts";
 import { scheduleMetrics, type ScheduleMetricsSource } from "./schedule-metrics.ts";
 
@@ -29,6 +31,8 @@ export interface AgentMetricsSource {
     deadLetters: number;
     openFindings: number;
   };
+  /** By severity. */
+  openFindings: Partial<Record<string, number>>;
   parts: PartStatus[];
   sync: { state: string; lagRows: number; reconnects: number };
   logLinesDropped: number;
@@ -94,6 +98,13 @@ export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
     ...scheduleMetrics(source.schedules),
     gauge("holdfast_agent_dead_letters", "Runs that ended badly and were set aside", store.deadLetters),
     gauge("holdfast_agent_findings_open", "Findings that are not resolved", store.openFindings),
+    byLabel(
+      "gauge",
+      "holdfast_agent_findings_open_by_severity",
+      "Findings that are not resolved, by severity",
+      "severity",
+      Object.fromEntries(SEVERITIES.map((severity) => [severity, source.openFindings[severity] ?? 0])),
+    ),
     counter("holdfast_agent_store_commits_total", "Transactions committed", store.commits),
     counter("holdfast_agent_store_operations_total", "Operations in these transactions", store.operations),
     gauge("holdfast_agent_store_bytes", "Size of the store's file", store.fileBytes),
@@ -132,6 +143,7 @@ export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
         value: count,
       })),
     },
+    ...outputMetrics(source.parts),
     ...resourceMetrics(source),
     {
       name: "holdfast_agent_protection",

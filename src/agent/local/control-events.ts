@@ -3,7 +3,7 @@ import { eventSource, proposedEventSchema, SEVERITIES } from "../../model/event.
 import type { ControlPorts } from "./control-ports.ts";
 import { type ControlRoutes, page, PAGE_QUERY } from "./control-request.ts";
 import { type ControlStreams, type NextFrames, sseFrame } from "./control-stream.ts";
-import { eventView, findingView, ruleView } from "./control-views.ts";
+import { eventView, ruleView } from "./control-views.ts";
 
 /** Name of the trigger that events of people have. */
 export const MANUAL_TRIGGER = "manual";
@@ -19,10 +19,6 @@ const streamSchema = v.strictObject({
   after: v.optional(v.pipe(v.string(), v.regex(/^\d{1,15}$/, "a whole number"), v.transform(Number))),
 });
 const emitSchema = v.strictObject(proposedEventSchema.entries);
-const findingsSchema = v.strictObject({
-  limit: PAGE_QUERY.limit,
-  state: v.optional(v.picklist(["open", "resolved"])),
-});
 
 type Filter = Pick<v.InferOutput<typeof listSchema>, "type" | "source" | "severity">;
 type EventView = ReturnType<typeof eventView>;
@@ -33,18 +29,11 @@ const MAX_PAGE = 200;
 const MAX_SCANNED = 20_000;
 const STREAM_PAGE = 100;
 
-/** Events, findings and rules of this agent. */
+/** Events and rules of this agent. */
 export function eventRoutes(ports: ControlPorts, streams: ControlStreams): ControlRoutes {
   const { store, agent, log } = ports;
   return {
     "/v1/rules": { GET: () => ({ items: ports.rules().map(ruleView) }) },
-    "/v1/findings": {
-      async GET(request) {
-        const { limit, state } = request.query(findingsSchema);
-        const rows = await store.findings(state ?? null, limit);
-        return { items: rows.map((row) => findingView(agent, row)), next: null };
-      },
-    },
     "/v1/events": {
       async GET(request) {
         const { limit: asked, before, ...filter } = request.query(listSchema);

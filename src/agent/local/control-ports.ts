@@ -2,6 +2,7 @@ import type { Clock } from "../../core/clock.ts";
 import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { CloudEvent, ProposedEvent } from "../../model/event.ts";
+import type { FindingChange, FindingFilter } from "../../model/finding.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
 import type { MemoryEntry, MemoryListing } from "../../model/memory.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
@@ -43,7 +44,9 @@ export interface ControlStore {
   deadLetter(runId: string): Promise<DeadLetter | null>;
   editDeadLetter(runId: string, params: Json): Promise<boolean>;
   dropDeadLetter(runId: string): Promise<boolean>;
-  findings(state: FindingRow["state"] | null, limit: number): Promise<FindingRow[]>;
+  findings(filter: FindingFilter, limit: number): Promise<FindingRow[]>;
+  /** By id or an unambiguous part of one. */
+  finding(id: string): Promise<FindingRow | null>;
   onOutbox(listener: () => void): void;
 }
 
@@ -123,6 +126,8 @@ export interface ControlPorts {
   schedules(): ControlTimes | null;
   /** Records an event of the trigger `manual`; resolves with its source when it is durable. */
   emit(event: ProposedEvent & { id: string }): Promise<void>;
+  /** Resolves when it is durable. Throws `not_found`, and `conflict` when the finding's state does not allow it. */
+  changeFinding(id: string, change: FindingChange): Promise<FindingRow>;
   clock: Clock;
   ids: Pick<Ids, "next">;
   log: Logger;

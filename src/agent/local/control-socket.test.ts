@@ -120,6 +120,9 @@ class Rooms {
           ...event,
         });
       },
+      changeFinding: async (id) => {
+        throw new HoldfastError("not_found", `no finding ${id}`);
+      },
       store: {
         run: async (id) => this.found.get(id) ?? null,
         runs: async ({ limit, before, state }) =>
@@ -144,7 +147,8 @@ class Rooms {
         editDeadLetter: async (id, params) =>
           this.dead.set(id, { ...this.dead.get(id)!, params }) !== undefined,
         dropDeadLetter: async (id) => this.dead.delete(id),
-        findings: async (state) => (record("findings")(state), []),
+        findings: async (filter) => (record("findings")(filter), []),
+        finding: async () => null,
         onOutbox: (listener) => void this.listeners.push(listener),
       },
       secrets: {
@@ -448,7 +452,7 @@ test("pipelines, rules, findings, status, triggers, and what there is not", asyn
     { name: "r", lastFiredAt: "1970-01-01T00:00:01.000Z" },
   ]);
   expect((await ask("GET", "/v1/findings?state=open")).body).toEqual({ items: [], next: null });
-  expect(rooms.calls.at(-1)).toEqual(["findings", "open"]);
+  expect(rooms.calls.at(-1)).toEqual(["findings", { state: "open" }]);
   expect((await ask("GET", "/v1/status")).body.id).toBe("web-01");
   expect((await ask("POST", "/v1/triggers/front/reset")).status).toBe(200);
   expect((await ask("POST", "/v1/triggers/back/reset")).status).toBe(404);

@@ -8,6 +8,7 @@ import { memoryRoutes } from "./control-memory.ts";
 import { parameterRoutes } from "./control-parameters.ts";
 import { secretRoutes } from "./control-secrets.ts";
 import { runRoutes } from "./control-runs.ts";
+import { findingRoutes } from "./control-findings.ts";
 import { scheduleRoutes } from "./control-schedules.ts";
 import { ControlStreams } from "./control-stream.ts";
 
@@ -32,6 +33,7 @@ export function startControlSocket(path: string, ports: ControlPorts): { stop():
     ...partRoutes(ports),
     ...runRoutes(ports, streams),
     ...eventRoutes(ports, streams),
+    ...findingRoutes(ports),
     ...deadRoutes(ports),
     ...scheduleRoutes(ports),
     ...memoryRoutes(ports),

@@ -192,10 +192,19 @@ export function deadView(agent: string, letter: DeadLetter) {
 }
 
 export function findingView(agent: string, finding: FindingRow) {
-  const { firstMs, lastMs, resolvedMs, ...rest } = finding;
+  const { firstMs, lastMs, resolvedMs, extra = {}, ...rest } = finding;
+  const { event, run, acknowledged, resolution, notes = [] } = extra;
   return {
     agent,
     ...rest,
+    event: event ? { source: event.source, id: event.id } : null,
+    run: run ?? null,
+    acknowledgedBy: acknowledged?.by ?? null,
+    acknowledgedAt: timeOrNull(acknowledged?.atMs ?? null),
+    resolution: resolution?.kind ?? null,
+    resolvedBy: resolution?.by ?? null,
+    reason: resolution?.reason || null,
+    notes: notes.map((note) => ({ by: note.by, at: time(note.atMs), text: note.text })),
     firstAt: time(firstMs),
     lastAt: time(lastMs),
     resolvedAt: timeOrNull(resolvedMs),

@@ -50,11 +50,11 @@ export class Collected {
   }
 
   /** The index of the event, or null when the commit holds too many. */
-  derive(rule: CompiledRule, event: CloudEvent, body: string): number | null {
+  derive(rule: string, event: CloudEvent, body: string): number | null {
     if (this.derived.length >= this.#maxDerived) return null;
     const index = this.#given + this.derived.length;
     this.derived.push({ event, body });
-    this.#waiting.push({ trigger: `rule:${rule.definition.name}`, event, index });
+    this.#waiting.push({ trigger: `rule:${rule}`, event, index });
     return index;
   }
 

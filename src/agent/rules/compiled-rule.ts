@@ -35,6 +35,7 @@ export type CompiledOutcome =
       key: Template | null;
       data: Template;
       resolvedWhen: Expression | null;
+      resolveAfterMs: number | undefined;
     };
 
 export interface CompiledRule {
@@ -136,6 +137,7 @@ function compileOutcome(outcome: RuleOutcome): CompiledOutcome {
         key: outcome.key === null ? null : compileTemplate(outcome.key, "finding.key"),
         data: compileTemplate(outcome.data, "finding.data"),
         resolvedWhen: expression(outcome.resolvedWhen),
+        resolveAfterMs: outcome.resolveAfterMs,
       };
   }
 }

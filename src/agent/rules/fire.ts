@@ -14,7 +14,14 @@ import { isCooling, isThrottled, stillCounted } from "./throttle.ts";
 type Ready =
   | { kind: "run"; pipeline: string; params: Json }
   | { kind: "emit"; type: string; subject: string | null; severity: Severity | null; data: Json }
-  | { kind: "finding"; key: string; severity: Severity; title: string; data: Json };
+  | {
+      kind: "finding";
+      key: string;
+      severity: Severity;
+      title: string;
+      data: Json;
+      resolveAfterMs: number | undefined;
+    };
 
 /** The rule does what it is for, unless it did so too lately for this key. */
 export function fire(
@@ -88,8 +95,9 @@ function readyOutcome(
     case "finding": {
       const title = textOf(outcome.title.resolve(context), 500);
       const data = outcome.data.resolve(context);
-      const { severity } = outcome;
-      return { kind: "finding", key: findingKey(rule, outcome, key, context), severity, title, data };
+      const { severity, resolveAfterMs } = outcome;
+      const found = findingKey(rule, outcome, key, context);
+      return { kind: "finding", key: found, severity, title, data, resolveAfterMs };
     }
   }
 }
@@ -128,10 +136,11 @@ function carryOut(
       derive(world, collected, rule, view, outcome);
       return;
     case "finding": {
-      const { kind: _, ...raised } = outcome;
+      const { kind: _, resolveAfterMs, ...raised } = outcome;
       const found = world.findings.raise(
         { rule: rule.definition.name, ...raised },
-        view.times.wallMs,
+        { event: { source: event.source, id: event.id, hops: event.hops ?? 0 }, resolveAfterMs },
+        view.times,
         world.newId,
       );
       if (!found) return note(rule, "the finding was not opened: too many are open already, resolve some");
@@ -195,7 +204,7 @@ export function derive(
   };
   const body = JSON.stringify(event);
   const tooLarge = body.length > world.maxEventBytes + extraBytes;
-  const index = tooLarge ? null : collected.derive(rule, event, body);
+  const index = tooLarge ? null : collected.derive(rule.definition.name, event, body);
   if (index !== null) return { event, index };
   world.totals.refused++;
   note(

@@ -1,7 +1,9 @@
-import type { CloudEvent } from "../../model/event.ts";
+import type { CloudEvent, Severity } from "../../model/event.ts";
 import { celValue } from "../../model/expression.ts";
+import type { FindingChange } from "../../model/finding.ts";
 import { ruleKeep } from "../../model/rule-identity.ts";
-import type { RuleDefinition, RuleMemory } from "../../model/rule.ts";
+import type { FindingRow, RuleDefinition, RuleMemory } from "../../model/rule.ts";
+import { changeFinding, resolveDueFindings } from "./change-finding.ts";
 import { Collected, type RuleTimes } from "./collected.ts";
 import { type CompiledRule, compileRule, kindOf, type RuleCounters } from "./compiled-rule.ts";
 import { OpenFindings } from "./findings.ts";
@@ -113,15 +115,36 @@ export class RuleSet {
   /** Trusted time at which `fireDue` has something to do; null when it never has. */
   due(nowMs: number): number | null {
     if (this.#begun.size > 0) return nowMs;
-    return this.#world.due.peek()?.atMs ?? null;
+    const dues = [this.#world.due.peek()?.atMs ?? null, this.#world.findings.dueMs()];
+    return dues.reduce((a, b) => (a === null || (b !== null && b < a) ? b : a));
   }
 
   /** What time alone has brought about; null when that is nothing. */
   fireDue(times: RuleTimes): Collected | null {
     const collected = this.#collect(0);
-    fireDueKeys(this.#world, collected, times, () => this.#follow(collected, times));
+    const follow = () => this.#follow(collected, times);
+    fireDueKeys(this.#world, collected, times, follow);
+    resolveDueFindings(this.#world, collected, times, follow);
     this.#sweep(collected, times);
     return collected.stateful ? collected : null;
+  }
+
+  /** What a person does with a finding, and what rules make of it. Throws `conflict` when its state does not allow it. */
+  changeFinding(
+    stored: FindingRow,
+    change: FindingChange,
+    times: RuleTimes,
+  ): { row: FindingRow; evaluated: Collected } {
+    const evaluated = new Collected(0);
+    const row = changeFinding(this.#world, evaluated, stored, change, times);
+    this.#follow(evaluated, times);
+    this.#sweep(evaluated, times);
+    return { row, evaluated };
+  }
+
+  /** Findings that are not resolved. */
+  openFindings(): Partial<Record<Severity, number>> {
+    return this.#world.findings.bySeverity();
   }
 
   /** The run that a rule asked for could not be made. */

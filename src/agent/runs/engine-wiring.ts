@@ -38,6 +38,7 @@ export function createParts(
     },
     hooks: {
       ...told,
+      queued: (held) => keeper.track("a run that waits for a place", held, locks.queued(held)),
       begin: (held) => {
         if (held.definition.exclusive === null) keeper.open(held);
         else keeper.track("the lock of a run", held, locks.forRun(held));

@@ -26,6 +26,11 @@ export class Locks {
     return this.#queues.get(name)?.values().next().value;
   }
 
+  /** Runs with a place, the holder first. */
+  queue(name: string): Iterable<string> {
+    return this.#queues.get(name) ?? NONE;
+  }
+
   /** Locks that the run has a place for, held or not. */
   places(run: string): ReadonlySet<string> {
     return this.#ofRun.get(run) ?? NONE;
@@ -63,31 +68,6 @@ export class Locks {
     let count = 0;
     for (const queue of this.#queues.values()) count += queue.size - 1;
     return count;
-  }
-
-  /**
-   * Whether a run that waits for the lock waits for itself: the holder, or one further in front, waits for a lock of
-   * this run. `childrenOf` are runs that a run waits for in any case.
-   */
-  isDeadlock(run: string, name: string, childrenOf: (run: string) => Iterable<string>): boolean {
-    const seen = new Set<string>();
-    const next = [...this.#before(run, name)];
-    for (let each = next.pop(); each !== undefined; each = next.pop()) {
-      if (each === run) return true;
-      if (seen.has(each)) continue;
-      seen.add(each);
-      for (const other of this.places(each)) next.push(...this.#before(each, other));
-      next.push(...childrenOf(each));
-    }
-    return false;
-  }
-
-  /** Who stands in front of the run in the queue of a lock; without a place there it would be everybody. */
-  *#before(run: string, name: string): Iterable<string> {
-    for (const other of this.#queues.get(name) ?? []) {
-      if (other === run) return;
-      yield other;
-    }
   }
 }
 

@@ -32,16 +32,16 @@ export class Recovery {
 
   /** Resolves when every run is taken up. Attempts that nobody saw end are told as unknown after that. */
   async recover(): Promise<{ runs: number; interrupted: number }> {
-    const { store, keeper } = this.#options;
+    const { store, keeper, locks } = this.#options;
     const [open, places] = await Promise.all([store.openRuns(), store.lockPlaces()]);
     keeper.locks.load(places);
     const runs = holdAll(open, keeper);
     let interrupted = 0;
     for (const held of runs) interrupted += this.#takeUp(held);
-    // A run with a place at a lock had its place under way too: others wait behind it.
-    for (const held of runs) {
-      keeper.seat(held, held.run.state !== "queued" || keeper.locks.places(held.run.id).size > 0);
-    }
+    const { begun, queued } = bySeat(runs, keeper);
+    for (const held of begun) keeper.seat(held, true);
+    for (const held of queued) keeper.seat(held, false);
+    await locks.recovered();
     return { runs: runs.length, interrupted };
   }
 
@@ -100,4 +100,16 @@ function holdAll(open: OpenRun[], keeper: RunKeeper): HeldRun[] {
     held.recovered = true;
     return held;
   });
+}
+
+/** Those who had a place keep it: only what they leave over is for the others, the first of whom come first again. */
+function bySeat(runs: HeldRun[], keeper: RunKeeper): { begun: HeldRun[]; queued: HeldRun[] } {
+  const begun: HeldRun[] = [];
+  const queued: HeldRun[] = [];
+  for (const held of runs) {
+    // A run with a place at a lock had its place under way too: others wait behind it.
+    const had = held.run.state !== "queued" || keeper.locks.places(held.run.id).size > 0;
+    (had ? begun : queued).push(held);
+  }
+  return { begun, queued: queued.toSorted((a, b) => b.run.priority - a.run.priority) };
 }

@@ -16,6 +16,8 @@ import { StepPlaces } from "./step-places.ts";
 export interface KeeperHooks {
   /** A run has come into being. */
   started(held: HeldRun): void;
+  /** A run that another one waits for has no place yet. */
+  queued(held: HeldRun): void;
   /** The run has its place: take its lock, then `open` it. */
   begin(held: HeldRun): void;
   /** A queued step has its place, until it calls `free` or settles. */
@@ -65,6 +67,8 @@ export class RunKeeper {
     const held = this.hold(open);
     this.#options.hooks.started(held);
     this.seat(held, false);
+    const { id, starter } = held.run;
+    if (starter.kind === "parent" && !this.runPlaces.hasBegun(id)) this.#options.hooks.queued(held);
     return held;
   }
 

@@ -7,6 +7,7 @@ import { planLock, planUnlocked } from "./plan-waits.ts";
 import type { RunChanges } from "./run-changes.ts";
 import type { RunKeeper } from "./run-keeper.ts";
 import { type Resolve, type StepInputs, textResolver } from "./step-input.ts";
+import { WaitGraph } from "./wait-graph.ts";
 
 interface Options {
   keeper: RunKeeper;
@@ -28,6 +29,8 @@ interface Entry {
 export class RunLocks {
   readonly #options: Options;
   readonly #names = new WeakMap<object, Resolve<string>>();
+  /** Runs in a deadlock that are giving way: by that the others come out of it. */
+  readonly #yielding = new Set<string>();
 
   constructor(options: Options) {
     this.#options = options;
@@ -50,8 +53,12 @@ export class RunLocks {
     const place = async () => has || (await this.#lockRun(held, lock, true));
     if (!(await this.#enter(held, name, { place, abort }))) return;
     if (keeper.locks.holder(name) !== held.run.id) {
-      if (this.#isDeadlock(held, name)) return await this.#stop(held, this.#deadlock(held, name));
+      if (this.#isDeadlock(held, name)) return await this.#giveUp(held, this.#deadlock(held, name));
       if (held.run.state === "queued") await this.#lockRun(held, lock, false);
+      if (keeper.locks.holder(name) !== held.run.id && this.#isDeadlock(held, name)) {
+        // Others began to wait while its own place became durable.
+        return await this.#giveUp(held, this.#deadlock(held, name));
+      }
     }
     if (keeper.locks.holder(name) === held.run.id) await this.#openRun(held);
   }
@@ -83,8 +90,33 @@ export class RunLocks {
       await place(false);
       // The holder may have ended while the step was put to wait: then nobody else wakes it.
       if (keeper.locks.holder(name) === held.run.id) await this.#unlock(held, step.stepId);
+      else if (this.#waits(held, step.stepId) && this.#isDeadlock(held, name)) {
+        await this.#askAgain(held, step.stepId);
+      }
     }
     return false;
+  }
+
+  /** A run that its parent waits for has no place: those who have the places may wait for its parent. */
+  async queued(held: HeldRun): Promise<void> {
+    if (this.#graph().isDeadlock(held.run.id, null)) await this.#giveUp(held, noPlace(held));
+  }
+
+  /** After a restart: what was in a deadlock before, or is by new limits, comes out of it. */
+  async recovered(): Promise<void> {
+    const { runs, runPlaces } = this.#options.keeper;
+    let graph = this.#graph();
+    const giving: Promise<void>[] = [];
+    for (const held of runs.values()) {
+      const { id } = held.run;
+      const waiting = [...held.steps.values()].filter((step) => this.#waits(held, step.stepId));
+      const isQueued = held.run.starter.kind === "parent" && !runPlaces.hasBegun(id);
+      if ((waiting.length === 0 && !isQueued) || !graph.isDeadlock(id, null)) continue;
+      if (isQueued) giving.push(this.#giveUp(held, noPlace(held)));
+      else for (const step of waiting) giving.push(this.#askAgain(held, step.stepId));
+      graph = this.#graph();
+    }
+    await Promise.all(giving);
   }
 
   /** A lock has come free for a run that waited for it. */
@@ -130,17 +162,40 @@ export class RunLocks {
   async #unlock(held: HeldRun, stepId: string): Promise<void> {
     await this.#options.changes.change(held, (now) => {
       const row = held.steps.get(stepId);
-      return row?.state === "waiting" && row.waits === "lock" ? planUnlocked(held, row, now) : null;
+      return row && this.#waits(held, stepId) ? planUnlocked(held, row, now) : null;
     });
   }
 
+  #waits(held: HeldRun, stepId: string): boolean {
+    const step = held.steps.get(stepId);
+    return step?.state === "waiting" && step.waits === "lock";
+  }
+
+  /** A step that waits asks for its lock once more, and is told then. Until then it keeps nobody waiting. */
+  #askAgain(held: HeldRun, stepId: string): Promise<void> {
+    return this.#yield(held, () => this.#unlock(held, stepId));
+  }
+
+  #giveUp(held: HeldRun, reason: string): Promise<void> {
+    return this.#yield(held, () => this.#stop(held, reason));
+  }
+
+  async #yield({ run: { id } }: HeldRun, work: () => Promise<void>): Promise<void> {
+    this.#yielding.add(id);
+    try {
+      await work();
+    } finally {
+      this.#yielding.delete(id);
+    }
+  }
+
   #isDeadlock(held: HeldRun, name: string): boolean {
-    const { runs, locks } = this.#options.keeper;
-    return locks.isDeadlock(held.run.id, name, function* (run) {
-      for (const step of runs.get(run)?.steps.values() ?? []) {
-        if (step.state === "running" && step.extra?.child !== undefined) yield step.extra.child;
-      }
-    });
+    return this.#graph().isDeadlock(held.run.id, name);
+  }
+
+  #graph(): WaitGraph {
+    const { runs, locks, runPlaces } = this.#options.keeper;
+    return new WaitGraph({ runs, locks, places: runPlaces, yielding: this.#yielding });
   }
 
   #deadlock(held: HeldRun, name: string): string {
@@ -157,4 +212,8 @@ export class RunLocks {
     if (!resolve) this.#names.set(exclusive, (resolve = textResolver(exclusive.lock, "exclusive.lock")));
     return resolve(() => this.#options.inputs.before(held.event, held.run.params, held.definition.namespace));
   }
+}
+
+function noPlace({ run: { pipeline, parent } }: HeldRun): string {
+  return `pipeline ${pipeline} has no place for it: the runs that have one wait for run ${parent?.run}, which waits for this one`;
 }

@@ -28,7 +28,7 @@ interface KeyPlaces {
 
 interface PipelinePlaces {
   limits: PlaceLimits;
-  begun: number;
+  begun: Set<Entry>;
   /** May hold entries that are no longer eligible: they are passed over. */
   eligible: Heap<Entry>;
   keys: Map<string, KeyPlaces>;
@@ -62,6 +62,21 @@ export class RunPlaces {
     return this.#entries.get(run)?.place === "begun";
   }
 
+  /**
+   * What a run that waits for a place waits for: of each of these fewer than the limit may be under way. Those that
+   * stand in front of it come to a place themselves when it does.
+   */
+  *before(run: string): Iterable<{ runs: string[]; limit: number }> {
+    const entry = this.#entries.get(run);
+    if (entry === undefined || entry.place === "begun") return;
+    const { begun, limits } = this.#pipelines.get(entry.pipeline)!;
+    const all = [...begun];
+    yield { runs: all.map((other) => other.run), limit: limits.pipeline };
+    if (entry.key === null) return;
+    const ofKey = all.filter((other) => other.key === entry.key);
+    yield { runs: ofKey.map((other) => other.run), limit: limits.byKey };
+  }
+
   /** `begun`: the run had its place before a restart and keeps it, whatever the limits say now. */
   add(request: PlaceRequest, limits: PlaceLimits, begun: boolean): void {
     const places = this.#placesOf(request.pipeline, limits);
@@ -72,7 +87,7 @@ export class RunPlaces {
     if (
       entry.key === null &&
       places.eligible.size === 0 &&
-      places.begun < limits.pipeline &&
+      places.begun.size < limits.pipeline &&
       !this.#stopped
     ) {
       return this.#take(places, entry);
@@ -88,7 +103,7 @@ export class RunPlaces {
     const places = this.#pipelines.get(entry.pipeline)!;
     const key = entry.key === null ? null : places.keys.get(entry.key)!;
     if (entry.place === "begun") {
-      places.begun--;
+      places.begun.delete(entry);
       if (key) key.begun--;
     } else this.#waiting--;
     key?.eligible.delete(entry);
@@ -105,7 +120,7 @@ export class RunPlaces {
     let places = this.#pipelines.get(pipeline);
     if (places) places.limits = limits;
     else {
-      places = { limits, begun: 0, eligible: new Heap(byRank), keys: new Map() };
+      places = { limits, begun: new Set(), eligible: new Heap(byRank), keys: new Map() };
       this.#pipelines.set(pipeline, places);
     }
     return places;
@@ -148,7 +163,7 @@ export class RunPlaces {
   #take(places: PipelinePlaces, entry: Entry): void {
     entry.place = "begun";
     this.#waiting--;
-    places.begun++;
+    places.begun.add(entry);
     if (entry.key !== null) {
       const key = this.#keyOf(places, entry.key);
       key.eligible.delete(entry);
@@ -158,7 +173,7 @@ export class RunPlaces {
   }
 
   #beginNext(places: PipelinePlaces): void {
-    while (!this.#stopped && places.eligible.size > 0 && places.begun < places.limits.pipeline) {
+    while (!this.#stopped && places.eligible.size > 0 && places.begun.size < places.limits.pipeline) {
       const entry = places.eligible.pop()!;
       if (entry.place === "eligible") this.#take(places, entry);
     }

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import type { Json } from "../../model/json.ts";
 import { LANES } from "../../model/record.ts";
-import type { FindingRow } from "../../model/rule.ts";
+import type { FindingFilter } from "../../model/finding.ts";
 import type { LaterEnd } from "../../model/schedule-later.ts";
 import type { Faults } from "../../storage/faults.ts";
 import { schemaVersion } from "../../storage/migrations.ts";
@@ -109,8 +109,8 @@ function readsOf(parts: StoreParts, path: string): StorageProgram["reads"] {
     events: (filter: EventFilter) => events.list(filter),
     eventsAfter: (args: { n: number; limit: number }) => events.after(args.n, args.limit),
     lastEvent: () => events.last(),
-    findings: (args: { state: FindingRow["state"] | null; limit: number }) =>
-      rules.findings(args.state, args.limit),
+    findings: (args: { filter: FindingFilter; limit: number }) => rules.findings(args.filter, args.limit),
+    finding: (id: string) => rules.finding(id),
     // As text: Bun hands a string over without walking it, a page of objects it copies one by one.
     openRuns: (args: { after: number; limit: number }) =>
       JSON.stringify(reads.openPage(args.after, args.limit)),

@@ -2,6 +2,7 @@ import type { Ids } from "../../core/ids.ts";
 import type { CloudEvent } from "../../model/event.ts";
 import type { Json } from "../../model/json.ts";
 import type { RecordBatch, StreamCursor } from "../../model/record.ts";
+import type { FindingFilter } from "../../model/finding.ts";
 import type { FindingRow, RuleMemory } from "../../model/rule.ts";
 import type { NewRun } from "../../model/run-build.ts";
 import type { DeadLetter, LockPlace, OpenRun, RunRow } from "../../model/run.ts";
@@ -71,8 +72,12 @@ export class ThreadedAgentStore extends SharingStore implements AgentStore {
     return unpackMemory(await this.client.write<string>("ruleMemory", keep));
   }
 
-  async findings(state: FindingRow["state"] | null, limit: number): Promise<FindingRow[]> {
-    return await this.client.read("findings", { state, limit });
+  async findings(filter: FindingFilter, limit: number): Promise<FindingRow[]> {
+    return await this.client.read("findings", { filter, limit });
+  }
+
+  async finding(id: string): Promise<FindingRow | null> {
+    return await this.client.read("finding", id);
   }
 
   async event(source: string, id: string): Promise<CloudEvent | null> {

@@ -272,7 +272,7 @@ async function everything(store: InProcessStore) {
     letters: (await store.deadLetters(10)).map(({ runId, params }) => [runId, params]),
     dropped: (await store.stats()).deadLettersDropped,
     rules: await store.ruleMemory(["r"]),
-    findings: await store.findings(null, 10),
+    findings: await store.findings({}, 10),
     locks: await store.lockPlaces(),
     events: await store.eventsAfter(0, 100),
     checkpoint: await store.checkpoint("app"),

@@ -1,4 +1,5 @@
 import type { CloudEvent } from "../../model/event.ts";
+import type { FindingFilter } from "../../model/finding.ts";
 import type { Json } from "../../model/json.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
 import type { NewRecord, RecordBatch, StreamCursor } from "../../model/record.ts";
@@ -161,7 +162,9 @@ export interface AgentStore extends MemoryStore, ParameterStore, SecretStore {
   knownEvents(source: string, ids: string[]): Promise<string[]>;
   /** What rules remember. What belongs to rules that are not in `keep` is forgotten first. */
   ruleMemory(keep: string[]): Promise<RuleMemory>;
-  findings(state: FindingRow["state"] | null, limit: number): Promise<FindingRow[]>;
+  findings(filter: FindingFilter, limit: number): Promise<FindingRow[]>;
+  /** By id, or by an unambiguous end or beginning of one (at least 4 characters). Throws `conflict` when several fit. */
+  finding(id: string): Promise<FindingRow | null>;
   event(source: string, id: string): Promise<CloudEvent | null>;
   /** Events after `n` in commit order, oldest first. */
   eventsAfter(n: number, limit: number): Promise<{ n: number; body: string }[]>;

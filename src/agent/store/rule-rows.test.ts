@@ -120,9 +120,9 @@ describe("findings", () => {
     await store.commitEvents(changes({ findings: [finding("f-1"), finding("f-2")] }));
     const resolved = finding("f-1", { state: "resolved", count: 4, lastMs: 30, resolvedMs: 31, data: null });
     await store.commitEvents(changes({ findings: [resolved] }));
-    expect(await store.findings("resolved", 10)).toEqual([resolved]);
-    expect((await store.findings(null, 10)).map((each) => each.id)).toEqual(["f-2", "f-1"]);
-    expect((await store.findings(null, 1)).map((each) => each.id)).toEqual(["f-2"]);
+    expect(await store.findings({ state: "resolved" }, 10)).toEqual([resolved]);
+    expect((await store.findings({}, 10)).map((each) => each.id)).toEqual(["f-2", "f-1"]);
+    expect((await store.findings({}, 1)).map((each) => each.id)).toEqual(["f-2"]);
     expect((await store.ruleMemory([])).openFindings).toEqual([finding("f-2")]);
     expect((await store.stats()).openFindings).toBe(1);
   });
@@ -132,7 +132,7 @@ describe("findings", () => {
     const findings = numbered("f", 8).map((id, i) => finding(id, { state: i < 2 ? "open" : "resolved" }));
     await store.commitEvents(changes({ findings }));
     await store.trim();
-    expect((await store.findings(null, 10)).map((each) => each.id)).toEqual([
+    expect((await store.findings({}, 10)).map((each) => each.id)).toEqual([
       "f-7",
       "f-6",
       "f-5",

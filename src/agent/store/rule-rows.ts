@@ -1,5 +1,7 @@
-import type { Database } from "bun:sqlite";
+import type { Database, SQLQueryBindings } from "bun:sqlite";
 import { HoldfastError } from "../../core/errors.ts";
+import { SEVERITIES } from "../../model/event.ts";
+import type { FindingFilter } from "../../model/finding.ts";
 import type { FindingRow, RuleChanges, RuleStateRow, WindowEntryRow } from "../../model/rule.ts";
 import type { WriteGate } from "../../storage/write-gate.ts";
 import type { KeyValues } from "./key-values.ts";
@@ -8,6 +10,10 @@ import { fromJson, type SqlRow, toJson } from "./run-columns.ts";
 import { damagedText } from "./stored-json.ts";
 
 const VERSION = "rule_version";
+const UNRESOLVED = "state IN ('open', 'acknowledged')";
+/** Characters of an id that are enough to name a finding. */
+const SHORTEST_ID = 4;
+const SEVERITY_RANK = `CASE severity ${SEVERITIES.map((name, rank) => `WHEN '${name}' THEN ${rank}`).join(" ")} END`;
 
 /** What rules remember (states and window entries, by the identity of a rule) and what they have found. */
 export class RuleRows {
@@ -45,11 +51,12 @@ export class RuleRows {
     );
     this.#putFinding = prepare(
       "findings.put",
-      `INSERT INTO findings (id, rule, key, severity, title, data, state, count, first_ms, last_ms, resolved_ms)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      `INSERT INTO findings (id, rule, key, severity, title, data, state, count, first_ms, last_ms, resolved_ms, extra)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (id) DO UPDATE SET rule = excluded.rule, key = excluded.key, severity = excluded.severity,
           title = excluded.title, data = excluded.data, state = excluded.state, count = excluded.count,
-          first_ms = excluded.first_ms, last_ms = excluded.last_ms, resolved_ms = excluded.resolved_ms`,
+          first_ms = excluded.first_ms, last_ms = excluded.last_ms, resolved_ms = excluded.resolved_ms,
+          extra = excluded.extra`,
     );
     const others = "rule NOT IN (SELECT value FROM json_each(?))";
     this.#forgetStates = prepare("rule_states.forget", `DELETE FROM rule_states WHERE ${others}`);
@@ -99,7 +106,9 @@ export class RuleRows {
 
   putFinding(finding: FindingRow): void {
     const { id, rule, key, severity, title, data, state, count, firstMs, lastMs, resolvedMs } = finding;
-    this.#putFinding(id, rule, key, severity, title, toJson(data), state, count, firstMs, lastMs, resolvedMs);
+    const extra = finding.extra === undefined ? null : JSON.stringify(finding.extra);
+    const texts = [id, rule, key, severity, title, toJson(data), state] as const;
+    this.#putFinding(...texts, count, firstMs, lastMs, resolvedMs, extra);
   }
 
   /** As `packMemory` makes it. Findings of rules that are gone stay: they are for people to look at. */
@@ -112,21 +121,59 @@ export class RuleRows {
     return packMemory({
       states: this.#database.query("SELECT rule, key, body FROM rule_states ORDER BY n").values(),
       entries: this.#database.query("SELECT rule, key, at_ms, value FROM window_entries ORDER BY n").values(),
-      openFindings: this.findings("open", -1),
+      openFindings: this.#unresolved(),
       version: this.#version,
     });
   }
 
-  /** The newest first; a limit of -1 is none. */
-  findings(state: FindingRow["state"] | null, limit: number): FindingRow[] {
-    const where = state === null ? "" : "WHERE state = ?";
-    const query = this.#database.query(`SELECT * FROM findings ${where} ORDER BY n DESC LIMIT ?`);
-    const rows = state === null ? query.all(limit) : query.all(state, limit);
-    return (rows as SqlRow[]).map(findingFromRow);
+  #unresolved(): FindingRow[] {
+    const query = this.#database.query(`SELECT * FROM findings WHERE ${UNRESOLVED} ORDER BY n DESC`);
+    return (query.all() as SqlRow[]).map(findingFromRow);
   }
 
-  count(state: FindingRow["state"]): number {
-    const row = this.#database.query("SELECT count(*) AS count FROM findings WHERE state = ?").get(state);
+  /** The newest first, or the most severe. */
+  findings(filter: FindingFilter, limit: number): FindingRow[] {
+    const conditions = ["TRUE"];
+    const params: SQLQueryBindings[] = [];
+    const add = (condition: string, value: SQLQueryBindings | undefined) => {
+      if (value === undefined) return;
+      conditions.push(condition);
+      params.push(value);
+    };
+    if (filter.state === "unresolved") conditions.push(UNRESOLVED);
+    else add("state = ?", filter.state);
+    add("severity = ?", filter.severity);
+    add("rule = ?", filter.rule);
+    add("last_ms >= ?", filter.sinceMs);
+    add("n < (SELECT n FROM findings WHERE id = ?)", filter.before);
+    if (filter.before !== undefined && this.finding(filter.before) === null) {
+      throw new HoldfastError("not_found", `finding ${filter.before} is gone: begin the list anew`);
+    }
+    const order = filter.order === "severity" ? `${SEVERITY_RANK} DESC, n DESC` : "n DESC";
+    const query = this.#database.query(
+      `SELECT * FROM findings WHERE ${conditions.join(" AND ")} ORDER BY ${order} LIMIT ?`,
+    );
+    return (query.all(...params, limit) as SqlRow[]).map(findingFromRow);
+  }
+
+  /** By id, or by an unambiguous end or beginning of one. */
+  finding(id: string): FindingRow | null {
+    const exact = this.#database.query("SELECT * FROM findings WHERE id = ?").get(id) as SqlRow | null;
+    if (exact) return findingFromRow(exact);
+    if (id.length < SHORTEST_ID) return null;
+    const query = this.#database.query(
+      "SELECT * FROM findings WHERE substr(id, 1, ?1) = ?2 OR substr(id, -?1) = ?2 LIMIT 2",
+    );
+    const rows = query.all(id.length, id) as SqlRow[];
+    if (rows.length > 1)
+      throw new HoldfastError("conflict", `several findings fit ${id}: give more of the id`);
+    return rows.length === 0 ? null : findingFromRow(rows[0]!);
+  }
+
+  /** Findings that are over, or that are not. */
+  count(state: "open" | "resolved"): number {
+    const condition = state === "open" ? UNRESOLVED : "state = 'resolved'";
+    const row = this.#database.query(`SELECT count(*) AS count FROM findings WHERE ${condition}`).get();
     return (row as { count: number }).count;
   }
 
@@ -144,6 +191,7 @@ export function stateFromRow(row: SqlRow): RuleStateRow {
 }
 
 export function findingFromRow(row: SqlRow): FindingRow {
+  const extra = row.extra == null ? {} : { extra: fromJson(row.extra) as FindingRow["extra"] & object };
   return {
     id: row.id as string,
     rule: row.rule as string,
@@ -156,5 +204,6 @@ export function findingFromRow(row: SqlRow): FindingRow {
     firstMs: row.first_ms as number,
     lastMs: row.last_ms as number,
     resolvedMs: row.resolved_ms as number | null,
+    ...extra,
   };
 }

@@ -158,7 +158,7 @@ CREATE TABLE findings (
   first_ms INTEGER NOT NULL,
   last_ms INTEGER NOT NULL,
   resolved_ms INTEGER
-) STRICT;
+, extra TEXT) STRICT;
 
 CREATE INDEX findings_state ON findings (state, n);
 

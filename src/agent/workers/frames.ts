@@ -1,6 +1,7 @@
 import type { JsonObject, Json } from "../../model/json.ts";
 import type { ProposedEvent } from "../../model/event.ts";
 import type { MemoryRequest } from "../../model/memory-request.ts";
+import type { PartialTaking } from "../../model/output-batch.ts";
 import type { Addition } from "../../model/pipeline.ts";
 import type { AgentFacts, Manifest, PluginEntry } from "../../model/plugin.ts";
 import type { StepError } from "../../model/run.ts";
@@ -73,7 +74,8 @@ export type UpFrame =
   /** Events of a trigger with the checkpoint that commits with them. At most EMIT_WINDOW are unanswered. */
   | { kind: "emit"; seq: number; events: ProposedEvent[]; checkpoint?: Json }
   | { kind: "result"; id: number; output: Json }
-  | { kind: "error"; id: number; error: StepError }
+  /** `partial`: how much of a batch an output took all the same. */
+  | { kind: "error"; id: number; error: StepError; partial?: PartialTaking }
   | { kind: "log"; level: "debug" | "info" | "warn" | "error"; message: string; fields?: JsonObject }
   /** Asks for a host operation, like `systemd.restart:nginx.service`. */
   | { kind: "host"; id: number; operation: string; arguments: JsonObject }

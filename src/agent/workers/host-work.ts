@@ -3,6 +3,7 @@ import type { CloudEvent } from "../../model/event.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
 import type { AgentFacts } from "../../model/plugin.ts";
 import type { MemoryRequest } from "../../model/memory-request.ts";
+import { type PartialTaking, parsePartial } from "../../model/output-batch.ts";
 import type { Addition } from "../../model/pipeline.ts";
 import type { StepError } from "../../model/run.ts";
 import type {
@@ -146,7 +147,8 @@ export function outputWork(
       await definition.write(context, frame.events as unknown as CloudEvent[]);
       ports.send({ kind: "result", id: frame.id, output: null });
     } catch (error) {
-      ports.send({ kind: "error", id: frame.id, error: stepError(error) });
+      const partial = partialOf(error);
+      ports.send({ kind: "error", id: frame.id, error: stepError(error), ...(partial && { partial }) });
     }
   };
   return {
@@ -180,7 +182,7 @@ function resultJson(id: number, output: Json): string {
 /** What may be done about an error: an ActionError says so; anything else counts as started and retryable. */
 export function stepError(error: unknown): StepError {
   const told = error as Partial<StepError> | null;
-  const isTold = error instanceof Error && error.name === "ActionError";
+  const isTold = error instanceof Error && (error.name === "ActionError" || error.name === "PartialWrite");
   const denied = refusedByKernel(error);
   if (isTooManyFiles(error)) {
     const message = `files: no more could be opened: ${messageOf(error)}`.slice(0, 4096);
@@ -192,6 +194,13 @@ export function stepError(error: unknown): StepError {
     retryable: denied !== undefined ? false : isTold ? told?.retryable !== false : true,
     started: isTold ? told?.started !== false : true,
   };
+}
+
+/** How far a PartialWrite says that an output came. */
+function partialOf(error: unknown): PartialTaking | undefined {
+  if (!(error instanceof Error) || error.name !== "PartialWrite") return undefined;
+  const { taken, rejected } = error as unknown as { taken: Json; rejected: Json };
+  return parsePartial({ taken, rejected });
 }
 
 /** The limit `openFiles` of this process was reached. */

@@ -68,7 +68,8 @@ export async function startOutput(
 function answer(pending: Map<number, Pending>, frame: UpFrame): void {
   if (frame.kind === "result") pending.get(frame.id)?.resolve();
   else if (frame.kind === "error") {
-    const { message, retryable } = frame.error;
-    pending.get(frame.id)?.reject(new HoldfastError("failed", message, { retryable }));
+    const { message, code, retryable } = frame.error;
+    const details = { code, ...(frame.partial && { partial: frame.partial }) };
+    pending.get(frame.id)?.reject(new HoldfastError("failed", message, { retryable, details }));
   } else throw new HoldfastError("invalid", `a frame \`${frame.kind}\`, which an output does not send`);
 }

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { CloudEvent } from "../../model/event.ts";
 import type { CatalogPlugin } from "../../model/plugin.ts";
+import { problemOf } from "../outputs/batch-problem.ts";
 import { until } from "../../testing/until.ts";
 import { type TestBench, testBench } from "../../testing/worker-bench.ts";
 
@@ -86,4 +87,35 @@ test("wrong settings are told, and lead to quarantine", async () => {
   await expect(output.write([event("e", "1")])).rejects.toThrow("archive is quarantined: 5 crashes");
   await output.stop();
   expect(existsSync(join(bench.workdir, "lines"))).toBe(false);
+});
+
+test("a batch that is taken in part says how far, and what is refused for good says so", async () => {
+  const partly = bench.plugin(
+    "output",
+    "partly",
+    `import { PartialWrite } from "holdfast";
+    export default defineOutput({
+      name: "partly", description: "takes some", settings: v.strictObject({}),
+      async write(_, [first]) {
+        if (first.type === "never") throw new ActionError("no such field", { retryable: false });
+        throw new PartialWrite("full", { taken: 2, rejected: [{ index: 3, reason: "odd" }] });
+      },
+    });`,
+  );
+  const output = bench.workers.superviseOutput({ name: "archive", plugin: partly, settings: {} });
+  const refusal = async (type: string) =>
+    await output.write([event(type, "1")]).then(
+      () => null,
+      (error: unknown) => problemOf(error),
+    );
+  expect(await refusal("e")).toEqual({
+    ...{ message: "full", code: "failed", retryable: true },
+    ...{ taken: 2, rejected: [{ index: 3, reason: "odd" }] },
+  });
+  expect(await refusal("never")).toEqual({
+    ...{ message: "no such field", code: "failed", retryable: false },
+    ...{ taken: 0, rejected: [] },
+  });
+  await output.stop();
+  expect(await refusal("e")).toMatchObject({ retryable: true });
 });

@@ -1,7 +1,8 @@
 import * as v from "valibot";
 import { HoldfastError } from "../../core/errors.ts";
-import type { JsonObject } from "../../model/json.ts";
+import type { Json, JsonObject } from "../../model/json.ts";
 import { parseMemoryRequest } from "../../model/memory-request.ts";
+import { parsePartial } from "../../model/output-batch.ts";
 import { permissionsSchema, resourcesSchema } from "../../model/permissions.ts";
 import { EFFECTS } from "../../model/pipeline.ts";
 import { parseAdditions } from "./additions.ts";
@@ -41,7 +42,12 @@ export function parseUpFrame(value: unknown): UpFrame {
       if (frame.output === undefined) frame.output = null;
       return frame as UpFrame;
     case "error":
-      return { kind: "error", id: number(frame, "id"), error: stepError(frame.error) };
+      return {
+        kind: "error",
+        id: number(frame, "id"),
+        error: stepError(frame.error),
+        ...(frame.partial === undefined ? {} : { partial: partial(frame.partial) }),
+      };
     case "log":
       return {
         kind: "log",
@@ -125,6 +131,12 @@ function stepError(value: unknown) {
     retryable: error.retryable,
     started: error.started,
   };
+}
+
+function partial(value: unknown) {
+  const parsed = parsePartial(value as Json);
+  if (parsed) return parsed;
+  throw invalid("a batch taken in part without `taken` and `rejected`");
 }
 
 function level(value: unknown) {

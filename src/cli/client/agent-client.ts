@@ -6,6 +6,7 @@ import type { Ids } from "../../core/ids.ts";
 import * as views from "../../hub/api/views.ts";
 import { PARAMETER_TYPES } from "../../model/pipeline.ts";
 import { callAgent, openAgentStream } from "../control-client.ts";
+import { type FindingItem, findingSchema, findingsSchema } from "./finding-schemas.ts";
 import {
   dueSchema,
   type LaterItem,
@@ -57,20 +58,6 @@ const deadSchema = v.looseObject({
   ),
 });
 export type DeadDetail = v.InferOutput<typeof deadSchema>;
-
-const findingSchema = v.looseObject({
-  id: v.string(),
-  rule: v.string(),
-  key: v.string(),
-  severity: v.string(),
-  title: v.string(),
-  state: v.string(),
-  count: v.number(),
-  firstAt: v.string(),
-  lastAt: v.string(),
-  resolvedAt: v.nullable(v.string()),
-});
-export type FindingItem = v.InferOutput<typeof findingSchema>;
 
 const made = v.looseObject({ run: v.string() });
 const itemsOf = <T>(schema: v.GenericSchema<unknown, T>) => v.looseObject({ items: v.array(schema) });
@@ -180,8 +167,20 @@ export class AgentClient {
     return this.#get(path, itemsOf(dueSchema));
   }
 
-  async findings(query: Query): Promise<FindingItem[]> {
-    return (await this.#get(`/v1/findings${search(query)}`, itemsOf(findingSchema))).items;
+  findings(query: Query): Promise<{ items: FindingItem[]; next: string | null }> {
+    return this.#get(`/v1/findings${search(query)}`, findingsSchema);
+  }
+
+  finding(id: string): Promise<FindingItem> {
+    return this.#get(`/v1/findings/${encodeURIComponent(id)}`, findingSchema);
+  }
+
+  changeFinding(
+    id: string,
+    verb: "acknowledge" | "note" | "resolve",
+    body: Record<string, unknown>,
+  ): Promise<FindingItem> {
+    return this.#send("POST", `/v1/findings/${encodeURIComponent(id)}/${verb}`, findingSchema, body);
   }
 
   emit(event: Record<string, unknown>): Promise<{ source: string; id: string; duplicate: boolean }> {

@@ -17,32 +17,13 @@ export function randomPipelines(random: Seeded): Map<string, PipelineDefinition>
   const names = ["p0", "p1", "p2", "p3"].slice(0, random.int(2, 4));
   const made = names.map((name, at) => randomPipeline(random, name, names.slice(at + 1)));
   const withLocks = random.chance(0.6);
-  const parts = new Set(made.flatMap(({ steps }) => steps.filter(isPart).map(({ action }) => action)));
-  for (const each of made) {
-    if (!withLocks) takeLocks(each);
-    // The last one is added by actions as well, also to runs of its own.
-    if (each === made.at(-1) || (withLocks && parts.has(each.name))) takeCaps(each);
-  }
+  if (!withLocks) for (const each of made) takeLocks(each);
   return new Map(made.map((each) => [each.name, each]));
-}
-
-function isPart({ work }: StepDefinition): boolean {
-  return work === "pipeline";
 }
 
 function takeLocks(each: PipelineDefinition): void {
   each.exclusive = null;
   for (const one of each.steps) one.exclusive = null;
-}
-
-/**
- * Of a pipeline that is a part of others: a run that holds a lock may wait for it, and it for a place that a run has which
- * waits for the lock; one that adds its own pipeline waits for its own place. Who configures that has made a circle, which
- * only a deadline or a person ends.
- */
-function takeCaps(each: PipelineDefinition): void {
-  each.concurrency = 1000;
-  each.concurrencyByKey = null;
 }
 
 function randomPipeline(random: Seeded, name: string, parts: string[]): PipelineDefinition {

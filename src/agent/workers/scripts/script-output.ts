@@ -62,8 +62,9 @@ function onceOutput(name: string, { start, ports }: Writing): OutputIncarnation 
       if (outcome.kind === "ok") return;
       // Not an answer of its own: this life is over, and too many such put it in quarantine.
       if (outcome.kind === "unknown") end({ clean: false, reason: how.reason, counts: true });
-      const { message, retryable } = outcome.error;
-      throw new HoldfastError("failed", `output ${message}`, { retryable });
+      const { message, code, retryable } = outcome.error;
+      const details = outcome.kind === "error" ? { code } : {};
+      throw new HoldfastError("failed", `output ${message}`, { retryable, details });
     },
   };
 }
@@ -87,8 +88,8 @@ async function linesOutput(name: string, { start, settings, ports }: Writing): P
       cancel();
       if ("end" in end) throw new HoldfastError("failed", `output ${name}: ${end.end.reason}`);
       if ("data" in end.answer) return;
-      const { message, retryable } = end.answer.error;
-      throw new HoldfastError("failed", `output ${name}: ${message}`, { retryable });
+      const { message, code, retryable } = end.answer.error;
+      throw new HoldfastError("failed", `output ${name}: ${message}`, { retryable, details: { code } });
     },
   };
 }
