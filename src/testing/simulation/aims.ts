@@ -30,6 +30,6 @@ export function retryMore({ pipelines }: Setting): void {
 
 /** What workers must do so that these writes happen. */
 export function preferenceOf(labels: readonly string[]): Manner | null {
-  if (labels.includes("steps.remove")) return "adds";
+  if (labels.some((label) => /steps.remove|later/i.test(label))) return "adds";
   return labels.some((label) => /dead/i.test(label)) ? "gives-up" : null;
 }
