@@ -97,6 +97,7 @@ export class Lives {
       ledger: world.events,
       say: world.say,
       broken: (what) => world.fail("nothing impossible", what),
+      opened: (shared) => world.shared.opened(shared),
       look: () => world.observer?.look(),
       onFault: (fault) => world.struck(fault),
       onCrash: () => this.#ended(life),
