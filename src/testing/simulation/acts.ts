@@ -38,10 +38,10 @@ const YEAR_MS = 365 * 86_400_000;
 
 /** What people, triggers, hosts, hubs and bad luck do. */
 export const ACTS: Record<string, Act> = {
-  tick: { weight: 45, leadsTo: [], run: (world) => world.tick() },
+  tick: { weight: 45, leadsTo: ["memorySweep", "memory.sweep"], run: (world) => world.tick() },
   wait: {
     weight: 4,
-    leadsTo: [],
+    leadsTo: ["memorySweep", "memory.sweep", "later_runs.insert", "later_runs.end"],
     run: (world) => world.passes(world.random.pick([100, 5_000, 60_000])),
   },
   lines: {
