@@ -91,14 +91,9 @@ export class MemoryRunStore implements RunStorePort {
     return structuredClone(this.places);
   }
 
-  async sideEffects(sinceMs: number): Promise<Record<string, number>> {
-    const counts: Record<string, number> = {};
-    for (const { run, attempts } of this.runs.values()) {
-      if (run.rule === null || run.starter.kind === "retry") continue;
-      const since = attempts.filter(({ startedMs }) => startedMs >= sinceMs).length;
-      if (since > 0) counts[run.pipeline] = (counts[run.pipeline] ?? 0) + since;
-    }
-    return counts;
+  async sideEffects(sinceMinute: number): Promise<{ minute: number; pipeline: string; count: number }[]> {
+    const counted = this.changes.flatMap(({ sideEffect }) => sideEffect ?? []);
+    return counted.filter(({ minute }) => minute >= sinceMinute).map((each) => ({ ...each, count: 1 }));
   }
 
   async event(source: string, id: string): Promise<CloudEvent | null> {

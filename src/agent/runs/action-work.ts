@@ -14,7 +14,7 @@ import { planStop } from "./plan-stop.ts";
 import { planTimeout } from "./plan-waits.ts";
 import type { ActionPort } from "./ports.ts";
 import type { RunChanges } from "./run-changes.ts";
-import type { SideEffects } from "./side-effects.ts";
+import { minuteOf, type SideEffects } from "./side-effects.ts";
 
 interface Options {
   changes: RunChanges;
@@ -74,7 +74,12 @@ export class ActionWork {
       const attempt: Attempt = { controller: new AbortController(), cause: null };
       held.attempts.set(step.stepId, attempt);
       try {
-        const leased = await changes.ofStep(held, step, planLease);
+        const leased = await changes.ofStep(held, step, (live, row, now) => {
+          const planned = planLease(live, row, now);
+          const { pipeline } = live.run;
+          if (counted) planned.change.sideEffect = { minute: minuteOf(nowMs), pipeline };
+          return planned;
+        });
         if (leased !== null) {
           const { action, timeoutMs } = definition;
           const { secrets } = compiled;

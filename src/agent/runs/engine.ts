@@ -10,6 +10,7 @@ import { ManualRuns } from "./manual-runs.ts";
 import type { RunRequest } from "./run-builder.ts";
 import { RecentEnds, runProblem } from "./run-health.ts";
 import type { RunKeeper } from "./run-keeper.ts";
+import { hourBefore, MINUTE_MS } from "./side-effects.ts";
 import { countStates, type Question, questions, type RunSummary, summaryOf } from "./run-views.ts";
 
 /** Carries runs through their steps: lease, attempt, result, what follows. Each change is one durable transaction. */
@@ -60,8 +61,10 @@ export class RunEngine {
   /** Takes up every run that was open when the agent stopped. Steps that were running are unknown: nobody saw them end. */
   async recover(): Promise<{ runs: number; interrupted: number }> {
     const { store, clock } = this.#options;
-    const since = (wallMs: number) => store.sideEffects(wallMs);
-    await this.#parts.sideEffects.reread(since, clock.wall(), clock.trusted());
+    const counted = await store.sideEffects(hourBefore(clock.trusted()));
+    // What was counted was counted in trusted time: it has been that late already.
+    clock.trust(Math.max(0, ...counted.map(({ minute }) => minute)) * MINUTE_MS);
+    this.#parts.sideEffects.load(counted);
     return await this.#parts.recovery.recover();
   }
 

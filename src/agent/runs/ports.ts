@@ -21,6 +21,7 @@ export interface RunChange {
   lock?: { namespace: string; lock: string };
   unlock?: boolean;
   dead?: DeadLetter;
+  sideEffect?: { minute: number; pipeline: string };
   attempt?: AttemptRow;
   run?: Partial<
     Pick<RunRow, "state" | "reason" | "startedMs" | "endedMs" | "stop" | "deadlineMs" | "output">
@@ -34,7 +35,7 @@ export interface RunStorePort {
   openRuns(): Promise<OpenRun[]>;
   run(id: string): Promise<{ run: RunRow; steps: StepRow[]; attempts: AttemptRow[] } | null>;
   lockPlaces(): Promise<LockPlace[]>;
-  sideEffects(sinceMs: number): Promise<Record<string, number>>;
+  sideEffects(sinceMinute: number): Promise<{ minute: number; pipeline: string; count: number }[]>;
   /** Child and spawned runs of a run. */
   childRuns(runId: string): Promise<RunRow[]>;
   event(source: string, id: string): Promise<CloudEvent | null>;

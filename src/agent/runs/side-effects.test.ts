@@ -23,14 +23,17 @@ test("an hour slides by minutes, in all and by pipeline", () => {
   expect(effects.used(at(200))).toBe(0);
 });
 
-test("what the store has of the last hour is counted no shorter than it should be", async () => {
+test("what earlier lives counted goes when its own minute does", () => {
   const now = 5_000 * 60 * MINUTE;
-  const begun = [now - 65 * MINUTE, now - 55 * MINUTE, now - 5 * MINUTE, now - 4 * MINUTE];
   const effects = new SideEffects(100);
-  await effects.reread(async (since) => ({ p: begun.filter((ms) => ms >= since).length }), now, now);
-  expect(effects.used(now)).toBe(3);
-  expect(effects.used(now + 4 * MINUTE)).toBe(3);
-  expect(effects.used(now + 21 * MINUTE)).toBe(2);
-  expect(effects.used(now + 54 * MINUTE)).toBe(2);
-  expect(effects.used(now + 62 * MINUTE)).toBe(0);
+  const at = (minutes: number, count: number) => ({ minute: now / MINUTE + minutes, pipeline: "p", count });
+  effects.load([at(-5, 2), at(-60, 1), at(-55, 4)]);
+  effects.count("p", now);
+  expect(effects.used(now)).toBe(8);
+  expect(effects.used(now + MINUTE)).toBe(7);
+  expect(effects.used(now + 5 * MINUTE)).toBe(7);
+  expect(effects.used(now + 6 * MINUTE)).toBe(3);
+  expect(effects.refusal("p", 3, now + 55 * MINUTE)).toContain("side_effects_per_hour of pipeline p");
+  expect(effects.refusal("p", 3, now + 56 * MINUTE)).toBeNull();
+  expect(effects.used(now + 61 * MINUTE)).toBe(0);
 });

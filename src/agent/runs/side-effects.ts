@@ -1,9 +1,7 @@
-const MINUTE_MS = 60_000;
+export const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 /** For so long the health checks tell of a refusal. */
 const NEWS_MS = 10 * MINUTE_MS;
-/** How finely the last hour is read again from the store at start. */
-const REREAD_MS = 10 * MINUTE_MS;
 
 /** Attempts of one pipeline in the last hour, by minute; the oldest minute goes as a whole. */
 class HourCount {
@@ -42,23 +40,11 @@ export class SideEffects {
     return this.#cap;
   }
 
-  /** Reads what the store has of the last hour. `since` counts attempts begun since a wall time, by pipeline. */
-  async reread(
-    since: (wallMs: number) => Promise<Record<string, number>>,
-    wallMs: number,
-    trustedMs: number,
-  ): Promise<void> {
-    const ages: number[] = [];
-    for (let age = HOUR_MS; age > 0; age -= REREAD_MS) ages.push(age);
-    const counts = await Promise.all(ages.map((age) => since(wallMs - age)));
-    ages.forEach((age, index) => {
-      const later = counts[index + 1] ?? {};
-      for (const [pipeline, count] of Object.entries(counts[index]!)) {
-        const within = count - (later[pipeline] ?? 0);
-        // Counted at the young end of its ten minutes: rather held back for too long than let through too early.
-        if (within > 0) this.#add(pipeline, minuteOf(trustedMs - age + REREAD_MS), within);
-      }
-    });
+  /** Takes over what earlier lives of the agent counted. */
+  load(counted: { minute: number; pipeline: string; count: number }[]): void {
+    for (const { minute, pipeline, count } of counted.toSorted((a, b) => a.minute - b.minute)) {
+      this.#add(pipeline, minute, count);
+    }
   }
 
   /** Null when another attempt may begin; else the reason why not. */
@@ -93,7 +79,7 @@ export class SideEffects {
   }
 
   used(trustedMs: number): number {
-    this.#all.forget(minuteOf(trustedMs - HOUR_MS));
+    this.#all.forget(hourBefore(trustedMs));
     return this.#all.total;
   }
 
@@ -105,12 +91,17 @@ export class SideEffects {
   }
 
   #forget(pipeline: string, trustedMs: number): void {
-    const before = minuteOf(trustedMs - HOUR_MS);
+    const before = hourBefore(trustedMs);
     this.#all.forget(before);
     this.#pipelines.get(pipeline)?.forget(before);
   }
 }
 
-function minuteOf(ms: number): number {
+/** The first minute that an hour up to now reaches into. */
+export function hourBefore(trustedMs: number): number {
+  return minuteOf(trustedMs - HOUR_MS);
+}
+
+export function minuteOf(ms: number): number {
   return Math.floor(ms / MINUTE_MS);
 }

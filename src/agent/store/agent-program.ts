@@ -119,7 +119,7 @@ function readsOf(parts: StoreParts, path: string): StorageProgram["reads"] {
     childRuns: (runId: string) => reads.children(runId),
     lockPlaces: () => locks.all(),
     laterRuns: (keys: string[] | null) => parts.laters.waiting(keys),
-    sideEffects: (sinceMs: number) => reads.sideEffects(sinceMs),
+    sideEffects: (sinceMinute: number) => parts.sideEffects.since(sinceMinute),
     deadLetters: (args: { limit: number; before: number | null }) => dead.list(args.limit, args.before),
     deadLetter: (runId: string) => dead.get(runId),
     outputCursor: (output: string) => values.outputCursor(output),

@@ -28,6 +28,7 @@ import type {
   NumberedRun,
   RunChange,
   RunFilter,
+  SideEffects,
   StoreStats,
   StreamState,
 } from "./port.ts";
@@ -153,8 +154,8 @@ export class ThreadedAgentStore extends SharingStore implements AgentStore {
     return await this.client.read("lockPlaces");
   }
 
-  async sideEffects(sinceMs: number): Promise<Record<string, number>> {
-    return await this.client.read("sideEffects", sinceMs);
+  async sideEffects(sinceMinute: number): Promise<SideEffects[]> {
+    return await this.client.read("sideEffects", sinceMinute);
   }
 
   async deadLetters(limit: number, before?: number): Promise<(DeadLetter & { number: number })[]> {

@@ -79,6 +79,7 @@ export interface ChangeRunCommand {
   lock?: [string, string];
   unlock?: boolean;
   dead?: Cell[];
+  sideEffect?: { minute: number; pipeline: string };
   /** Cells after the run's number, in the order of the columns. */
   attempt?: Cell[];
   run?: { update: PackedUpdate; ended: boolean };

@@ -109,6 +109,7 @@ function steps(): Step[] {
             newSteps: [stepOf("run-0", "first+1", 2)],
             lock: { namespace: "default", lock: "disk" },
             attempt: { runId: "run-0", ...attempt, state: "running" },
+            sideEffect: { minute: 100, pipeline: "react" },
             run: { state: "running", startedMs: 3 },
           }),
         ),

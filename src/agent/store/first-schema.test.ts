@@ -108,7 +108,7 @@ async function check(): Promise<void> {
     steps: OLD_DEFINITION.steps.map((step) => ({ ...DEFINITION.steps[0]!, ...step })) as never,
     onFailure: OLD_DEFINITION.onFailure.map((step) => ({ ...DEFINITION.steps[0]!, ...step })) as never,
   });
-  expect(await store.sideEffects(0)).toEqual({ react: 1 });
+  expect(await store.sideEffects(0)).toEqual([]);
   const done = { stepId: "first", state: "succeeded" as const, endedMs: 7 };
   const guards = [{ stepId: "first", fence: 1, state: "running" as const }];
   expect(await store.changeRun({ runId: "run-3", guards, steps: [done], records: [] })).toBe(true);

@@ -60,6 +60,7 @@ export class RunPacker {
     if (lock) packed.lock = [lock.namespace, lock.lock];
     if (unlock) packed.unlock = true;
     if (dead) packed.dead = deadLetterCells(dead);
+    if (change.sideEffect) packed.sideEffect = change.sideEffect;
     if (attempt) packed.attempt = attemptCells(attempt);
     if (run) packed.run = packRunUpdate(run);
     return packed;

@@ -82,12 +82,21 @@ export interface RunChange {
   unlock?: boolean;
   /** Set when the run ends badly. */
   dead?: DeadLetter;
+  /** The attempt that begins is one more of this minute of trusted time. */
+  sideEffect?: { minute: number; pipeline: string };
   /** Inserted, or replaced by (runId, stepId, number). */
   attempt?: AttemptRow;
   run?: Partial<
     Pick<RunRow, "state" | "reason" | "startedMs" | "endedMs" | "stop" | "deadlineMs" | "output">
   >;
   records: NewRecord[];
+}
+
+/** Attempts of actions that the rules began in a minute of trusted time. */
+export interface SideEffects {
+  minute: number;
+  pipeline: string;
+  count: number;
 }
 
 export interface RunFilter {
@@ -189,8 +198,8 @@ export interface AgentStore extends MemoryStore, ParameterStore, SecretStore {
   laterRuns(keys?: string[]): Promise<LaterRun[]>;
   /** False when it had ended already. */
   endLater(id: string, state: LaterEnd): Promise<boolean>;
-  /** Attempts of actions begun since a wall time by runs that rules started, by pipeline. */
-  sideEffects(sinceMs: number): Promise<Record<string, number>>;
+  /** Attempts of actions that the rules began since a minute of trusted time; what is older than an hour is gone. */
+  sideEffects(sinceMinute: number): Promise<SideEffects[]>;
   /** The newest first. */
   events(filter: EventFilter): Promise<{ n: number; body: string }[]>;
 

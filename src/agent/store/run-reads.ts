@@ -132,15 +132,6 @@ export class RunReads {
     return this.#all("SELECT count(*) AS count FROM runs WHERE open = 1")[0]!.count as number;
   }
 
-  sideEffects(sinceMs: number): Record<string, number> {
-    const rows = this.#all(
-      `SELECT runs.pipeline, count(*) AS count FROM attempts JOIN runs ON runs.n = attempts.run
-        WHERE runs.by_rule = 1 AND attempts.started_ms >= ? GROUP BY runs.pipeline`,
-      sinceMs,
-    );
-    return Object.fromEntries(rows.map((row) => [row.pipeline as string, row.count as number]));
-  }
-
   #all(sql: string, ...params: SQLQueryBindings[]): SqlRow[] {
     return this.#database.query(sql).all(...params) as SqlRow[];
   }

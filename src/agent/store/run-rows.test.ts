@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { LANES } from "../../model/record.ts";
-import type { AttemptRow, DeadLetter, RunRow } from "../../model/run.ts";
+import type { DeadLetter, RunRow } from "../../model/run.ts";
 import type { RunChange } from "./port.ts";
 import {
   commitOf,
@@ -47,11 +47,6 @@ function letterOf(runId: string, more: Partial<DeadLetter> = {}): DeadLetter {
     createdMs: 9,
     ...more,
   };
-}
-
-function attemptOf(runId: string, startedMs: number): AttemptRow {
-  const more = { number: 1, fence: 1, state: "running" as const, endedMs: null, error: null };
-  return { runId, stepId: "first", startedMs, ...more };
 }
 
 describe("runs without an event", () => {
@@ -290,20 +285,37 @@ describe("what is asked of runs", () => {
     expect(await list({ limit: 2 })).toEqual(["5 run-4", "4 run-3"]);
   });
 
-  test("side effects are counted for runs that rules start and what comes of them", async () => {
+  test("side effects are counted by minute and pipeline, over restarts, and go after an hour", async () => {
+    let store = await place.open();
+    await store.startRuns([startOf("run-0", null)]);
+    const count = (minute: number, pipeline: string) =>
+      store.changeRun(changeOf("run-0", { sideEffect: { minute, pipeline } }));
+    for (const pipeline of ["react", "below", "react"]) await count(100, pipeline);
+    await count(130, "react");
+    await store.close();
+    store = await place.open();
+    await count(100, "react");
+    const early = [
+      { minute: 100, pipeline: "below", count: 1 },
+      { minute: 100, pipeline: "react", count: 3 },
+    ];
+    const later = { minute: 130, pipeline: "react", count: 1 };
+    expect(await store.sideEffects(100)).toEqual([...early, later]);
+    expect(await store.sideEffects(101)).toEqual([later]);
+    await count(161, "react");
+    expect(await store.sideEffects(0)).toHaveLength(4);
+    await count(162, "react");
+    expect((await store.sideEffects(0)).map(({ minute }) => minute)).toEqual([130, 161, 162]);
+    expect(await store.setting("side_effects")).toBeUndefined();
+  });
+
+  test("a change that is refused counts no side effect", async () => {
     const store = await place.open();
-    await store.startRuns([
-      startOf("by-rule", null),
-      startOf("by-hand", null, MANUAL),
-      startOf("child", null, { ...childOf("by-rule", "call"), pipeline: "below" }),
-      startOf("grandchild", null, { ...childOf("child", "call"), pipeline: "below" }),
-      startOf("of-hand", null, { ...childOf("by-hand", "call"), pipeline: "below" }),
-    ]);
-    const all = ["by-rule", "by-hand", "child", "grandchild", "of-hand"];
-    for (const [i, id] of all.entries())
-      await store.changeRun(changeOf(id, { attempt: attemptOf(id, 100 + i) }));
-    expect(await store.sideEffects(0)).toEqual({ react: 1, below: 2 });
-    expect(await store.sideEffects(103)).toEqual({ below: 1 });
+    await store.startRuns([startOf("run-0", null)]);
+    const guards = [{ stepId: "first", fence: 7, state: "queued" as const }];
+    const sideEffect = { minute: 1, pipeline: "react" };
+    expect(await store.changeRun(changeOf("run-0", { guards, sideEffect }))).toBe(false);
+    expect(await store.sideEffects(0)).toEqual([]);
   });
 
   test("thousands of open runs come whole, in their order", async () => {

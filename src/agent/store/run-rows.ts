@@ -11,6 +11,7 @@ import type { EventRows } from "./event-rows.ts";
 import { type KnownRun, KnownRuns } from "./known-runs.ts";
 import type { LaterRows } from "./later-rows.ts";
 import type { LockPlaces } from "./lock-places.ts";
+import type { SideEffectRows } from "./side-effect-rows.ts";
 import { eachRecord } from "./pack-runs.ts";
 import {
   RUN_CELL,
@@ -30,6 +31,7 @@ export interface RunRowsParts {
   locks: LockPlaces;
   dead: DeadLetters;
   laters: LaterRows;
+  sideEffects: SideEffectRows;
 }
 
 /** The write side of runs, their steps and attempts. */
@@ -145,7 +147,8 @@ export class RunRows {
     this.#changeSteps(run, change);
     if (change.attempt) this.putAttempt(run.n, change.attempt);
     if (change.run) this.#changeRun(change.runId, run, change.run);
-    const { locks, dead, laters, heads } = this.#parts;
+    const { locks, dead, laters, heads, sideEffects } = this.#parts;
+    if (change.sideEffect) sideEffects.count(change.sideEffect);
     if (change.lock) locks.take(change.lock, change.runId);
     if (change.unlock) locks.free(change.runId);
     if (change.dead) dead.put(change.dead);

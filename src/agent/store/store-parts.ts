@@ -12,6 +12,7 @@ import { OutboxRows } from "./outbox-rows.ts";
 import { ParameterRows } from "./parameter-rows.ts";
 import { RuleRows } from "./rule-rows.ts";
 import { SecretRows } from "./secret-rows.ts";
+import { SideEffectRows } from "./side-effect-rows.ts";
 import { RunReads } from "./run-reads.ts";
 import { RunRows } from "./run-rows.ts";
 import { StreamHeads } from "./stream-heads.ts";
@@ -24,6 +25,7 @@ export interface StoreParts {
   definitions: DefinitionRows;
   locks: LockPlaces;
   laters: LaterRows;
+  sideEffects: SideEffectRows;
   dead: DeadLetters;
   rules: RuleRows;
   runs: RunRows;
@@ -44,7 +46,8 @@ export function storeParts(database: Database, gate: WriteGate): StoreParts {
   const dead = new DeadLetters(database, gate, values);
   const rules = new RuleRows(database, gate, values);
   const laters = new LaterRows(database, gate);
-  const runs = new RunRows(database, gate, { heads, events, definitions, locks, dead, laters });
+  const sideEffects = new SideEffectRows(database, gate);
+  const runs = new RunRows(database, gate, { heads, events, definitions, locks, dead, laters, sideEffects });
   const reads = new RunReads(database, events, definitions);
   const outbox = new OutboxRows(database, gate, heads, values);
   const memory = new MemoryRows(database, gate, values);
@@ -53,7 +56,7 @@ export function storeParts(database: Database, gate: WriteGate): StoreParts {
   const secrets = new SecretRows(database, gate);
   return {
     ...{ values, heads, events, definitions, locks, dead, rules, runs, reads, outbox },
-    ...{ laters, memory, memoryReads, parameters, secrets },
+    ...{ laters, sideEffects, memory, memoryReads, parameters, secrets },
   };
 }
 

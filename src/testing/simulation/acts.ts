@@ -12,6 +12,19 @@ import {
   startByHand,
   withLetter,
 } from "./person-acts.ts";
+import {
+  cancelLater,
+  changeParameter,
+  changeSecret,
+  holdKey,
+  LATER_WRITES,
+  lookAtKeys,
+  MEMORY_WRITES,
+  PARAMETER_WRITES,
+  pauseOrResume,
+  SECRET_WRITES,
+  writeKey,
+} from "./shared-acts.ts";
 import type { World } from "./world.ts";
 
 interface Act {
@@ -25,10 +38,10 @@ const YEAR_MS = 365 * 86_400_000;
 
 /** What people, triggers, hosts, hubs and bad luck do. */
 export const ACTS: Record<string, Act> = {
-  tick: { weight: 45, leadsTo: [], run: (world) => world.tick() },
+  tick: { weight: 45, leadsTo: ["memorySweep", "memory.sweep"], run: (world) => world.tick() },
   wait: {
     weight: 4,
-    leadsTo: [],
+    leadsTo: ["memorySweep", "memory.sweep", "later_runs.insert", "later_runs.end"],
     run: (world) => world.passes(world.random.pick([100, 5_000, 60_000])),
   },
   lines: {
@@ -69,6 +82,13 @@ export const ACTS: Record<string, Act> = {
     run: (world) =>
       withLetter(world, "drops", async (run) => void (await world.agent!.store.dropDeadLetter(run))),
   },
+  "hold a key": { weight: 5, leadsTo: MEMORY_WRITES, run: holdKey },
+  "write a key": { weight: 2, leadsTo: MEMORY_WRITES, run: writeKey },
+  "look at keys": { weight: 1, leadsTo: [], run: lookAtKeys },
+  parameter: { weight: 2, leadsTo: PARAMETER_WRITES, run: changeParameter },
+  secret: { weight: 2, leadsTo: SECRET_WRITES, run: changeSecret },
+  pause: { weight: 2, leadsTo: [], run: pauseOrResume },
+  "cancel what is put off": { weight: 2, leadsTo: LATER_WRITES, run: cancelLater },
   setting: { weight: 1, leadsTo: ["setSetting", "settings.put"], run: changeSetting },
   output: { weight: 1, leadsTo: ["setOutputCursor", "output_cursors.put"], run: moveOutput },
   trim: {

@@ -8,7 +8,7 @@ export interface Aim {
 }
 
 /** Faults that one seed aims at on purpose, so that no write is spared over many seeds. */
-const AIMS = 6;
+const AIMS = 9;
 
 export function aimsOf(seed: number, labels: string[]): Aim[] {
   const all = labels.flatMap((label) => KINDS.map((kind) => ({ label, kind })));
@@ -17,7 +17,7 @@ export function aimsOf(seed: number, labels: string[]): Aim[] {
 
 /** Writes that take a while to come about. */
 export function isRare(label: string): boolean {
-  return /trim|dead|remove|expire|renumber/i.test(label);
+  return /trim|dead|remove|expire|renumber|sweep|later/i.test(label);
 }
 
 /** What an attempt has added is removed by the next one. */
@@ -30,6 +30,6 @@ export function retryMore({ pipelines }: Setting): void {
 
 /** What workers must do so that these writes happen. */
 export function preferenceOf(labels: readonly string[]): Manner | null {
-  if (labels.includes("steps.remove")) return "adds";
+  if (labels.some((label) => /steps.remove|later/i.test(label))) return "adds";
   return labels.some((label) => /dead/i.test(label)) ? "gives-up" : null;
 }

@@ -15,10 +15,6 @@ interface Options {
   maxSteps: number;
   maxSideEffects: number;
   clock: Incarnation;
-  /** Wall time at which this life began. */
-  beganWallMs: number;
-  /** History is let go of at once, and what it says of the last hour with it. */
-  trims: boolean;
 }
 
 const HOUR_MS = 3_600_000;
@@ -73,17 +69,13 @@ export class CallChecks {
   /** Attempts of an hour by runs that rules start; what takes back, cleans up and tells counts, but is not held back. */
   #checkSideEffects({ id, rule, starter, pipeline }: DurableRun, { step, part }: DurableStep): void {
     if (rule === null || starter === "retry") return;
-    const { ledger, clock, beganWallMs, maxSideEffects, pipelines } = this.#options;
+    const { ledger, clock, maxSideEffects, pipelines } = this.#options;
     const own = pipelines.get(pipeline)!.sideEffectsPerHour ?? Infinity;
     const now = clock.trusted();
-    // What was done before a restart is known by the wall clock of that time only: after a jump it may look old.
-    const before = ledger.sideEffects.filter(
-      ({ atMs, wallMs, life }) =>
-        now - atMs < HOUR_MS && (life === clock.number || beganWallMs - wallMs < HOUR_MS),
-    );
+    const before = ledger.sideEffects.filter(({ atMs }) => now - atMs < HOUR_MS);
     const beforeOwn = before.filter((each) => each.pipeline === pipeline).length;
-    ledger.sideEffects.push({ atMs: now, wallMs: clock.wall(), life: clock.number, pipeline });
-    if (part !== "steps" || this.#options.trims) return;
+    ledger.sideEffects.push({ atMs: now, pipeline });
+    if (part !== "steps") return;
     if (before.length >= maxSideEffects || beforeOwn >= own)
       this.#fail("caps", `${step} of ${id} follows ${before.length} (${beforeOwn}) side effects of an hour`);
   }

@@ -1,6 +1,7 @@
 import { type CloudEvent, eventSource } from "../../model/event.ts";
 import type { RuleReference } from "./rule-reference.ts";
 import { AGENT_ID, TRIGGERS } from "./names.ts";
+import type { ScheduleLedger } from "./schedule-ledger.ts";
 import type { Story } from "./story.ts";
 
 /** One line that a trigger has to tell of: its place, and what it says. */
@@ -14,6 +15,7 @@ export interface Line {
 interface Options {
   story: Story;
   reference: RuleReference;
+  schedules: ScheduleLedger;
   /** Trusted time at which the recorder last sent an event to the store. */
   sentAt: (source: string, id: string) => number;
 }
@@ -38,7 +40,7 @@ export class EventLedger {
   }
 
   committed(event: CloudEvent): void {
-    const { story, reference, sentAt } = this.#options;
+    const { story, reference, schedules, sentAt } = this.#options;
     const name = `${event.source} ${event.id}`;
     story.note(`event ${name}`);
     if (this.#known.has(name)) story.fail("no event doubled", `${name} is there twice`);
@@ -52,11 +54,13 @@ export class EventLedger {
       if (lines.has(at)) story.fail("no event doubled", `line ${at} of ${trigger} is there twice`);
       lines.add(at);
     }
+    schedules.committed(trigger, event);
     reference.committed(trigger, event, sentAt(event.source, event.id));
   }
 
   /** A trigger's checkpoint has moved: everything before it must be there. */
   moved(trigger: string, position: number): void {
+    this.#options.schedules.moved(trigger, position);
     const lines = this.#lines.get(trigger);
     if (!lines) return;
     for (let at = 0; at < position; at++) {

@@ -3,6 +3,7 @@ import { hasEnded, type RunState } from "../../model/run.ts";
 import { mayMoveRun, mayMoveStep, STEP_PLACES, type StepPlace } from "../../model/run-transitions.ts";
 import { definitionOf } from "./call-checks.ts";
 import type { DurableStep } from "./durable-rows.ts";
+import { checkLaterRuns } from "./later-checks.ts";
 import type { ObservedRun } from "./observer.ts";
 import type { World } from "./world.ts";
 
@@ -25,6 +26,9 @@ export class FinalChecks {
     for (const run of this.#world.observedRuns()) if (!run.gone) this.#attempts(run);
     this.#records();
     await this.#keptValues();
+    this.#world.schedules.ended(this.#world.clock.wall(), this.#world.clock.trusted());
+    checkLaterRuns(this.#world);
+    await this.#world.shared.looked(this.#world.agent!.shared);
   }
 
   #events(): void {

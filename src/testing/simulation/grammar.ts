@@ -1,7 +1,9 @@
 import type { Retention } from "../../agent/store/commands.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
+import type { ScheduleDefinition } from "../../model/schedule.ts";
 import { Seeded } from "../seeded.ts";
 import { randomPipelines } from "./pipeline-grammar.ts";
+import { randomSchedules } from "./schedule-grammar.ts";
 import { randomRules, type SimulatedRule } from "./rule-grammar.ts";
 
 /** What the simulated agent is configured to do. */
@@ -12,6 +14,7 @@ export interface Setting {
   maxOpenRuns: number;
   maxSideEffects: number;
   retention: Partial<Retention>;
+  schedules: ScheduleDefinition[];
 }
 
 export function randomSetting(random: Seeded, trims: boolean): Setting {
@@ -24,6 +27,7 @@ export function randomSetting(random: Seeded, trims: boolean): Setting {
     maxOpenRuns: random.pick([6, 20, 1000]),
     maxSideEffects: random.pick([10, 60, 100_000, 100_000]),
     retention: trims ? smallRetention(random) : {},
+    schedules: randomSchedules(random, names, trims),
   };
 }
 

@@ -14,7 +14,6 @@ import type { World } from "./world.ts";
 export class Lives {
   readonly #world: World;
   #count = 0;
-  #beganWallMs = 0;
   #restarting = false;
 
   constructor(world: World) {
@@ -26,7 +25,6 @@ export class Lives {
     const life = new Incarnation(world.clock, ++this.#count);
     // As the agent does: what it remembers of the trusted time, or the wall clock when that is ahead of it.
     world.clock.trust(world.clock.wall());
-    this.#beganWallMs = world.clock.wall();
     world.life = life;
     world.say(`the agent starts (${life.number})`);
     this.#begin(life).catch((error: unknown) => {
@@ -99,6 +97,7 @@ export class Lives {
       ledger: world.events,
       say: world.say,
       broken: (what) => world.fail("nothing impossible", what),
+      opened: (shared) => world.shared.opened(shared),
       look: () => world.observer?.look(),
       onFault: (fault) => world.struck(fault),
       onCrash: () => this.#ended(life),
@@ -152,8 +151,6 @@ export class Lives {
       story,
       ...setting,
       clock: life,
-      beganWallMs: this.#beganWallMs,
-      trims: this.#trims(),
     });
   }
 

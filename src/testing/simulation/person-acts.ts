@@ -6,7 +6,7 @@ import type { World } from "./world.ts";
 export const PERSON = { by: "local:1000", uid: 1000, note: "" };
 
 /** Errors that are told are part of life; anything else is a fault of the engine. */
-function carried(world: World, what: string, work: Promise<unknown>): void {
+export function carried(world: World, what: string, work: Promise<unknown>): void {
   const { life } = world;
   work.then(
     () => life.dead || world.note(`${what}: done`),

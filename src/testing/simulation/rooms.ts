@@ -6,6 +6,6 @@ import { World } from "./world.ts";
 export async function agentOfSeed(seed: number) {
   const world = new World(seed, new FaultTable(await writeLabels()));
   await runWorld(world);
-  const { store, engine, recorder, rules, hub } = world.firstAgent!;
-  return { store, engine, recorder, rules, outbox: hub.outbox };
+  const { store, engine, recorder, rules, hub, shared } = world.firstAgent!;
+  return { store, engine, recorder, rules, outbox: hub.outbox, shared };
 }

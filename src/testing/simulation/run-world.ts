@@ -74,6 +74,7 @@ async function becomeQuiet(world: World, lives: Lives): Promise<void> {
 async function isQuiet(world: World): Promise<boolean> {
   const { agent } = world;
   if (!agent || agent.triggers.length < TRIGGERS.length || world.openRuns().length > 0) return false;
+  if (!agent.shared.isQuiet()) return false;
   if (agent.triggers.some(({ behind }) => behind > 0)) return false;
   const streams = await agent.store.streams();
   return streams.every(({ last, acknowledged }) => last === acknowledged);

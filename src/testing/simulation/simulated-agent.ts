@@ -14,6 +14,7 @@ import { type HubLine, HubSessions } from "./hub-session.ts";
 import type { Incarnation } from "./incarnation.ts";
 import { AGENT_ID } from "./names.ts";
 import { type LineSource, SimulatedTrigger } from "./simulated-trigger.ts";
+import { SharedRooms } from "./shared-rooms.ts";
 import { SlowDisk } from "./slow-disk.ts";
 
 export interface AgentOptions {
@@ -32,6 +33,8 @@ export interface AgentOptions {
   say: (line: string) => void;
   /** Something went wrong inside that must not. */
   broken: (what: string) => void;
+  /** What is shared can be read. */
+  opened: (shared: SharedRooms) => Promise<void>;
   look: () => void;
   onFault: (fault: Fault) => void;
   onCrash: () => void;
@@ -58,6 +61,7 @@ export class SimulatedAgent {
     readonly recorder: EventRecorder,
     readonly rules: RuleSet,
     readonly hub: HubSessions,
+    readonly shared: SharedRooms,
   ) {
     this.#options = options;
   }
@@ -78,7 +82,9 @@ export class SimulatedAgent {
       onFault: options.onFault,
     });
     const log = watchingLogger(options);
+    const shared = new SharedRooms({ life, store, ids, log, definitions: setting.schedules });
     const engine = new RunEngine({
+      ...shared.ports(),
       store,
       actions: options.actions,
       pipelines: setting.pipelines,
@@ -108,15 +114,18 @@ export class SimulatedAgent {
       maxEventBytes: MAX_EVENT_BYTES,
     });
     const hub = new HubSessions({ life, store, line, random, say });
-    return new SimulatedAgent(options, store, disk, engine, recorder, rules, hub);
+    return new SimulatedAgent(options, store, disk, engine, recorder, rules, hub, shared);
   }
 
   /** In the order of the composition root: open runs, rules, then what brings new events. */
   async begin(): Promise<void> {
     const { sources, ledger, random, life, setting } = this.#options;
     const { engine, recorder, store } = this;
+    await this.shared.open();
+    await this.#options.opened(this.shared);
     await engine.recover();
     await recorder.start();
+    await this.shared.begin(this);
     void this.hub.run();
     for (const source of sources) {
       const position = ((await store.checkpoint(source.name)) as number | undefined) ?? 0;
@@ -138,6 +147,7 @@ export class SimulatedAgent {
 
   async stop(graceMs: number): Promise<void> {
     this.stopping = true;
+    await this.shared.stop();
     await this.recorder.stop();
     await this.engine.stop(graceMs);
     this.hub.stop();

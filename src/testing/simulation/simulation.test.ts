@@ -1,9 +1,13 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import * as recorder from "../../agent/events/recorder.ts";
+import * as memory from "../../agent/memory/memory.ts";
 import * as outbox from "../../agent/outbox/outbox.ts";
 import * as rules from "../../agent/rules/rule-set.ts";
 import * as engine from "../../agent/runs/engine.ts";
+import * as later from "../../agent/schedules/later-runs.ts";
+import * as schedules from "../../agent/schedules/schedules.ts";
+import * as secrets from "../../agent/secrets/secrets.ts";
 import * as store from "../../agent/store/agent-store.ts";
 import { FaultTable, writeLabels } from "./faults-drawn.ts";
 import { simulate } from "./simulate.ts";
@@ -46,6 +50,10 @@ test("what is simulated is the product: the rooms are those of src/agent, and no
   expect(rooms.engine).toBeInstanceOf(engine.RunEngine);
   expect(rooms.store).toBeInstanceOf(store.ThreadedAgentStore);
   expect(rooms.outbox).toBeInstanceOf(outbox.Outbox);
+  expect(rooms.shared.schedules).toBeInstanceOf(schedules.Schedules);
+  expect(rooms.shared.later).toBeInstanceOf(later.LaterRuns);
+  expect(rooms.shared.memory).toBeInstanceOf(memory.Memory);
+  expect(rooms.shared.secrets).toBeInstanceOf(secrets.Secrets);
   const sources = [...new Bun.Glob("*.ts").scanSync(import.meta.dir)];
   for (const file of sources) {
     const text = await Bun.file(join(import.meta.dir, file)).text();

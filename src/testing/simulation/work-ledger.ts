@@ -27,7 +27,7 @@ export class WorkLedger {
   /** Keys of steps that have asked for more steps. */
   readonly adders = new Set<string>();
   /** Attempts by runs that rules started. */
-  readonly sideEffects: { atMs: number; wallMs: number; life: number; pipeline: string }[] = [];
+  readonly sideEffects: { atMs: number; pipeline: string }[] = [];
   readonly #running = new Set<Execution>();
 
   begin(call: ActionCall, performed: boolean): Execution {

@@ -3,6 +3,7 @@ import type { Addition } from "../../model/pipeline.ts";
 import type { AttemptOutcome } from "../../model/run-transitions.ts";
 import { Seeded } from "../seeded.ts";
 import type { Incarnation } from "./incarnation.ts";
+import { laterDue } from "./schedule-grammar.ts";
 import { KEYS } from "./names.ts";
 import type { Told, WorkLedger } from "./work-ledger.ts";
 
@@ -119,11 +120,18 @@ export class SimulatedWorkers implements ActionPort {
     const { pipelines } = this.#options;
     const random = new Seeded(Number(Bun.hash(key) & 0xffff_ffffn));
     return Array.from({ length: random.int(1, 3) }, (): Addition => {
-      const kind = random.pick(["add", "add", "finally", "onFailure", "spawn", "spawn"] as const);
+      const kind = random.pick(["add", "add", "finally", "onFailure", "spawn", "later"] as const);
       // Only the last pipeline, which has no parts: runs must not multiply without end.
-      const isPipeline = kind === "spawn" || random.chance(0.1);
+      const isPipeline = kind === "spawn" || kind === "later" || random.chance(0.1);
       const params = { k: random.pick(KEYS), v: random.int(0, 9) };
-      return { kind, action: isPipeline ? pipelines.at(-1)! : "work", pipeline: isPipeline, with: params };
+      const due = kind === "later" ? { due: laterDue(random) } : {};
+      return {
+        ...due,
+        kind,
+        action: isPipeline ? pipelines.at(-1)! : "work",
+        pipeline: isPipeline,
+        with: params,
+      };
     });
   }
 }

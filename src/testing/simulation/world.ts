@@ -17,6 +17,8 @@ import type { ObservedRun, Observer } from "./observer.ts";
 import { RuleReference } from "./rule-reference.ts";
 import type { SimulatedAgent } from "./simulated-agent.ts";
 import { LineSource } from "./simulated-trigger.ts";
+import { ScheduleLedger } from "./schedule-ledger.ts";
+import { SharedLedger } from "./shared-ledger.ts";
 import { Story } from "./story.ts";
 import { WorkLedger } from "./work-ledger.ts";
 
@@ -32,6 +34,7 @@ export class World {
   readonly story = new Story(() => this.clock.mono());
   readonly ledger = new WorkLedger();
   readonly events: EventLedger;
+  readonly schedules: ScheduleLedger;
   readonly reference: RuleReference;
   readonly sources: LineSource[];
   readonly line: HubLine;
@@ -46,6 +49,7 @@ export class World {
   readonly aims: Aim[];
   /** Trusted time at which an event was last sent to the store, by source and id. */
   readonly sentAt = new Map<string, number>();
+  readonly shared = new SharedLedger((invariant, what) => this.fail(invariant, what));
   agent: SimulatedAgent | null = null;
   /** The agent of the first life that got so far. */
   firstAgent: SimulatedAgent | null = null;
@@ -75,9 +79,11 @@ export class World {
     const hub = new ModelHub((invariant, what) => this.fail(invariant, what));
     this.line = { hub, up: this.random.chance(0.8), reliable: false, cut: null };
     this.reference = new RuleReference(this.setting.rules);
+    this.schedules = new ScheduleLedger(this.setting.schedules, this.story);
     this.events = new EventLedger({
       story: this.story,
       reference: this.reference,
+      schedules: this.schedules,
       sentAt: (source, id) => this.sentAt.get(`${source} ${id}`) ?? 0,
     });
     const idRandom = drawn(4);
