@@ -8,7 +8,7 @@ export interface Aim {
 }
 
 /** Faults that one seed aims at on purpose, so that no write is spared over many seeds. */
-const AIMS = 9;
+const AIMS = 14;
 
 export function aimsOf(seed: number, labels: string[]): Aim[] {
   const all = labels.flatMap((label) => KINDS.map((kind) => ({ label, kind })));

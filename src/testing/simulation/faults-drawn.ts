@@ -25,8 +25,6 @@ export async function writeLabels(): Promise<string[]> {
     const store = await openInProcessStore({ path: join(folder, "agent.db"), ids, wall: () => 0 });
     const labels = store.labels();
     await store.close();
-    const gone = [...NOT_SIMULATED].filter((label) => !labels.includes(label));
-    if (gone.length > 0) throw new Error(`the store has no such writes any more: ${gone.join(", ")}`);
     return labels.filter((label) => !NOT_SIMULATED.has(label));
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -69,9 +67,9 @@ export class FaultTable {
   }
 
   /** Faults that never struck. */
-  missing(): string[] {
+  missing(): { label: string; kind: FaultKind }[] {
     return this.labels.flatMap((label) =>
-      KINDS.filter((kind) => this.count(label, kind) === 0).map((kind) => `${label}, ${kind}`),
+      KINDS.filter((kind) => this.count(label, kind) === 0).map((kind) => ({ label, kind })),
     );
   }
 

@@ -1,3 +1,4 @@
+import type { Aim } from "./aims.ts";
 import { FaultTable } from "./faults-drawn.ts";
 import { World } from "./world.ts";
 import { runWorld } from "./run-world.ts";
@@ -11,16 +12,17 @@ export interface SimulationResult {
   story: string[];
 }
 
-/** One seed from beginning to end. `table` counts the faults that struck. */
-export async function simulate(seed: number, table: FaultTable): Promise<SimulationResult> {
-  const world = new World(seed, table);
+/** One seed from beginning to end. `table` counts the faults that struck; `aims` in place of those that the seed draws. */
+export async function simulate(seed: number, table: FaultTable, aims?: Aim[]): Promise<SimulationResult> {
+  const world = new World(seed, table, aims);
   await runWorld(world);
   const { story } = world;
   return { seed, hash: story.hash(), violation: story.violation, story: story.lines };
 }
 
 /** What is printed of a seed that failed. */
-export function report({ seed, violation, story }: SimulationResult): string {
+export function report({ seed, violation, story }: SimulationResult, aim?: Aim): string {
   const told = [...story, "", `seed ${seed}: ${violation!.message}`];
-  return [...told, `replay: npm run simulate -- --seeds 1 --from ${seed}`].join("\n");
+  const aimed = aim ? ` --aim "${aim.label}, ${aim.kind}"` : "";
+  return [...told, `replay: npm run simulate -- --seeds 1 --from ${seed}${aimed}`].join("\n");
 }

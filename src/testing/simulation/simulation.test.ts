@@ -26,7 +26,8 @@ test(`${SEEDS} seeds: nothing that is promised is broken, and every write had ev
   expect({ code, problems, last: out.trimEnd().split("\n").at(-1) }).toEqual({
     code: 0,
     problems: "",
-    last: `${SEEDS} passed, 0 failed`,
+    // Some more where a fault had to be aimed at on its own.
+    last: expect.stringMatching(/^[2-9]\d\d passed, 0 failed$/),
   });
 }, 900_000);
 

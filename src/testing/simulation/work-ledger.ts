@@ -27,7 +27,7 @@ export class WorkLedger {
   /** Keys of steps that have asked for more steps. */
   readonly adders = new Set<string>();
   /** Attempts by runs that rules started. */
-  readonly sideEffects: { atMs: number; pipeline: string }[] = [];
+  readonly sideEffects: { atMs: number; pipeline: string; exempt: boolean }[] = [];
   readonly #running = new Set<Execution>();
 
   begin(call: ActionCall, performed: boolean): Execution {

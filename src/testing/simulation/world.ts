@@ -64,12 +64,13 @@ export class World {
   constructor(
     readonly seed: number,
     table: FaultTable,
+    aims?: Aim[],
   ) {
     const drawn = (salt: number) => new Seeded(Math.imul(seed, 2_654_435_761) ^ salt);
     this.random = drawn(1);
     this.workRandom = drawn(2);
     this.#table = table;
-    this.aims = aimsOf(seed, table.labels);
+    this.aims = aims ? [...aims] : aimsOf(seed, table.labels);
     this.wanted = this.aims.map(({ label }) => label);
     const trims = this.wanted.some((label) => label.endsWith("trim")) || this.random.chance(0.3);
     this.newVersions = this.wanted.includes("definitions.trim") || this.random.chance(0.2);
