@@ -1,3 +1,4 @@
+import { isoTime } from "../core/iso-time.ts";
 import { type ArgsDef, defineCommand } from "citty";
 import { systemClock } from "../core/clock.ts";
 import { ERROR_CODES } from "../core/errors.ts";
@@ -76,7 +77,7 @@ function toDo({ state, plugin, kind, name }: PartStatus, home: string): string[]
 /** For how long the hub has been away. */
 function since({ state, sinceMs }: Status["sync"]): string {
   if (state === "online" || state === "disabled") return "";
-  return ` since ${timeAndAge(new Date(sinceMs).toISOString(), systemClock().wall())}`;
+  return ` since ${timeAndAge(isoTime(sinceMs), systemClock().wall())}`;
 }
 
 function setAside({ store: { deadLetters = 0, openFindings = 0 } }: Status): string {

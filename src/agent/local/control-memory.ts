@@ -1,3 +1,4 @@
+import { isoTime } from "../../core/iso-time.ts";
 import * as v from "valibot";
 import { HoldfastError } from "../../core/errors.ts";
 import type { Json } from "../../model/json.ts";
@@ -81,7 +82,7 @@ export function memoryRoutes({ memory, log }: ControlPorts): ControlRoutes {
 
 function times({ changedMs, expiresMs }: { changedMs: number; expiresMs: number | null }) {
   return {
-    changedAt: new Date(changedMs).toISOString(),
-    expiresAt: expiresMs === null ? null : new Date(expiresMs).toISOString(),
+    changedAt: isoTime(changedMs),
+    expiresAt: expiresMs === null ? null : isoTime(expiresMs),
   };
 }

@@ -1,3 +1,4 @@
+import { isoTime } from "../../core/iso-time.ts";
 import * as v from "valibot";
 import { HoldfastError } from "../../core/errors.ts";
 import type { Json } from "../../model/json.ts";
@@ -68,5 +69,5 @@ function checkNamespace(namespace: string | null): void {
 }
 
 function view({ changedMs, ...each }: ListedParameter) {
-  return { ...each, changedAt: changedMs === null ? null : new Date(changedMs).toISOString() };
+  return { ...each, changedAt: changedMs === null ? null : isoTime(changedMs) };
 }

@@ -1,3 +1,4 @@
+import { isoTime } from "../../core/iso-time.ts";
 import * as v from "valibot";
 import { HoldfastError } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
@@ -129,7 +130,7 @@ function scheduleView({ nextMs, lastFiredMs, paused, ...rest }: ControlSchedule)
 }
 
 function time(ms: number): string {
-  return new Date(ms).toISOString();
+  return isoTime(ms);
 }
 
 function timeOrNull(ms: number | null): string | null {

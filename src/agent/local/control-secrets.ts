@@ -1,3 +1,4 @@
+import { isoTime } from "../../core/iso-time.ts";
 import * as v from "valibot";
 import { HoldfastError } from "../../core/errors.ts";
 import { namespaceProblem } from "../../model/namespace.ts";
@@ -21,7 +22,7 @@ export function secretRoutes({ secrets, log }: ControlPorts): ControlRoutes {
       GET: () => ({
         items: secrets.list().map(({ changedMs, ...each }) => ({
           ...each,
-          changedAt: new Date(changedMs).toISOString(),
+          changedAt: isoTime(changedMs),
         })),
         problem: secrets.problem(),
       }),

@@ -1,3 +1,4 @@
+import { isoTime } from "../../core/iso-time.ts";
 import type { CloudEvent } from "../../model/event.ts";
 import type { PipelineDefinition, StepDefinition } from "../../model/pipeline.ts";
 import type { FindingRow } from "../../model/rule.ts";
@@ -230,7 +231,7 @@ export function pipelineView(definition: PipelineDefinition, found: Set<string>)
 }
 
 function time(ms: number): string {
-  return new Date(ms).toISOString();
+  return isoTime(ms);
 }
 
 function timeOrNull(ms: number | null): string | null {

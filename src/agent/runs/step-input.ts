@@ -1,3 +1,4 @@
+import { isoTime } from "../../core/iso-time.ts";
 import {
   celValue,
   compileExpression,
@@ -186,7 +187,7 @@ function runValues({ run, event, steps }: HeldRun): RunValues {
       pipeline: run.pipeline,
       rule: run.rule,
       starter: { kind: run.starter.kind, by: run.starter.by },
-      created: new Date(run.createdMs).toISOString(),
+      created: isoTime(run.createdMs),
     }),
     steps: {},
   };

@@ -1,3 +1,4 @@
+import { isoTime } from "../../core/iso-time.ts";
 import { LANES } from "../../model/record.ts";
 import type { ApiAgent, ApiEvent, ApiRun, ApiStep, ApiStreamCursor, FleetPort } from "./ports.ts";
 import type { AgentDetail, AgentItem, EventItem, RunItem, StepItem, StreamItem } from "./views.ts";
@@ -10,7 +11,7 @@ function timeOrNull(ms: number | null): string | null {
 }
 
 export function time(ms: number): string {
-  return timeOrNull(ms) ?? new Date(0).toISOString();
+  return isoTime(ms);
 }
 
 export function agentItem(row: ApiAgent, fleet: FleetPort): AgentItem {
