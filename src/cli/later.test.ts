@@ -72,9 +72,7 @@ const refusals = async () => {
   return items.flatMap(({ event }) => event.data.problem ?? []);
 };
 
-// From source a script has no holdfast to execute.
-const compiled = process.env.HOLDFAST_TEST_EXECUTABLE !== undefined;
-test.if(compiled)("a script puts off two runs, and both start", async () => {
+test("a script puts off two runs, and both start", async () => {
   const { out, exit } = await agent.cli(["run", "script"]);
   expect(`${exit} ${out}`).toStartWith("0 ");
   expect(out).toContain("status succeeded");
