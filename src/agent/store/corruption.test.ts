@@ -113,6 +113,37 @@ describe("a damaged file is set aside", () => {
     expect(salvage.reason).toContain("does not hold what was written");
   });
 
+  test.each([
+    ["a state that a run cannot go on from", "UPDATE runs SET state = 'succeeded' WHERE open = 1"],
+    ["a state that there is not", "UPDATE runs SET state = 'qveued' WHERE open = 1"],
+    ["a step's state that there is not", "UPDATE steps SET state = 'qveued'"],
+  ])("an open run with %s: found at the start, told as lost at the next", async (_, sql) => {
+    const epoch = await filled();
+    const database = new Database(place.path);
+    database.exec(sql);
+    database.close();
+    const store = await place.open();
+    expect(await failure(store.openRuns())).toMatchObject({ code: "corrupt" });
+    await store.close();
+    const { store: next, salvage } = await reopened(epoch);
+    expect(salvage.salvaged).toMatchObject({ runs: 0, runsLost: 1 });
+    expect(await next.openRuns()).toEqual([]);
+  });
+
+  test("an open run that its index has lost: noticed and saved at once", async () => {
+    const epoch = await filled();
+    const database = new Database(place.path);
+    const { rootpage } = database
+      .query("SELECT rootpage FROM sqlite_schema WHERE name = 'runs_open'")
+      .get() as { rootpage: number };
+    database.close();
+    // The number of cells, in the header of the index's only page.
+    overwrite(place.path, (rootpage - 1) * 4096 + 3, new Uint8Array(2));
+    const { store: next, salvage } = await reopened(epoch);
+    expect(salvage.salvaged).toMatchObject({ runs: 1, runsLost: 0 });
+    expect(await next.openRuns()).toHaveLength(1);
+  });
+
   test("a note of damage found in use: everything readable is salvaged", async () => {
     const epoch = await filled();
     writeFileSync(`${place.path}-damaged`, "row 5 is not what was written\n");

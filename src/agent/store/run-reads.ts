@@ -7,6 +7,7 @@ import type { DefinitionRows } from "./definition-rows.ts";
 import type { EventRows } from "./event-rows.ts";
 import type { NumberedRun, RunFilter } from "./port.ts";
 import { attemptFromRow, runFromRow, type SqlRow, stepFromRow } from "./run-columns.ts";
+import { checkOpenRun } from "./open-run-check.ts";
 import { storedJson } from "./stored-json.ts";
 
 const SHORTEST_ID = 4;
@@ -36,6 +37,7 @@ export class RunReads {
       const event = this.#eventOf(row);
       if (event !== null) storedJson(event);
       const ofRun = (steps.get(row.n as number) ?? []).map((step) => stepFromRow(run.id, step));
+      checkOpenRun(run, ofRun);
       return { run, steps: inOrder(ofRun), event };
     });
     return { runs, definitions, next: rows.length < limit ? null : last };

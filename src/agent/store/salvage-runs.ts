@@ -1,6 +1,7 @@
 import { TextReader } from "../../storage/text-parts.ts";
 import type { PackedRun } from "./commands.ts";
 import { definitionOf } from "./definition-rows.ts";
+import { checkOpenRun } from "./open-run-check.ts";
 import {
   attemptCells,
   attemptFromRow,
@@ -45,7 +46,9 @@ export class RunSalvage {
     const run = runFromRow(row);
     const of = (table: string) =>
       database.query(`SELECT * FROM ${table} WHERE run = ?`).all(row.n as number) as SqlRow[];
-    const steps = of("steps").map((step) => stepCells(stepFromRow(run.id, step)));
+    const rows = of("steps").map((step) => stepFromRow(run.id, step));
+    checkOpenRun(run, rows);
+    const steps = rows.map(stepCells);
     const attempts = of("attempts").map((item) => attemptCells(attemptFromRow(run.id, item)));
     const { body } = database.query("SELECT body FROM definitions WHERE hash = ?").get(run.definition) as {
       body: string;
