@@ -12,6 +12,8 @@ import { readJunit, type TestCounts } from "./junit.ts";
 const PROGRESS_EVERY_MS = 10_000;
 /** Bun's own default of 5 s is for an idle machine. */
 const TEST_TIMEOUT_MS = 60_000;
+/** Lines of a failed test that are told again at the end. */
+const LINES_AGAIN = 60;
 
 await runScript("test", () => main(process.argv.slice(2)));
 
@@ -31,6 +33,8 @@ interface Outcome {
   exitCode: number;
   /** As Bun counts them: also files that do not load or whose process crashed, which the report leaves out. */
   failed: number;
+  /** What was printed of each test that failed, its file first. */
+  failures: string[];
 }
 
 async function runTests(argv: string[], report: string): Promise<Outcome> {
@@ -47,15 +51,21 @@ async function runTests(argv: string[], report: string): Promise<Outcome> {
     ],
     { cwd: ROOT, env: commandEnvironment(), stdin: "ignore", stdout: "inherit", stderr: "pipe" },
   );
-  const failed = await showProgress(child.stderr, verbose);
-  return { exitCode: await child.exited, failed };
+  const shown = await showProgress(child.stderr, verbose);
+  return { exitCode: await child.exited, ...shown };
 }
 
 /**
  * Passes on what is worth reading: everything but passed tests and the headers of files in which nothing else is said.
- * Gives the number of failures that Bun's summary names.
+ * Gives the number of failures that Bun's summary names, and the failures themselves.
  */
-async function showProgress(stream: ReadableStream<Uint8Array>, verbose: boolean): Promise<number> {
+async function showProgress(
+  stream: ReadableStream<Uint8Array>,
+  verbose: boolean,
+): Promise<Pick<Outcome, "failed" | "failures">> {
+  const failures: string[] = [];
+  let file = "";
+  let said: string[] = [];
   let summary = 0;
   let passed = 0;
   let failed = 0;
@@ -65,19 +75,24 @@ async function showProgress(stream: ReadableStream<Uint8Array>, verbose: boolean
     if (line.startsWith("(pass)")) passed += 1;
     if (line.startsWith("(fail)")) failed += 1;
     summary = Math.max(summary, Number(line.match(/^ *(\d+) (?:fail|errors?)$/)?.[1] ?? 0));
+    const isHeader = /^\S+\.test\.tsx?:$/.test(line);
+    if (isHeader) file = line;
+    else said.push(line);
+    if (line.startsWith("(fail)")) failures.push([file, ...said.slice(-LINES_AGAIN)].join("\n"));
+    if (isHeader || /^\((pass|fail|skip|todo)\)/.test(line)) said = [];
     if (performance.now() - shownAt > PROGRESS_EVERY_MS) {
       console.log(`… ${passed} passed, ${failed} failed so far (${header.replace(/:$/, "")})`);
       shownAt = performance.now();
     }
     if (verbose) console.log(line);
-    else if (/^\S+\.test\.tsx?:$/.test(line)) header = line;
+    else if (isHeader) header = line;
     else if (line !== "" && !line.startsWith("(pass)")) {
       if (header) console.log(header);
       header = "";
       console.log(line);
     }
   }
-  return summary;
+  return { failed: summary, failures };
 }
 
 async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
@@ -98,6 +113,8 @@ function conclude(files: TestCounts[], outcome: Outcome): number {
     const skipped = file.skipped > 0 ? `  ${file.skipped} skipped` : "";
     console.log(`${file.file}  ${file.passed} passed${failed}${skipped}  (${file.seconds.toFixed(1)} s)`);
   }
+  // Once more where nobody has to look for them.
+  for (const failure of outcome.failures) console.log(`\nFAILED ${failure}`);
   const sum = (key: "passed" | "failed" | "skipped") => files.reduce((total, file) => total + file[key], 0);
   const passed = sum("passed");
   const skipped = sum("skipped");
