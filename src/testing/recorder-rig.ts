@@ -64,6 +64,8 @@ export class RecorderRig {
             createdMs: clock.wall(),
           });
         },
+        lease: (made) => made,
+        drop: () => {},
         admit: (runs) => void this.admitted.push(...runs.map(({ run }) => run)),
       },
       clock,

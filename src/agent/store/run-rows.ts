@@ -110,8 +110,8 @@ export class RunRows {
    * the store already has a run with this parent key.
    */
   insert(start: PackedRun, text: TextReader, eventN?: number | null): number | undefined {
-    const { run, steps, records } = start;
-    const { definitions, heads } = this.#parts;
+    const { run, steps, records, lease } = start;
+    const { definitions, heads, sideEffects } = this.#parts;
     definitions.add(run[RUN_CELL.definition] as string, start.definition);
     const key = run[RUN_CELL.parentKey] as string | null;
     if (key !== null && this.#hasParentKey.get(key) !== null) {
@@ -126,6 +126,8 @@ export class RunRows {
     const open = run[RUN_CELL.open] === 1;
     const known: KnownRun = { n, open, byRule, steps: new Map() };
     this.#addSteps(known, steps);
+    if (lease) this.putAttempt(n, lease.attempt);
+    if (lease?.sideEffect) sideEffects.count(lease.sideEffect);
     if (open) this.#known.put(id, known);
     else if (this.#ended !== undefined) this.#ended++;
     eachRecord(records, text, (lane, recordClass, body) => heads.append(lane, recordClass, body));
