@@ -1,5 +1,6 @@
 import { chmod, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { HELD_BACK } from "../src/core/jit.ts";
 
 export const ROOT = dirname(import.meta.dir);
 
@@ -90,7 +91,7 @@ async function compile(options: BuildOptions, outfile: string, facts: BuildFacts
     compile: {
       outfile,
       // Start-up code is not worth compiling: less memory for an idle agent. Those with work set it back (setJITPolicy).
-      jitPolicy: 16,
+      jitPolicy: HELD_BACK,
       // Recorded with BUN_BYTECODE_ORDER_OUT=scripts/startup.order dist/holdfast agent run; record again when start-up moves.
       bytecodeOrder: join(ROOT, "scripts/startup.order"),
       ...(options.target && { target: TARGETS[options.target] }),
