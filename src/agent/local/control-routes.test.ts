@@ -8,7 +8,7 @@ const find = matcher({
   "/v1/runs/latest": { GET: () => "latest" },
   "/v1/runs/:run/steps/:step/decision": { POST: () => "decided" },
 } satisfies ControlRoutes);
-const found = (path: string) => {
+const found = (path: string): Record<string, string> | null => {
   const route = find(path);
   return route && { ...route.params, methods: Object.keys(route.methods).join() };
 };
