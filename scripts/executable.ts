@@ -92,7 +92,8 @@ async function compile(options: BuildOptions, outfile: string, facts: BuildFacts
       outfile,
       // Start-up code is not worth compiling: less memory for an idle agent. Those with work set it back (setJITPolicy).
       jitPolicy: HELD_BACK,
-      // Recorded with BUN_BYTECODE_ORDER_OUT=scripts/startup.order dist/holdfast agent run; record again when start-up moves.
+      // Of an idle agent's second start: BUN_BYTECODE_ORDER_OUT=%p.order dist/holdfast agent run (the first file: the other is
+      // of the process that reads the settings). Record again when what is loaded at start moves: stale it costs up to 2 MB.
       bytecodeOrder: join(ROOT, "scripts/startup.order"),
       ...(options.target && { target: TARGETS[options.target] }),
       // A .env or bunfig.toml in the working directory must not reach into the executable; plugins need package.json.
