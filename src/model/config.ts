@@ -1,17 +1,17 @@
 import * as v from "valibot";
 import { isDuration, parseDuration } from "../core/duration.ts";
 import { LOG_LEVELS } from "../core/logger.ts";
+import { AGENT_ID } from "./agent-id.ts";
 import { count, described, duration, NAME, name, settings, size } from "./config-fields.ts";
 import { SEVERITIES } from "./event.ts";
 import { DEFAULT_NAMESPACE, RESERVED_NAMESPACE } from "./namespace.ts";
 import { outputSchema } from "./output-config.ts";
 import { EFFECTS, PARAMETER_TYPES } from "./pipeline.ts";
-import { PARAMETER_NAME, sharedParameterSchema } from "./shared-parameter.ts";
+import { PARAMETER_NAME } from "./shared-parameter.ts";
+import { sharedParameterSchema } from "./shared-parameter-schema.ts";
 import { WINDOW_FUNCTIONS } from "./rule.ts";
 import { MISSED_POLICIES } from "./schedule-policy.ts";
 
-/** Agent ids: file names, certificate names and topics are made of them. */
-export const AGENT_ID = /^[a-zA-Z0-9][a-zA-Z0-9_-]{2,63}$/;
 /** Of a limit that something must fit under. */
 const megabytes = v.pipe(
   size,
