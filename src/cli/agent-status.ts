@@ -6,6 +6,7 @@ import type { Check } from "../core/health-port.ts";
 import type { OutputDelivery, PartStatus } from "../model/agent-status.ts";
 import { RESOURCE_NAMES, resourceText, type ResourceUses } from "../model/resource-use.ts";
 import type { Protections } from "../model/protection.ts";
+import { type BrakeState, brakeLines } from "./brake.ts";
 import { changedSince } from "./config-changed.ts";
 import { callAgent } from "./control-client.ts";
 import { findAgentHome, HOME_ARGS } from "./home-args.ts";
@@ -36,6 +37,7 @@ interface Status {
   asking: { run: string; step: string; reason: string | null }[];
   /** How many, by state. */
   schedules: Record<string, number>;
+  brake?: BrakeState;
   sync: {
     state: string;
     sinceMs: number;
@@ -116,6 +118,7 @@ function describe(status: Status, changed: string | null): string[] {
       ({ lock, holder, waiting }) =>
         `lock ${lock}: held by run ${holder}, ${waiting} waiting; holdfast runs show|cancel ${holder}`,
     ),
+    ...(status.brake?.on ? brakeLines(status.brake, systemClock().wall()) : []),
     ...Object.entries(status.schedules).map(([state, count]) => `schedules ${state}: ${count}`),
     ...status.asking.map(
       (ask) =>

@@ -39,6 +39,8 @@ export interface AgentMetricsSource {
   emitSeconds: Histogram;
   stepSeconds: Histogram;
   workerEnds: { plugin: string; cause: string; count: number }[];
+  /** Of the wall clock. */
+  clockJumps: number;
   resources: ResourceUses;
   resourceCounters: {
     warnings: Record<ResourceName, number>;
@@ -48,6 +50,7 @@ export interface AgentMetricsSource {
   /** Batches of events that wait because of `limits`. */
   batchesWaiting: number;
   protections: Protections | null;
+  brakeOn: boolean;
 }
 
 /** Everything the agent counts, under Prometheus' naming rules. Labels are names from the configuration: bounded. */
@@ -94,8 +97,14 @@ export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
       "Events that rules did not look at because too many others led to them",
       source.ruleTotals.hops,
     ),
+    gauge("holdfast_brake_on", "1 while nothing begins that no person started", source.brakeOn ? 1 : 0),
     ...runMetrics(source.runs),
     ...scheduleMetrics(source.schedules),
+    counter(
+      "holdfast_agent_clock_jumps_total",
+      "Jumps of the wall clock by more than 5 minutes",
+      source.clockJumps,
+    ),
     gauge("holdfast_agent_dead_letters", "Runs that ended badly and were set aside", store.deadLetters),
     gauge("holdfast_agent_findings_open", "Findings that are not resolved", store.openFindings),
     byLabel(

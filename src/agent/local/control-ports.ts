@@ -1,6 +1,7 @@
 import type { Clock } from "../../core/clock.ts";
 import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
+import type { BrakeSet } from "../../model/brake.ts";
 import type { CloudEvent, ProposedEvent } from "../../model/event.ts";
 import type { FindingChange, FindingFilter } from "../../model/finding.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
@@ -79,6 +80,13 @@ export interface ControlSecrets {
   rotate(): Promise<number>;
 }
 
+/** What stops side effects (see src/agent/silences/brake.ts); `untilMs` in trusted time. */
+export interface ControlBrake {
+  state(): { on: boolean; set: BrakeSet | null; windows: { name: string; untilMs: number }[] };
+  on(asked: { by: string; reason: string; forMs: number | null }): Promise<void>;
+  off(by: string): Promise<boolean>;
+}
+
 /** The engine's commands; `by` is recorded, like `local:1000`. Each resolves when it is durable. */
 export interface ControlEngine {
   start(asked: { pipeline: string; params: JsonObject; by: string }): Promise<string>;
@@ -118,7 +126,12 @@ export interface ControlPorts {
   mask: (text: string) => string;
   engine(): ControlEngine;
   /** Open runs with their steps under way. */
-  live(): { id: string; steps: string[]; overdue: boolean }[];
+  live(): { id: string; steps: string[]; overdue: boolean; heldBack: string | null }[];
+  /** What the brake holds back of a run, and why; null when nothing is. `whole`: it has not begun. */
+  heldBack(runId: string): { reason: string; whole: boolean; steps: string[] } | null;
+  /** In all. */
+  held(): { runs: number; steps: number };
+  brake: ControlBrake;
   pipelines(): PipelineDefinition[];
   /** In the order in which they are asked. */
   rules(): ControlRule[];

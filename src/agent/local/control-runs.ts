@@ -50,7 +50,10 @@ export function runRoutes(ports: ControlPorts, streams: ControlStreams): Control
     );
   };
   const detail = async (found: FoundRun) =>
-    runDetailView(agent, found, await store.childRuns(found.run.id), times(ports));
+    withHeldBack(
+      runDetailView(agent, found, await store.childRuns(found.run.id), times(ports)),
+      ports.heldBack(found.run.id),
+    );
 
   return {
     "/v1/pipelines": {
@@ -67,8 +70,9 @@ export function runRoutes(ports: ControlPorts, streams: ControlStreams): Control
         const rows = await store.runs({ ...filter, limit: limit + 1 });
         const live = new Map(ports.live().map((run) => [run.id, run]));
         const views = rows.map((row) => {
-          const { steps = [], overdue = false } = live.get(row.run.id) ?? {};
-          return { ...runItemView(agent, row), current: steps, overdue };
+          const { steps = [], overdue = false, heldBack = null } = live.get(row.run.id) ?? {};
+          const view = runItemView(agent, row);
+          return { ...view, reason: view.reason ?? heldBack, current: steps, overdue };
         });
         return page(views, limit);
       },
@@ -129,6 +133,17 @@ export function runRoutes(ports: ControlPorts, streams: ControlStreams): Control
       },
     },
   };
+}
+
+/** The rows say `queued`; why nothing of it begins is known in memory only. */
+function withHeldBack(view: RunDetailView, held: ReturnType<ControlPorts["heldBack"]>): RunDetailView {
+  if (held === null) return view;
+  const steps = view.steps.map((step) =>
+    step.state === "queued" && (held.whole || held.steps.includes(step.step))
+      ? { ...step, reason: step.reason ?? held.reason }
+      : step,
+  );
+  return { ...view, reason: view.reason ?? held.reason, steps };
 }
 
 /** A frame holds about so much at most: a run may have a thousand steps, each with a large output. */

@@ -82,7 +82,14 @@ class Rooms {
       agent: "web-01",
       status: async () => ({ id: "web-01" }),
       resetTrigger: (name) => name === "front",
-      live: () => [{ id: "run-2", steps: ["b"], overdue: true }],
+      live: () => [{ id: "run-2", steps: ["b"], overdue: true, heldBack: null }],
+      heldBack: () => null,
+      held: () => ({ runs: 0, steps: 0 }),
+      brake: {
+        state: () => ({ on: false, set: null, windows: [] }),
+        on: async (asked) => record("brake")(asked),
+        off: async (by) => (record("release")(by), true),
+      },
       pipelines: () => [definition],
       rules: () => [
         {

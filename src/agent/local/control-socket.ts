@@ -1,5 +1,6 @@
 import { chmodSync, existsSync, unlinkSync } from "node:fs";
 import { HoldfastError } from "../../core/errors.ts";
+import { brakeRoutes } from "./control-brake.ts";
 import { deadRoutes } from "./control-dead.ts";
 import { eventRoutes } from "./control-events.ts";
 import type { ControlPorts } from "./control-ports.ts";
@@ -39,6 +40,7 @@ export function startControlSocket(path: string, ports: ControlPorts): { stop():
     ...memoryRoutes(ports),
     ...parameterRoutes(ports),
     ...secretRoutes(ports),
+    ...brakeRoutes(ports),
   };
   const before = process.umask(0o177);
   try {
