@@ -429,6 +429,9 @@ describe("TLS", () => {
 });
 
 test("a file without a good secret is told", () => {
-  expect(() => readSecrets("\n", "f")).toThrow(/f holds no secret/);
-  expect(() => readSecrets("short\n", "f")).toThrow(/line 1 of f is shorter than 16/);
+  expect(() => readSecrets("\n", { from: "f", auth: "hmac" })).toThrow(/f holds no secret/);
+  expect(() => readSecrets("short\n", { from: "f", auth: "hmac" })).toThrow(/line 1 of f is shorter than 16/);
+  const blank = `${SECRET}\nsixteen characters and a blank`;
+  expect(() => readSecrets(blank, { from: "f", auth: "bearer" })).toThrow(/line 2 of f holds a blank/);
+  expect(readSecrets(blank, { from: "f", auth: "hmac" })).toHaveLength(2);
 });

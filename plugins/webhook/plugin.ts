@@ -21,9 +21,9 @@ export default defineTrigger({
     secrets: ["*"],
   },
   async *run({ settings: given, clock, log, signal }) {
-    const { secret, secret_file: file, max_body: maxBody } = given;
-    const secrets =
-      file === undefined ? readSecrets(secret!, "secret") : readSecrets(await readFile(file, "utf8"), file);
+    const { secret, secret_file: file, max_body: maxBody, auth } = given;
+    const text = file === undefined ? secret! : await readFile(file, "utf8");
+    const secrets = readSecrets(text, { from: file ?? "the setting secret", auth });
     const hooks = await openHooks(given.hooks);
     const tls = given.tls && (await openCertificate(given.tls, { wallMs: clock.wall(), log }));
     const inbox = new Inbox(MAX_WAITING);
