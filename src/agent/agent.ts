@@ -272,6 +272,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       held,
       brake,
       pipelines: () => automation?.pipelines ?? [],
+      origin: () => automation?.origin ?? null,
       rules: () => automation?.rules.list() ?? [],
       schedules: () => automation,
       emit: (event) => requireAutomation(automation).emit(event),
