@@ -75,13 +75,13 @@ async function start(
   })();
   let failed: unknown;
   running.catch((error: unknown) => (failed = error));
-  for (let left = 200; ; left--) {
+  for (const end = performance.now() + 20_000; ; await Bun.sleep(5)) {
     if (failed !== undefined) throw failed;
     const answer = ca
       ? fetch(`https://127.0.0.1:${port}/`, { tls: { ca } })
       : fetch(`http://127.0.0.1:${port}/`);
     if (await answer.catch(() => null)) return;
-    if (left === 0) throw new Error("the server does not come");
+    if (performance.now() > end) throw new Error("the server does not come");
   }
 }
 
