@@ -1,5 +1,7 @@
 import { type CommandDef, defineCommand } from "citty";
 import * as v from "valibot";
+import { parseDuration } from "../core/duration.ts";
+import { HoldfastError, messageOf } from "../core/errors.ts";
 import { agentCommand } from "./agent-command.ts";
 import { timeAndAge } from "./show-time.ts";
 
@@ -49,6 +51,7 @@ const on = agentCommand({
     },
   },
   async run({ client, out, json, clock }, args) {
+    if (args.for !== undefined) checkDuration("--for", args.for);
     const asked = { ...(args.reason ? { reason: args.reason } : {}), ...(args.for ? { for: args.for } : {}) };
     const state = await client.ask("POST", PATH, stateSchema, asked);
     if (json) return out.line(JSON.stringify(state));
@@ -80,6 +83,15 @@ const status = agentCommand({
     for (const line of brakeLines(state, clock.wall())) await out.line(line);
   },
 });
+
+/** Before anybody is asked: a wrong command line is told as one. */
+export function checkDuration(flag: string, text: string): void {
+  try {
+    parseDuration(text);
+  } catch (error) {
+    throw new HoldfastError("usage", `${flag}: ${messageOf(error)}`);
+  }
+}
 
 export const brake: CommandDef<any> = defineCommand({
   meta: {
