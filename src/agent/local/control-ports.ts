@@ -2,6 +2,7 @@ import type { Clock } from "../../core/clock.ts";
 import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { BrakeSet } from "../../model/brake.ts";
+import type { ConfigOrigin } from "../../model/attempt-facts.ts";
 import type { CloudEvent, ProposedEvent } from "../../model/event.ts";
 import type { FindingChange, FindingFilter } from "../../model/finding.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
@@ -33,6 +34,8 @@ export interface ControlStore {
   }): Promise<{ number: number; run: RunRow }[]>;
   childRuns(runId: string): Promise<RunRow[]>;
   event(source: string, id: string): Promise<CloudEvent | null>;
+  eventsById(id: string): Promise<CloudEvent[]>;
+  texts(hashes: string[]): Promise<Record<string, string>>;
   events(filter: {
     source?: string;
     type?: string;
@@ -133,6 +136,8 @@ export interface ControlPorts {
   held(): { runs: number; steps: number };
   brake: ControlBrake;
   pipelines(): PipelineDefinition[];
+  /** The configuration in force, as runs go back to it. */
+  origin(): ConfigOrigin | null;
   /** In the order in which they are asked. */
   rules(): ControlRule[];
   /** Null for an agent that has nothing to run. */

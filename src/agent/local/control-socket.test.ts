@@ -91,6 +91,7 @@ class Rooms {
         off: async (by) => (record("release")(by), true),
       },
       pipelines: () => [definition],
+      origin: () => null,
       rules: () => [
         {
           ...{ name: "r", enabled: true, priority: 0, on: ["x"], kind: "event", counters: {}, fired: 2 },
@@ -141,6 +142,8 @@ class Rooms {
         childRuns: async () => [],
         event: async (source, id) =>
           this.events.find((each) => each.source === source && each.id === id) ?? null,
+        eventsById: async (id) => this.events.filter((each) => each.id === id),
+        texts: async () => ({}),
         events: async ({ limit, before, type }) =>
           this.numbered()
             .filter(({ n, event }) => n < (before ?? Infinity) && (type === undefined || event.type === type))

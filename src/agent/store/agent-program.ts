@@ -1,4 +1,5 @@
 import { statSync } from "node:fs";
+import type { HashedText } from "../../model/attempt-facts.ts";
 import type { Json } from "../../model/json.ts";
 import { LANES } from "../../model/record.ts";
 import type { FindingFilter } from "../../model/finding.ts";
@@ -74,6 +75,9 @@ function writesOf(parts: StoreParts, history: History): StorageProgram["writes"]
     checkpointsOf: (args: { prefix: string; keep: string[] }) => values.checkpointsOf(args.prefix, args.keep),
     endLater: (args: { id: string; state: LaterEnd }) => parts.laters.end(args.id, args.state),
     ruleMemory: (keep: string[]) => rules.memory(keep),
+    keepTexts: (texts: HashedText[]) => {
+      for (const { hash, text } of texts) parts.definitions.add(hash, text);
+    },
     startRuns: (starts: PackedRun[], text: string) => startRuns(parts, starts, text),
     changeRun: (change: ChangeRunCommand, text: string) => runs.change(change, text),
     editDeadLetter: (args: { runId: string; params: Json }) => dead.edit(args.runId, args.params),
@@ -116,6 +120,8 @@ function readsOf(parts: StoreParts, path: string): StorageProgram["reads"] {
       JSON.stringify(reads.openPage(args.after, args.limit)),
     run: (id: string) => reads.find(id),
     runs: (filter: RunFilter) => reads.list(filter),
+    texts: (hashes: string[]) => parts.definitions.texts(hashes),
+    eventsById: (id: string) => events.byId(id),
     childRuns: (runId: string) => reads.children(runId),
     lockPlaces: () => locks.all(),
     laterRuns: (keys: string[] | null) => parts.laters.waiting(keys),

@@ -1,4 +1,5 @@
 import type { Ids } from "../../core/ids.ts";
+import type { HashedText } from "../../model/attempt-facts.ts";
 import type { CloudEvent } from "../../model/event.ts";
 import type { Json } from "../../model/json.ts";
 import type { RecordBatch, StreamCursor } from "../../model/record.ts";
@@ -96,6 +97,19 @@ export class ThreadedAgentStore extends SharingStore implements AgentStore {
 
   async lastEvent(): Promise<number> {
     return await this.client.read("lastEvent");
+  }
+
+  async keepTexts(texts: HashedText[]): Promise<void> {
+    await this.client.write("keepTexts", texts);
+  }
+
+  async texts(hashes: string[]): Promise<Record<string, string>> {
+    return await this.client.read("texts", hashes);
+  }
+
+  async eventsById(id: string): Promise<CloudEvent[]> {
+    const rows = await this.client.read<{ body: string }[]>("eventsById", id);
+    return rows.map(({ body }) => JSON.parse(body) as CloudEvent);
   }
 
   async startRuns(runs: NewRun[]): Promise<void> {

@@ -20,6 +20,8 @@ const SELECT = `SELECT events.n, sources.name AS source, events.id, events.type,
 const COLUMNS = 7;
 /** Source names that are held in memory; an agent has about as many as triggers. */
 const MAX_SOURCES = 10_000;
+/** Events with one id that are looked at. */
+const MAX_SAME_ID = 16;
 
 interface StoredEvent {
   n: number;
@@ -153,6 +155,19 @@ export class EventRows {
       .query(`${SELECT} WHERE sources.name = ? AND events.id = ?`)
       .get(source, id) as StoredEvent | null;
     return row && whole(row);
+  }
+
+  /** Of whatever source: an event says of its cause only the id. The newest first. */
+  byId(id: string): { n: number; body: string }[] {
+    // One look into the index of identities for each source.
+    const rows = this.#database
+      .query(
+        `SELECT events.n, sources.name AS source, events.id, events.type, events.body
+          FROM sources CROSS JOIN events ON events.source = sources.n AND events.id = ?
+          ORDER BY events.n DESC LIMIT ${MAX_SAME_ID}`,
+      )
+      .all(id) as StoredEvent[];
+    return rows.map(whole);
   }
 
   at(n: number): { n: number; body: string } | null {

@@ -142,6 +142,10 @@ function steps(): Step[] {
       act: (store) => store.setOutputCursor("archive", 42),
       done: async (store) => (await store.outputCursor("archive")) === 42,
     },
+    {
+      act: (store) => store.keepTexts([{ hash: "config-1", text: '{"rules":{"r":"rule-1"}}' }]),
+      done: async (store) => (await store.texts(["config-1"]))["config-1"] !== undefined,
+    },
     { act: (store) => store.setSetting("a", 1), done: async (store) => (await store.setting("a")) === 1 },
     ...memorySteps(),
     { act: acknowledgeAll, done: async (store) => (await unacknowledged(store)) === 0 },

@@ -1,3 +1,4 @@
+import type { HashedText } from "../../model/attempt-facts.ts";
 import type { CloudEvent } from "../../model/event.ts";
 import type { FindingFilter } from "../../model/finding.ts";
 import type { Json } from "../../model/json.ts";
@@ -178,6 +179,13 @@ export interface AgentStore extends MemoryStore, ParameterStore, SecretStore {
   /** Events after `n` in commit order, oldest first. */
   eventsAfter(n: number, limit: number): Promise<{ n: number; body: string }[]>;
   lastEvent(): Promise<number>;
+  /** Events with this id, of whatever source; the newest first, at most 16. */
+  eventsById(id: string): Promise<CloudEvent[]>;
+
+  /** Keeps what runs and attempts go back to: at least as long as this program runs, then as long as one of them refers to it. */
+  keepTexts(texts: HashedText[]): Promise<void>;
+  /** Those that are there, by hash. */
+  texts(hashes: string[]): Promise<Record<string, string>>;
 
   /** Runs that no event starts: by a person, a retry. One whose parent key the store already has is left out. */
   startRuns(runs: NewRun[]): Promise<void>;

@@ -69,8 +69,9 @@ export class RunRows {
     this.#insertAttempt = gate.prepareList(
       database,
       "attempts.put",
-      `INSERT OR REPLACE INTO attempts (step, number, fence, state, started_ms, ended_ms, error, run)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT OR REPLACE INTO attempts
+          (step, number, fence, state, started_ms, ended_ms, error, worker, ended, run)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
     this.#deleteStep = gate.prepare(database, "steps.remove", "DELETE FROM steps WHERE run = ? AND step = ?");
     this.#updateRun = new ColumnUpdates(database, gate, "runs.update", {

@@ -59,7 +59,7 @@ CREATE TABLE runs (
   created_ms INTEGER NOT NULL,
   started_ms INTEGER,
   ended_ms INTEGER
-, starter_kind TEXT NOT NULL DEFAULT 'manual', starter_by TEXT NOT NULL DEFAULT 'unknown', by_rule INTEGER NOT NULL DEFAULT 0, priority INTEGER NOT NULL DEFAULT 0, concurrency_key TEXT, parent_run TEXT, parent_step TEXT, parent_key TEXT, retry_of TEXT, stop TEXT, deadline_ms INTEGER, output TEXT) STRICT;
+, starter_kind TEXT NOT NULL DEFAULT 'manual', starter_by TEXT NOT NULL DEFAULT 'unknown', by_rule INTEGER NOT NULL DEFAULT 0, priority INTEGER NOT NULL DEFAULT 0, concurrency_key TEXT, parent_run TEXT, parent_step TEXT, parent_key TEXT, retry_of TEXT, stop TEXT, deadline_ms INTEGER, output TEXT, config TEXT) STRICT;
 
 CREATE TABLE steps (
   run INTEGER NOT NULL,
@@ -87,7 +87,7 @@ CREATE TABLE attempts (
   state TEXT NOT NULL,
   started_ms INTEGER NOT NULL,
   ended_ms INTEGER,
-  error TEXT,
+  error TEXT, worker TEXT, ended TEXT,
   PRIMARY KEY (run, step, number)
 ) STRICT, WITHOUT ROWID;
 

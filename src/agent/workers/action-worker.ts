@@ -2,6 +2,7 @@ import type { Clock } from "../../core/clock.ts";
 import { asHoldfastError, HoldfastError, messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { PartState, PartStatus } from "../../model/agent-status.ts";
+import { type AttemptEnd, attemptEnd } from "../../model/attempt-facts.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
 import type { MemoryRequest } from "../../model/memory-request.ts";
 import type { Addition } from "../../model/pipeline.ts";
@@ -38,6 +39,8 @@ export interface WorkerCall {
   namespace?: string;
   /** Names of the secrets whose places the input holds. */
   secrets?: string[];
+  /** Told before the outcome, where the process of the call has ended. */
+  ended?(end: AttemptEnd): void;
 }
 
 export interface ActionPorts {
@@ -59,6 +62,7 @@ interface PendingCall {
   add: WorkerCall["add"];
   unanswered: number;
   memory: MemorySessionPort;
+  ended: WorkerCall["ended"];
   settle(outcome: AttemptOutcome): void;
 }
 
@@ -171,6 +175,7 @@ export class ActionWorker {
       add: call.add,
       unanswered: 0,
       memory: this.#ports.maker.memory(this.#plugin.manifest.name, this.#grant, call.namespace),
+      ended: call.ended,
       settle: resolve,
     };
     const onAbort = () => this.#cut(id, { code: "cancelled", message: "the call was cancelled" });
@@ -294,6 +299,7 @@ export class ActionWorker {
     for (const pending of this.#calls.values()) {
       if (pending.worker !== worker) continue;
       const { cut } = pending;
+      pending.ended?.(attemptEnd(verdict));
       pending.settle(cut ? unknown(cut.code, cut.message) : diedDuring(end));
     }
     if (this.#worker !== worker) return;
