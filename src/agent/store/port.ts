@@ -15,7 +15,8 @@ import type {
   RunState,
   StepRow,
 } from "../../model/run.ts";
-import type { MemoryStore, ParameterStore, SecretStore } from "./sharing-port.ts";
+import type { HistoryStats } from "./history-stats.ts";
+import type { MemoryStore, ParameterStore, SecretStore, SilenceStore } from "./sharing-port.ts";
 import type { LaterEnd, LaterRun } from "../../model/schedule-later.ts";
 
 /**
@@ -145,6 +146,7 @@ export interface StoreStats {
   commits: number;
   operations: number;
   fileBytes: number;
+  history: HistoryStats;
 }
 
 /** A stream of this store's epoch and the rows it holds. */
@@ -161,7 +163,7 @@ export interface StreamState {
  * The agent's durable state behind an asynchronous port. Every method that changes something resolves after the commit
  * that holds it (group commit: concurrent calls share one transaction, each in a savepoint of its own).
  */
-export interface AgentStore extends MemoryStore, ParameterStore, SecretStore {
+export interface AgentStore extends MemoryStore, ParameterStore, SecretStore, SilenceStore {
   readonly facts: StoreFacts;
 
   commitEvents(commit: EventCommit): Promise<EventCommitResult>;
