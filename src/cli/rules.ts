@@ -77,5 +77,5 @@ function lastError({ broken, counters }: Rule): string {
 
 export const rules: CommandDef<any> = defineCommand({
   meta: { name: "rules", description: "Rules of the agent on this host\n\nExample: holdfast rules list" },
-  subCommands: { list },
+  subCommands: { list, test: () => import("./rules-test.ts").then((module) => module.test) },
 });
