@@ -3,6 +3,7 @@ import { systemCode } from "../../core/errors.ts";
 import { BULK_ROWS, BulkInsert } from "../../storage/bulk-insert.ts";
 import type { WriteGate } from "../../storage/write-gate.ts";
 import { storedBody, wholeBody } from "./envelope.ts";
+import type { KeyValues } from "./key-values.ts";
 import type { EventFilter } from "./port.ts";
 import type { StreamHeads } from "./stream-heads.ts";
 
@@ -20,6 +21,7 @@ const SELECT = `SELECT events.n, sources.name AS source, events.id, events.type,
 const COLUMNS = 7;
 /** Source names that are held in memory; an agent has about as many as triggers. */
 const MAX_SOURCES = 10_000;
+const DELETED = "deleted_events";
 /** Events with one id that are looked at. */
 const MAX_SAME_ID = 16;
 
@@ -39,12 +41,15 @@ export class EventRows {
   readonly #insertNew;
   readonly #addSource;
   readonly #sources = new Map<string, number>();
+  readonly #values: KeyValues;
   #last = 0;
-  #count: number | undefined;
+  /** Numbers that have no row any more: with them nobody need count the rows. */
+  #deleted = 0;
 
-  constructor(database: Database, gate: WriteGate, heads: StreamHeads) {
+  constructor(database: Database, gate: WriteGate, heads: StreamHeads, values: KeyValues) {
     this.#database = database;
     this.#heads = heads;
+    this.#values = values;
     this.#insert = new BulkInsert(database, gate, "events.insert", INSERT, "(?, ?, ?, ?, ?, ?, ?)");
     this.#insertNew = gate.prepareList(
       database,
@@ -56,9 +61,9 @@ export class EventRows {
 
   load(): void {
     this.#sources.clear();
-    this.#count = undefined;
     const row = this.#database.query("SELECT max(n) AS last FROM events").get() as { last: number | null };
     this.#last = row.last ?? 0;
+    this.#deleted = (this.#values.meta(DELETED) as number | undefined) ?? 0;
   }
 
   /** Number of the event that was committed last; 0 is none. */
@@ -66,16 +71,21 @@ export class EventRows {
     return this.#last;
   }
 
+  /** Numbers are given out without gaps, and those that are gone are counted. */
   count(): number {
-    this.#count ??= (
-      this.#database.query("SELECT count(*) AS count FROM events").get() as { count: number }
-    ).count;
-    return this.#count;
+    return this.#last - this.#deleted;
+  }
+
+  /** When the oldest one came, by the host's clock. */
+  oldestMs(): number | null {
+    const row = this.#database.query("SELECT recorded_ms AS ms FROM events ORDER BY n LIMIT 1").get();
+    return (row as { ms: number } | null)?.ms ?? null;
   }
 
   /** Takes note that rows were deleted. */
   removed(rows: number): void {
-    if (this.#count !== undefined) this.#count -= rows;
+    this.#deleted += rows;
+    this.#values.setMeta(DELETED, this.#deleted);
   }
 
   /**
@@ -133,7 +143,6 @@ export class EventRows {
 
   #grow(rows: number): void {
     this.#last += rows;
-    if (this.#count !== undefined) this.#count += rows;
   }
 
   #source(name: string): number {

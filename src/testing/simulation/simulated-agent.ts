@@ -80,6 +80,7 @@ export class SimulatedAgent {
       path: options.path,
       ids,
       wall: () => life.wall(),
+      time: life,
       after: (ms, callback) => life.after(ms, callback),
       retention: setting.retention,
       faults: options.faults,
