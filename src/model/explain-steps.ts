@@ -1,53 +1,8 @@
 import { isoOrNull, isoTime } from "../core/iso-time.ts";
-import type { AttemptEnd, WorkerFacts } from "./attempt-facts.ts";
-import type { ExplainFacts, Who } from "./explain.ts";
+import type { ExplainedAttempt, ExplainedStep, ExplainedWord, ExplainFacts, Who } from "./explanation.ts";
 import type { StepDefinition } from "./pipeline.ts";
 import { definitionOf } from "./run-step-definition.ts";
-import { type AttemptRow, hasEnded, STEP_PARTS, type StepError, type StepRow, stepKey } from "./run.ts";
-
-export interface ExplainedAttempt {
-  number: number;
-  state: string;
-  startedAt: string;
-  endedAt: string | null;
-  error: StepError | null;
-  /** Null: not recorded. */
-  worker: WorkerFacts | null;
-  /** Null where its process goes on, or nothing was recorded. */
-  ended: AttemptEnd | null;
-}
-
-/** A person's word on a step. */
-export interface ExplainedWord extends Who {
-  approved: boolean;
-  at: string | null;
-  note: string;
-}
-
-export interface ExplainedStep {
-  step: string;
-  part: string;
-  action: string;
-  work: string;
-  effect: string;
-  state: string;
-  waits: string | null;
-  reason: string | null;
-  /** Idempotency key of its side effect: the same in every attempt. */
-  key: string;
-  /** Whether the side effect was made: `yes`, `no`, or `maybe` where an attempt gave no result. */
-  done: "yes" | "no" | "maybe";
-  startedAt: string | null;
-  endedAt: string | null;
-  attempts: ExplainedAttempt[];
-  /** What was asked of people, and what they said. */
-  approval: { text: string; approvers: string[] } | null;
-  words: ExplainedWord[];
-  /** Run that a step of kind pipeline began. */
-  child: string | null;
-  /** What held it back or refused it: a limit, a circuit, the brake, a lock. */
-  held: string | null;
-}
+import { type AttemptRow, hasEnded, STEP_PARTS, type StepRow, stepKey } from "./run.ts";
 
 type WhoOf = (by: string) => Who;
 

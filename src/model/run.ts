@@ -95,7 +95,7 @@ export interface RunRow {
   startedMs: number | null;
   endedMs: number | null;
   /** Hash of the configuration in force when it was made (`ConfigOrigin`); absent in runs of older versions. */
-  config?: string | null;
+  config?: string;
 }
 
 /** In the order in which they run: `undo` and `finally` and `on_failure` begin when all of the one before have ended. */
@@ -169,7 +169,8 @@ export interface AttemptRow {
   startedMs: number;
   endedMs: number | null;
   error: StepError | null;
-  facts?: AttemptFacts | null;
+  /** Absent where nothing was recorded: it has not ended, or the agent was killed meanwhile. */
+  facts?: AttemptFacts;
 }
 
 /** An open run with all that is needed to go on with it. */

@@ -1,6 +1,7 @@
 import type { ConfigOrigin, WorkerFacts } from "../../model/attempt-facts.ts";
 import type { CloudEvent } from "../../model/event.ts";
-import { explain, type ExplainFacts, type Explanation, type Relation } from "../../model/explain.ts";
+import { explain } from "../../model/explain.ts";
+import type { ExplainFacts, Explanation, Relation } from "../../model/explanation.ts";
 import type { Json } from "../../model/json.ts";
 import type { RunRow } from "../../model/run.ts";
 import type { ControlPorts, FoundRun } from "./control-ports.ts";

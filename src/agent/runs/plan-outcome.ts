@@ -36,7 +36,7 @@ export function planOutcome(
   settle(draft, step, decision, fields, now);
   advanceRun(draft, now);
   const attempt = endedAttempt(draft, step, decision.attempt, error, now);
-  return planOf(draft, [leased], now, attempt ? { attempt: { ...attempt, facts: facts ?? null } } : {});
+  return planOf(draft, [leased], now, attempt ? { attempt: withFacts(attempt, facts) } : {});
 }
 
 /**
@@ -105,7 +105,7 @@ export function planCancelled(
   draft.move(step, state, { endedMs: now.wallMs, error, reason: why, extra });
   advanceRun(draft, now);
   const attempt = endedAttempt(draft, step, "unknown", error, now);
-  return planOf(draft, [leased], now, attempt ? { attempt: { ...attempt, facts: facts ?? null } } : {});
+  return planOf(draft, [leased], now, attempt ? { attempt: withFacts(attempt, facts) } : {});
 }
 
 /** The row under this lease with what was noted on it since; null when somebody else has moved on. */
@@ -186,4 +186,8 @@ function endedAttempt(
   const { work, foreach } = draft.definitionOf(step);
   if (work !== "action" || (foreach !== null && step.extra?.foreach === undefined)) return null;
   return { ...attemptRow(step, step.startedMs ?? now.wallMs), state, endedMs: now.wallMs, error };
+}
+
+function withFacts(attempt: AttemptRow, facts: AttemptFacts | undefined): AttemptRow {
+  return facts === undefined ? attempt : { ...attempt, facts };
 }

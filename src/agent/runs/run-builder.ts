@@ -68,7 +68,7 @@ export class RunBuilder {
       concurrencyKey: this.#concurrencyKey(definition, event, params),
       parent: request.parent ?? null,
       retryOf: request.retryOf ?? null,
-      config: this.#options.config ?? null,
+      config: this.#options.config,
       createdMs: clock.wall(),
     });
     if (event !== null) this.#events.set(made, event);

@@ -100,7 +100,7 @@ export function runFromRow(row: SqlRow): RunRow {
     createdMs: row.created_ms as number,
     startedMs: row.started_ms as number | null,
     endedMs: row.ended_ms as number | null,
-    config: (row.config as string | null | undefined) ?? null,
+    ...(typeof row.config === "string" ? { config: row.config } : {}),
   };
 }
 
@@ -217,16 +217,15 @@ export function attemptFromRow(runId: string, row: SqlRow): AttemptRow {
     startedMs: row.started_ms as number,
     endedMs: row.ended_ms as number | null,
     error: fromJson(row.error) as unknown as StepError | null,
-    facts: factsOf(row),
+    ...factsOf(row),
   };
 }
 
-function factsOf({ worker, ended }: SqlRow): AttemptFacts | null {
-  if (typeof worker !== "string" && typeof ended !== "string") return null;
-  return {
-    ...(typeof worker === "string" ? { worker } : {}),
-    ...(typeof ended === "string" ? { ended: fromJson(ended) as unknown as AttemptEnd } : {}),
-  };
+function factsOf({ worker, ended }: SqlRow): { facts?: AttemptFacts } {
+  const facts: AttemptFacts = {};
+  if (typeof worker === "string") facts.worker = worker;
+  if (typeof ended === "string") facts.ended = fromJson(ended) as unknown as AttemptEnd;
+  return Object.keys(facts).length > 0 ? { facts } : {};
 }
 
 export const DEAD_LETTER_COLUMNS = "run, pipeline, rule, params, state, reason, errors, created_ms";
