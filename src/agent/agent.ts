@@ -289,6 +289,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
         memory: { open: (client) => new MemorySession(memory, client) },
         secrets: {
           open: (namespace, name) => secrets.open(namespace, name),
+          held: (input) => places.held(input),
           fill: (input, names, namespace) =>
             places.fill(input, names, (name) => secrets.open(namespace, name)),
         },

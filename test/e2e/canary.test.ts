@@ -207,6 +207,8 @@ test("none of them is found, in clear or encoded", async () => {
   await ask(["run", "p0"]);
   await agent.stop();
   expect(sweep(root)).toEqual([]);
+  // Where the files of scripts were.
+  expect(sweep("/dev/shm")).toEqual([]);
   // What was looked for can be found.
   writeFileSync(join(root, "tmp", "planted"), `x${SECRETS.join("\n")}`);
   expect(sweep(root).length).toBeGreaterThanOrEqual(SECRETS.length);

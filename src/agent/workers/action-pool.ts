@@ -82,7 +82,8 @@ export class ActionPoolOf implements ActionPool {
     }
     try {
       if (!this.#ports.secrets) throw new HoldfastError("failed", "this program has no secrets");
-      return { ...call, input: this.#ports.secrets.fill(call.input, names, namespace) };
+      const { secrets: port } = this.#ports;
+      return { ...call, held: port.held(call.input), input: port.fill(call.input, names, namespace) };
     } catch (error) {
       return notStarted("secret", messageOf(error), false);
     }

@@ -15,6 +15,7 @@ import { CrashRecord } from "./crash-record.ts";
 import { isHostTrouble } from "./host-trouble.ts";
 import type { UpFrame } from "./frames.ts";
 import type { MemorySessionPort } from "./memory-port.ts";
+import type { HeldSecrets } from "./secret-port.ts";
 import type { WorkerTiming } from "./timing.ts";
 import { MAX_MESSAGE } from "./up-frame.ts";
 import type { Worker, WorkerEnd } from "./worker.ts";
@@ -39,6 +40,8 @@ export interface WorkerCall {
   namespace?: string;
   /** Names of the secrets whose places the input holds. */
   secrets?: string[];
+  /** The same by setting; known when the input is filled in. */
+  held?: HeldSecrets;
   /** Told before the outcome, where the process of the call has ended. */
   ended?(end: AttemptEnd): void;
 }

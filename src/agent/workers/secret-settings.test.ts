@@ -6,6 +6,7 @@ import { withSecrets } from "./secret-settings.ts";
 
 const secrets: SecretPort = {
   fill: (input) => input,
+  held: () => ({}),
   open: (namespace, name) => `${namespace}:${name} $& $1`,
 };
 const asked = { plugin: "forward", grant: { ...bareGrant(DEFAULT_RESOURCES), secrets: ["API_*"] }, secrets };
@@ -15,6 +16,7 @@ test("secrets of the plugin's namespace come to their places", () => {
   expect(withSecrets(settings, asked)).toEqual({
     settings: { ...settings, headers: { a: ["Bearer forward:API_TOKEN $& $1", 1, null] } },
     forGrant: settings,
+    held: { headers: ["API_TOKEN"] },
   });
   const shared = { ...asked, grant: { ...asked.grant, namespaces: ["web"] } };
   expect(withSecrets({ a: "${{secrets.API_A}}${{ secrets.API_B }}" }, shared)?.settings).toEqual({

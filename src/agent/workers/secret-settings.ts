@@ -2,7 +2,7 @@ import { HoldfastError } from "../../core/errors.ts";
 import type { Grant } from "../../model/grant.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
 import { fitsAny, pluginNamespace } from "../../model/namespace.ts";
-import type { SecretPort } from "./secret-port.ts";
+import type { HeldSecrets, SecretPort } from "./secret-port.ts";
 
 /** What of a setting with secrets in it is enough to decide where its worker may connect to. */
 interface Filled {
@@ -10,6 +10,7 @@ interface Filled {
   settings: JsonObject;
   /** As the grant is decided: of a secret nothing but the origin of an address; any other counts as not set. */
   forGrant: JsonObject;
+  held: HeldSecrets;
 }
 
 const SECRET = /\$\{\{\s*secrets\.([a-zA-Z_]\w*)\s*\}\}/g;
@@ -36,8 +37,15 @@ export function withSecrets(
   const filled = (text: string) => text.replace(SECRET, (_all, name: string) => valueOf(name));
   return {
     settings: eachText(settings, filled) as JsonObject,
+    held: heldIn(settings),
     forGrant: eachText(settings, (text) => originOf(text, filled(text))) as JsonObject,
   };
+}
+
+function heldIn(settings: JsonObject): HeldSecrets {
+  const names = (value: Json) => [...JSON.stringify(value).matchAll(SECRET)].map(([, name]) => name!);
+  const all = Object.entries(settings).map(([key, value]) => [key, names(value)] as const);
+  return Object.fromEntries(all.filter(([, found]) => found.length > 0));
 }
 
 function originOf(written: string, filled: string): string {

@@ -15,6 +15,7 @@ import { killLeftBehind } from "./limits/left-behind.ts";
 import type { MemoryPort } from "./memory-port.ts";
 import { leftFolders, removeLeftovers } from "./own-folder.ts";
 import { type Masking, NO_MASKING, type SecretPort } from "./secret-port.ts";
+import { removeSecretLeftovers } from "./secret-files.ts";
 import { withSecrets } from "./secret-settings.ts";
 import { Supervisor } from "./supervisor.ts";
 import { DEFAULT_TIMING, type WorkerTiming } from "./timing.ts";
@@ -110,8 +111,9 @@ export function createWorkers(options: WorkersOptions) {
     const grant = maker.grant(part.plugin, part.settings);
     const plugin = part.plugin.manifest.name;
     const filled = withSecrets(part.settings, { plugin, grant, secrets });
-    if (filled === null) return { ...part, grant };
-    return { ...part, settings: filled.settings, grant: maker.grant(part.plugin, filled.forGrant) };
+    if (filled === null) return { ...part, held: {}, grant };
+    const { settings, held, forGrant } = filled;
+    return { ...part, settings, held, grant: maker.grant(part.plugin, forGrant) };
   };
 
   return {
@@ -123,6 +125,7 @@ export function createWorkers(options: WorkersOptions) {
       const processes = killLeftBehind(await leftFolders(workdir));
       if (processes > 0) log.warn("ended what workers of an agent that was killed had left", { processes });
       await removeLeftovers(workdir);
+      await removeSecretLeftovers(workdir);
     },
 
     superviseTrigger(trigger: TriggerOptions & OnChange): SupervisedTrigger {

@@ -32,7 +32,7 @@ export interface CallEnd {
 
 /** One process for one call. Rejects when it could not be started. */
 export async function callOnce(
-  start: Omit<ScriptStart, "settings" | "call" | "add" | "namespace" | "budget" | "consume">,
+  start: Omit<ScriptStart, "settings" | "held" | "call" | "add" | "namespace" | "budget" | "consume">,
   frame: CallFrame,
   ports: ScriptPorts,
 ): Promise<CallEnd> {
@@ -42,6 +42,7 @@ export async function callOnce(
     {
       ...start,
       settings: call.input,
+      held: call.held,
       call: variables(call),
       ...(start.script.calls ? { add: call.add } : {}),
       namespace: call.namespace,

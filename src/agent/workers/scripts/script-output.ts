@@ -9,16 +9,18 @@ import type { PartEnd } from "../supervisor.ts";
 import { LinesWorker } from "./lines-worker.ts";
 import { CallOutput, onceOutcome } from "./once-call.ts";
 import type { ScriptPorts } from "./ports.ts";
-import { RunningScript } from "./running-script.ts";
+import type { HeldSecrets } from "../secret-port.ts";
+import { RunningScript, type ScriptStart } from "./running-script.ts";
 
 export interface ScriptOutputOptions extends OutputOptions {
   script: ScriptEntry;
   grant: Grant;
+  held?: HeldSecrets;
 }
 
 interface Writing {
   settings: JsonObject;
-  start: { plugin: string; part: string; script: ScriptEntry; grant: Grant; settings: JsonObject };
+  start: Omit<ScriptStart, "budget" | "consume">;
   ports: ScriptPorts;
 }
 
@@ -28,9 +30,9 @@ export async function startScriptOutput(
   ports: ScriptPorts,
   stopping: AbortSignal,
 ): Promise<OutputIncarnation> {
-  const { name, plugin, script, grant } = options;
+  const { name, plugin, script, grant, held } = options;
   const settings = withDefaults(plugin.manifest.settings, options.settings) as JsonObject;
-  const start = { plugin: plugin.manifest.name, part: name, script, grant, settings };
+  const start = { plugin: plugin.manifest.name, part: name, script, grant, settings, held };
   const writing = { settings, start, ports };
   stopping.throwIfAborted();
   return script.mode === "once" ? onceOutput(name, writing) : await linesOutput(name, writing);
