@@ -96,7 +96,10 @@ async function open(options: RehearseOptions, past: PastReader): Promise<OpenReh
     run: async (take) => {
       if (span === null) throw new HoldfastError("not_found", "the store has no event of that time");
       const openFindings = openAt(past, pastClock, span, definitions);
-      return await new Rehearsal({ past, clock: pastClock, span, rules, build, openFindings, ...take }).run();
+      const given = { past, clock: pastClock, span, rules, build, openFindings };
+      const rehearsed = await new Rehearsal({ ...given, ...take }).run();
+      past.checkStill();
+      return rehearsed;
     },
     eventOf: (deed) => deed.event ?? eventOf(past, deed),
     timeOf: (n) => past.event(n)?.recordedMs ?? null,

@@ -16,8 +16,8 @@ export function comparedAsJson({ verdict, deed, was, reason }: Compared, event: 
       ...common,
       pipeline: deed.what,
       params: deed.detail,
-      was: was && { run: was.run, time: isoTime(was.atMs), params: was.detail },
-      run: deed.run,
+      was: was && { time: isoTime(was.atMs), params: was.detail },
+      run: (was ?? deed).run,
       reason,
     };
   }

@@ -1,15 +1,13 @@
 import { HoldfastError, messageOf } from "../../core/errors.ts";
-import { isoTime } from "../../core/iso-time.ts";
 import type { CloudEvent } from "../../model/event.ts";
-import type { FindingChange } from "../../model/finding.ts";
 import type { JsonObject } from "../../model/json.ts";
 import type { FindingRow } from "../../model/rule.ts";
-import { SCHEDULE_PREFIX } from "../../model/schedule.ts";
 import { Block, PastRuns } from "./block.ts";
 import { deedsOf, isTimed, type Origin, originOf, personOf, rootOfEvent } from "./deeds.ts";
 import { pairUp, TimedPairs, told } from "./pairing.ts";
 import type { PastClock } from "./past-clock.ts";
 import type { BuildRun, Compared, Deed, Evaluated, PastEvent, PastPort, RulesPort, Times } from "./ports.ts";
+import { changeOf, isTimedBy } from "./read-event.ts";
 import { Repeats } from "./repeats.ts";
 import type { Span } from "./span.ts";
 import { type RuleTally, Tally } from "./tally.ts";
@@ -260,26 +258,5 @@ export class Rehearsal {
       this.#origins.set(source, origin);
     }
     return origin;
-  }
-}
-
-/** Whether the trigger gave the event its time: else it is that of its arrival. Those of schedules count as they arrive. */
-function isTimedBy(trigger: string, event: CloudEvent, { timeMs }: PastEvent): boolean {
-  if (trigger === "later" || trigger.startsWith(SCHEDULE_PREFIX)) return false;
-  return event.time !== isoTime(timeMs);
-}
-
-function changeOf({ type, data }: CloudEvent, by: string): FindingChange | null {
-  const { text, reason, falsePositive } = data as JsonObject;
-  const words = (value: unknown) => (typeof value === "string" ? value : "");
-  switch (type) {
-    case "finding.acknowledged":
-      return { kind: "acknowledge", by };
-    case "finding.noted":
-      return { kind: "note", by, text: words(text) };
-    case "finding.resolved":
-      return { kind: "resolve", by, falsePositive: falsePositive === true, reason: words(reason) };
-    default:
-      return null;
   }
 }

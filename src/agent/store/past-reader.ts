@@ -1,21 +1,16 @@
 import type { Database } from "bun:sqlite";
-import { accessSync, constants, statSync } from "node:fs";
-import { HoldfastError, messageOf, systemCode } from "../../core/errors.ts";
-import { VERSION } from "../../core/version.ts";
+import { HoldfastError } from "../../core/errors.ts";
 import type { Json } from "../../model/json.ts";
 import type { FindingRow } from "../../model/rule.ts";
 import type { SetParameter } from "../../model/shared-parameter.ts";
-import { schemaVersion } from "../../storage/migrations.ts";
 import { openDatabase } from "../../storage/open-database.ts";
 import { storageError } from "../../storage/storage-error.ts";
 import { wholeBody } from "./envelope.ts";
-import { AGENT_APPLICATION_ID, AGENT_MIGRATIONS } from "./migrations/migrations.ts";
 import { type ParameterRow, parameterFromRow } from "./parameter-rows.ts";
+import { checkReadable, checkSchema, hasLog } from "./past-checks.ts";
 import { findingFromRow } from "./rule-rows.ts";
 import { fromJson, type SqlRow } from "./run-columns.ts";
 
-/** The first schema with all the tables that are read here. */
-const OLDEST_SCHEMA = 4;
 const MAX_JUMPS = 10_000;
 
 export interface PastEvent {
@@ -47,6 +42,7 @@ export interface PastRun {
 export class PastReader {
   readonly #database: Database;
   readonly #path: string;
+  readonly #still: boolean;
   readonly #sources = new Map<number, string>();
   readonly #events;
   readonly #times;
@@ -55,7 +51,9 @@ export class PastReader {
   constructor(path: string) {
     checkReadable(path);
     this.#path = path;
-    this.#database = openDatabase(path, { readonly: true });
+    // Without a log beside it nobody has the file open, and reading it leaves nothing behind.
+    this.#still = !hasLog(path);
+    this.#database = openDatabase(path, { readonly: true, still: this.#still });
     try {
       this.#read(() => checkSchema(this.#database, path));
       this.#events = this.#database.query(
@@ -77,6 +75,13 @@ export class PastReader {
 
   close(): void {
     this.#database.close();
+  }
+
+  /** Throws `busy` when somebody has begun to write since, so that what was read may not fit together. */
+  checkStill(): void {
+    if (!this.#still || !hasLog(this.#path)) return;
+    const message = `${this.#path} was opened for writing while it was being read (its agent was started): ask again`;
+    throw new HoldfastError("busy", message);
   }
 
   /** Numbers of the first and the last event; null when there is none. */
@@ -230,6 +235,7 @@ export class PastReader {
     try {
       return work();
     } catch (error) {
+      this.checkStill();
       throw this.#told(error);
     }
   }
@@ -237,42 +243,4 @@ export class PastReader {
   #told(error: unknown): HoldfastError {
     return storageError(error, `cannot read the store ${this.#path}`);
   }
-}
-
-function checkReadable(path: string): void {
-  try {
-    if (!statSync(path).isFile())
-      throw new HoldfastError("invalid", `cannot read the store ${path}: it is no file`);
-    accessSync(path, constants.R_OK);
-  } catch (error) {
-    if (error instanceof HoldfastError) throw error;
-    if (systemCode(error) === "ENOENT") {
-      throw new HoldfastError("not_found", `there is no store ${path}: an agent makes it when it first runs`);
-    }
-    const message = `cannot read the store ${path}: ${messageOf(error)}: ask as root or as the agent's user`;
-    throw new HoldfastError("denied", message, { cause: error });
-  }
-}
-
-function checkSchema(database: Database, path: string): void {
-  const { application_id: owner } = database.query("PRAGMA application_id").get() as {
-    application_id: number;
-  };
-  if (owner !== AGENT_APPLICATION_ID)
-    throw new HoldfastError("invalid", `${path} is a database, but not an agent's store`);
-  const found = schemaVersion(database);
-  const known = AGENT_MIGRATIONS.at(-1)!.version;
-  if (found > known) {
-    throw new HoldfastError(
-      "invalid",
-      `${path} has schema version ${found}, and this executable (${VERSION}) knows versions up to ${known}: use a newer executable`,
-      { details: { found, known } },
-    );
-  }
-  if (found >= OLDEST_SCHEMA) return;
-  throw new HoldfastError(
-    "invalid",
-    `${path} has schema version ${found}, of an older release: start its agent with this executable once, which brings it up to date`,
-    { details: { found, known } },
-  );
 }
