@@ -17,6 +17,7 @@ import type { PartStatus } from "../model/agent-status.ts";
 import type { WorkerFacts } from "../model/attempt-facts.ts";
 import { levelsOf, type Protections } from "../model/protection.ts";
 import type { Config } from "../model/config.ts";
+import type { MaintenanceDefinition } from "../model/maintenance.ts";
 import type { JsonObject } from "../model/json.ts";
 import { agentChecks } from "./agent-checks.ts";
 import { recordAlone, watchClock } from "./clock-watch.ts";
@@ -31,19 +32,23 @@ import { Memory } from "./memory/memory.ts";
 import { fixedParameters } from "./parameters/fixed-parameters.ts";
 import { Parameters } from "./parameters/parameters.ts";
 import { sealedParameters } from "./parameters/sealed-parameters.ts";
+import { PluginStates } from "./memory/plugin-states.ts";
 import { MemorySession } from "./memory/session.ts";
 import { masterKeys } from "./secrets/master-keys.ts";
 import { SecretPlaces } from "./secrets/secret-places.ts";
 import { Secrets } from "./secrets/secrets.ts";
 import { Brake } from "./silences/brake.ts";
+import { Silences } from "./silences/silences.ts";
+import { MaintenanceWindows } from "./silences/windows.ts";
 import { EmitGate } from "./self-limits/emit-gate.ts";
+import { configuredRetention } from "./store/configured-retention.ts";
 import { openAgentStore } from "./store/open-agent-store.ts";
 import type { AgentStore, StoreStats } from "./store/port.ts";
 import type { SyncStatus } from "./sync/sync.ts";
 import type { MemoryPort } from "./workers/memory-port.ts";
 import type { SecretPort } from "./workers/secret-port.ts";
 import type { Workers } from "./workers/workers.ts";
-import { keepOnlyTheNewest, timeMarks } from "./store-upkeep.ts";
+import { keepHistory, keepOnlyTheNewest, timeMarks } from "./store-upkeep.ts";
 import { watchSelf } from "./watch-self.ts";
 
 export interface AgentOptions {
@@ -124,10 +129,13 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     path: home.database,
     ids,
     wall: () => clock.wall(),
+    time: clock,
     after: (ms, callback) => clock.after(ms, callback),
+    retention: configuredRetention(config),
   });
   store.onHealth((problem) => (storeProblem = problem));
   const trustedTime = await keepTrustedTime(timeMarks(store), clock, options.sinceBoot);
+  const stopHistory = keepHistory(store, clock);
   const watch = new TimeWatch(clock, () => options.sinceBoot.uptimeMs());
   const secrets = openSecrets(options, store);
   const parameters = new Parameters({
@@ -139,9 +147,15 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   });
   const places = new SecretPlaces(ids.hex(16));
   const memory = new Memory({ store, clock, log: log.child("memory") });
+  const windows = new MaintenanceWindows(await windowsOf(config), clock, log.child("maintenance"));
+  const { labels } = config.agent;
+  const silences = new Silences({ store, windows, labels, clock, ids, log: log.child("silences") });
   const brake = new Brake({
     store,
-    windows: () => [],
+    windows: () =>
+      windows
+        .open()
+        .flatMap(({ definition: { name, brake }, untilMs }) => (brake ? [{ name, untilMs }] : [])),
     tell: async (event) => await automation?.tell(event),
     clock,
     log: log.child("brake"),
@@ -184,6 +198,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       locks: automation?.runs.locks() ?? [],
       schedules: automation?.schedules.states() ?? {},
       brake: brakeView(brake.state(), held(), { wallMs: clock.wall(), trustedMs: clock.trusted() }),
+      silences: {
+        active: silences.active,
+        maintenance: windows.open().map(({ definition }) => definition.name),
+      },
       sync: syncStatus(),
       store: { epoch: store.facts.epoch, salvage: store.facts.salvage, ...(stats ?? {}) },
       protections,
@@ -226,6 +244,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
         batchesWaiting: gate.waiting,
         protections,
         brakeOn: brake.reason() !== null,
+        silences: { active: silences.active, windowsOpen: windows.open().length, heldBack: silences.totals },
       }),
     );
   };
@@ -233,8 +252,11 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const cleanUp: (() => Promise<void>)[] = [
     () => store.close(),
     async () => trustedTime.stop(),
+    async () => stopHistory(),
     async () => memory.stop(),
     () => brake.stop(),
+    () => silences.stop(),
+    async () => windows.stop(),
   ];
   const unwind = async () => {
     for (const close of cleanUp.reverse()) await close();
@@ -245,6 +267,9 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     await secrets.start();
     await parameters.start();
     await brake.load();
+    await silences.load();
+    windows.onChange(() => brake.update());
+    windows.start();
     healthPort = startHealthPort({
       what: "the agent's health port",
       listen: parseListen(config.health.listen),
@@ -271,6 +296,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       heldBack: (run) => automation?.runs.heldBack(run) ?? null,
       held,
       brake,
+      silences,
       pipelines: () => automation?.pipelines ?? [],
       origin: () => automation?.origin ?? null,
       rules: () => automation?.rules.list() ?? [],
@@ -284,9 +310,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     cleanUp.push(() => control.stop());
 
     if (hasWork(config) || (await store.stats()).openRuns > 0) {
+      const states = new PluginStates({ memory, clock, log: log.child("states") });
       const ownListeners = () => [listenerOf(healthPort.url)];
       const plugins = await options.plugins(ownListeners, {
-        memory: { open: (client) => new MemorySession(memory, client) },
+        memory: { open: (client) => new MemorySession(memory, client, states) },
         secrets: {
           open: (namespace, name) => secrets.open(namespace, name),
           held: (input) => places.held(input),
@@ -295,12 +322,15 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
         },
         masking: masker,
       });
-      cleanUp.push(() => plugins.close());
+      cleanUp.push(
+        () => states.stop(),
+        () => plugins.close(),
+      );
       workers = plugins.workers;
       automation = await wireAutomation(
         options,
         plugins,
-        { store, memory, parameters, places, brake, watch },
+        { store, memory, parameters, places, brake, silences, watch },
         agent,
         () => gate.enter(),
       );
@@ -357,6 +387,7 @@ interface Shared {
   parameters: Parameters;
   places: SecretPlaces;
   brake: Brake;
+  silences: Silences;
   watch: TimeWatch;
 }
 
@@ -377,7 +408,7 @@ function openSecrets(options: AgentOptions, store: AgentStore): Secrets {
 async function wireAutomation(
   options: AgentOptions,
   { catalog, workers, banned }: AgentPlugins,
-  { store, memory, parameters, places, brake, watch }: Shared,
+  { store, memory, parameters, places, brake, silences, watch }: Shared,
   agent: Agent,
   admit: () => Promise<void>,
 ): Promise<Automation> {
@@ -400,6 +431,7 @@ async function wireAutomation(
     memory,
     parameters,
     brake,
+    silences,
     watch,
     secretPlace: (name) => {
       options.masker.add(places.mark);
@@ -435,6 +467,12 @@ async function wireSync(options: AgentOptions, store: AgentStore, agent: Agent, 
     ids,
     log: log.child("sync"),
   });
+}
+
+async function windowsOf(config: Config): Promise<MaintenanceDefinition[]> {
+  if (config.maintenance.length === 0) return [];
+  const { maintenanceDefinitions } = await import("./config/maintenance-definitions.ts");
+  return maintenanceDefinitions(config, () => Intl.DateTimeFormat().resolvedOptions().timeZone);
 }
 
 function listenerOf(url: string): { host: string; port: number } {

@@ -36,6 +36,7 @@ import { LaterRuns } from "./schedules/later-runs.ts";
 import { Schedules } from "./schedules/schedules.ts";
 import type { AgentStore } from "./store/port.ts";
 import type { Brake } from "./silences/brake.ts";
+import type { Silences } from "./silences/silences.ts";
 import { Triggers } from "./triggers/triggers.ts";
 import type { Workers } from "./workers/workers.ts";
 
@@ -50,6 +51,7 @@ export interface AutomationOptions {
   parameters: Parameters;
   watch: TimeWatch;
   brake: Brake;
+  silences: Silences;
   /** What stands for a secret in an input. */
   secretPlace: (name: string) => string;
   masker: SecretMasker;
@@ -138,6 +140,7 @@ export async function startAutomation(options: AutomationOptions) {
   const rules = new RuleSet(options.rules, {
     agent,
     newId: () => ids.next(),
+    quiet: (facts) => options.silences.of(facts),
     memory: (namespace) => memory.snapshot.values(namespace),
     maxEventBytes: parseSize(config.limits.event_size),
   });

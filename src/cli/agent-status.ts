@@ -38,6 +38,7 @@ interface Status {
   /** How many, by state. */
   schedules: Record<string, number>;
   brake?: BrakeState;
+  silences?: { active: number; maintenance: string[] };
   sync: {
     state: string;
     sinceMs: number;
@@ -97,6 +98,15 @@ function deliveryLines(delivery: OutputDelivery | undefined): string[] {
   ];
 }
 
+function silenceLines({ silences }: Status): string[] {
+  if (!silences) return [];
+  const { active, maintenance } = silences;
+  return [
+    ...(active > 0 ? [`silences: ${active} hold; holdfast silence list`] : []),
+    ...maintenance.map((name) => `maintenance window ${name} is open`),
+  ];
+}
+
 function describe(status: Status, changed: string | null): string[] {
   const { sync, runs } = status;
   const because = (reason: string | null | undefined) => (reason ? ` (${reason})` : "");
@@ -119,6 +129,7 @@ function describe(status: Status, changed: string | null): string[] {
         `lock ${lock}: held by run ${holder}, ${waiting} waiting; holdfast runs show|cancel ${holder}`,
     ),
     ...(status.brake?.on ? brakeLines(status.brake, systemClock().wall()) : []),
+    ...silenceLines(status),
     ...Object.entries(status.schedules).map(([state, count]) => `schedules ${state}: ${count}`),
     ...status.asking.map(
       (ask) =>

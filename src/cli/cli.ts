@@ -18,6 +18,7 @@ const commands: Record<string, Lazy> = {
   rules: () => import("./rules.ts").then((module) => module.rules),
   schedules: () => import("./schedules.ts").then((module) => module.schedules),
   brake: () => import("./brake.ts").then((module) => module.brake),
+  silence: () => import("./silence.ts").then((module) => module.silence),
   finding: () => import("./finding.ts").then((module) => module.finding),
   memory: () => import("./memory.ts").then((module) => module.memory),
   param: () => import("./param.ts").then((module) => module.param),

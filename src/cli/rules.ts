@@ -52,6 +52,7 @@ function lines(
       { title: "MATCHED", value: (row) => number(row, "matched") },
       { title: "FIRED", value: (row) => row.fired },
       { title: "SKIPPED", value: (row) => number(row, "skipped") },
+      { title: "SILENCED", value: (row) => number(row, "silenced") },
       { title: "LATE", value: (row) => number(row, "late") },
       {
         title: "ERRORS",

@@ -1,7 +1,9 @@
 import * as v from "valibot";
 import { agentSection, healthSection, hubSection, logSection } from "./config-agent.ts";
 import { name } from "./config-fields.ts";
+import { historySection } from "./config-history.ts";
 import { limitsSection } from "./config-limits.ts";
+import { maintenanceSchema } from "./config-maintenance.ts";
 import { parametersSection } from "./config-parameters.ts";
 import { pipelineSchema } from "./config-pipeline.ts";
 import { ruleSchema } from "./config-rule.ts";
@@ -16,11 +18,13 @@ export const configSchema = v.strictObject({
   health: healthSection,
   log: logSection,
   limits: limitsSection,
+  history: historySection,
   params: parametersSection,
   triggers: v.optional(v.pipe(v.array(triggerSchema), v.maxLength(1000)), []),
   rules: v.optional(v.pipe(v.array(ruleSchema), v.maxLength(10_000)), []),
   pipelines: v.optional(v.record(name, pipelineSchema), {}),
   schedules: v.optional(v.pipe(v.array(scheduleSchema), v.maxLength(10_000)), []),
+  maintenance: v.optional(v.pipe(v.array(maintenanceSchema), v.maxLength(100)), []),
   outputs: v.optional(v.pipe(v.array(outputSchema), v.maxLength(100)), []),
 });
 

@@ -11,6 +11,7 @@ import type { PipelineDefinition } from "../../model/pipeline.ts";
 import type { FindingRow } from "../../model/rule.ts";
 import type { ControlTimes } from "./control-schedules.ts";
 import type { ListedSecret } from "../../model/secret.ts";
+import type { Match, Mute, Silence } from "../../model/silence.ts";
 import type { ListedParameter, SetParameter } from "../../model/shared-parameter.ts";
 import type { AttemptRow, DeadLetter, RunRow, RunState, StepRow } from "../../model/run.ts";
 
@@ -90,6 +91,21 @@ export interface ControlBrake {
   off(by: string): Promise<boolean>;
 }
 
+/** A silence or a maintenance window (see src/agent/silences/silences.ts). Times: trusted, but for `nextMs`. */
+export interface ControlSilence extends Omit<Silence, "untilMs"> {
+  untilMs: number | null;
+  state: string;
+  nextMs: number | null;
+}
+
+export interface ControlSilences {
+  /** Windows first, then silences, the newest first. */
+  list(): ControlSilence[];
+  show(id: string): ControlSilence;
+  add(asked: { match: Match[]; mute: Mute[]; forMs: number; comment: string; by: string }): Promise<Silence>;
+  end(id: string, by: string): Promise<Silence>;
+}
+
 /** The engine's commands; `by` is recorded, like `local:1000`. Each resolves when it is durable. */
 export interface ControlEngine {
   start(asked: { pipeline: string; params: JsonObject; by: string }): Promise<string>;
@@ -135,6 +151,7 @@ export interface ControlPorts {
   /** In all. */
   held(): { runs: number; steps: number };
   brake: ControlBrake;
+  silences: ControlSilences;
   pipelines(): PipelineDefinition[];
   /** The configuration in force, as runs go back to it. */
   origin(): ConfigOrigin | null;

@@ -90,6 +90,19 @@ class Rooms {
         on: async (asked) => record("brake")(asked),
         off: async (by) => (record("release")(by), true),
       },
+      silences: {
+        list: () => [],
+        show: (id) => {
+          throw new HoldfastError("not_found", `no silence ${id}`);
+        },
+        add: async (asked) => {
+          record("silence")(asked);
+          throw new HoldfastError("exhausted", "too many");
+        },
+        end: async (id) => {
+          throw new HoldfastError("not_found", `no silence ${id}`);
+        },
+      },
       pipelines: () => [definition],
       origin: () => null,
       rules: () => [

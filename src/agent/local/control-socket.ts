@@ -10,6 +10,7 @@ import { parameterRoutes } from "./control-parameters.ts";
 import { secretRoutes } from "./control-secrets.ts";
 import { runRoutes } from "./control-runs.ts";
 import { findingRoutes } from "./control-findings.ts";
+import { silenceRoutes } from "./control-silences.ts";
 import { scheduleRoutes } from "./control-schedules.ts";
 import { ControlStreams } from "./control-stream.ts";
 
@@ -41,6 +42,7 @@ export function startControlSocket(path: string, ports: ControlPorts): { stop():
     ...parameterRoutes(ports),
     ...secretRoutes(ports),
     ...brakeRoutes(ports),
+    ...silenceRoutes(ports),
   };
   const before = process.umask(0o177);
   try {
