@@ -16,7 +16,7 @@ import type {
 } from "../../sdk/holdfast.ts";
 import { parseSettings } from "../../sdk/settings.ts";
 import { addersOf } from "./host-adders.ts";
-import { pluginMemory } from "./host-memory.ts";
+import { pluginMemory, pluginState } from "./host-memory.ts";
 import { EmitPump } from "./emit-pump.ts";
 import { type DownFrame, MAX_FRAME_BYTES, type UpFrame } from "./frames.ts";
 
@@ -48,8 +48,10 @@ export interface HostWork {
 
 function baseContext(ports: HostPorts, name: string, settings: Record<string, unknown>, agent: AgentFacts) {
   const { log, clock, signal, host } = ports;
-  const memory = pluginMemory((request) => ports.memory(null, request));
-  return { name, settings, agent, log, clock, signal, host, memory } satisfies BaseContext<
+  const ask = (request: MemoryRequest) => ports.memory(null, request);
+  const memory = pluginMemory(ask);
+  const state = pluginState(ask);
+  return { name, settings, agent, log, clock, signal, host, memory, state } satisfies BaseContext<
     Record<string, unknown>
   >;
 }
@@ -107,8 +109,9 @@ export function actionWork(definition: ActionDefinition, ports: HostPorts): Host
     try {
       const about = { key, run: runId, step, attempt, timeoutMs };
       const adders = addersOf((additions) => ports.add(frame.id, additions));
-      const memory = pluginMemory((request) => ports.memory(frame.id, request));
-      const output = await definition.run({ ...base, signal, memory, ...about, ...adders });
+      const ask = (request: MemoryRequest) => ports.memory(frame.id, request);
+      const shared = { memory: pluginMemory(ask), state: pluginState(ask) };
+      const output = await definition.run({ ...base, signal, ...shared, ...about, ...adders });
       ports.sendJsonSoon(resultJson(frame.id, output ?? null));
     } catch (error) {
       ports.send({ kind: "error", id: frame.id, error: stepError(error) });
