@@ -23,7 +23,7 @@ function startText({ started, run }: ShownExplanation): string {
   const at = ` at ${localTime(run.createdAt)}`;
   switch (started.kind) {
     case "rule":
-      return `rule ${started.by}${at}`;
+      return `rule ${started.by}${at}   (holdfast rules list)`;
     case "schedule":
       return started.schedule === null
         ? `a step that had put it off, as ${started.by},${at}`
@@ -58,10 +58,7 @@ function fromText({
 
 function ruleLines(rule: ShownRule): string[] {
   const says = ruleText(rule.text);
-  return [
-    `  rule ${rule.name}, ${versionText(rule)}   (holdfast rules list)`,
-    ...(says === "" ? [] : [`    ${says}`]),
-  ];
+  return [`  rule ${rule.name}, ${versionText(rule)}`, ...(says === "" ? [] : [`    ${says}`])];
 }
 
 function versionText({ version, now }: ShownRule): string {
@@ -69,6 +66,9 @@ function versionText({ version, now }: ShownRule): string {
   const since = { same: ", as it is now", changed: ", changed since", gone: ", gone since" };
   return `version ${version}${since[now as keyof typeof since] ?? ""}`;
 }
+
+/** What a rule says that says nothing. */
+const UNSAID = new Set(["", "null", "[]", "0s"]);
 
 /** What it says, as far as it says something: `on: front; when: …`. */
 function ruleText(text: unknown): string {
@@ -91,7 +91,7 @@ function ruleText(text: unknown): string {
     .flatMap((name) => {
       const value = known[name];
       const said = typeof value === "string" ? value : shortJson(value);
-      return said === "" || said === "null" || said === "[]" ? [] : [`${name}: ${said}`];
+      return UNSAID.has(said) ? [] : [`${name}: ${said}`];
     })
     .join("; ");
 }
@@ -110,15 +110,16 @@ function eventText(event: ShownExplanation["events"][number], first: boolean): s
   if (event.gone) return [`  ${word} ${event.id}${sourceText(event)}: gone from the history`];
   const subject = event.subject === null ? "" : ` of ${event.subject}`;
   const data = shortJson(event.data);
-  const emitted = first || event.rule === null ? "" : `, ${versionText(event.rule)}`;
+  const more = first ? `   (holdfast events list --type ${event.type})` : "";
   return [
-    `  ${word} ${event.type}${subject}${sourceText(event)}${emitted} at ${localTime(event.time)}, id ${event.id}`,
+    `  ${word} ${event.type}${subject}${sourceText(event)} at ${localTime(event.time)}, id ${event.id}${more}`,
     ...(data === "" ? [] : [`    ${data}`]),
+    ...(event.rule === null ? [] : ruleLines(event.rule)),
   ];
 }
 
 function sourceText({ trigger, plugin, rule, source }: ShownExplanation["events"][number]): string {
-  if (rule !== null) return `, emitted by rule ${rule.name}`;
+  if (rule !== null) return ", emitted by a rule";
   if (trigger === null) return source === null ? "" : ` of ${source}`;
   return ` from trigger ${trigger}${plugin === null ? "" : ` (${plugin})`}`;
 }

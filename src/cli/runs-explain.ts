@@ -51,7 +51,7 @@ function runLines({ run, agent, config }: ShownExplanation, nowMs: number): stri
   const times =
     run.startedAt === null
       ? `asked for ${localTime(run.createdAt)} (${age(run.createdAt, nowMs)}), not begun`
-      : `began ${localTime(run.startedAt)} (${age(run.startedAt, nowMs)}), took ${took(run.startedAt, run.endedAt)}${waited(run)}`;
+      : `began ${localTime(run.startedAt)} (${age(run.startedAt, nowMs)}), ${lasted(run)}${waited(run)}`;
   const standing =
     config?.inForce == null ? "" : config.inForce ? ", in force still" : ", another one by now";
   return [
@@ -67,6 +67,10 @@ function runLines({ run, agent, config }: ShownExplanation, nowMs: number): stri
 function parameters(params: unknown): string {
   const text = shortJson(params);
   return text === "" ? "" : `, parameters ${text}`;
+}
+
+function lasted({ startedAt, endedAt }: ShownExplanation["run"]): string {
+  return endedAt === null ? "has not ended" : `took ${took(startedAt, endedAt)}`;
 }
 
 /** Longer than anybody looks at is not worth a word. */
