@@ -37,7 +37,7 @@ const add = agentCommand({
   name: "add",
   description:
     "Let rules that match do nothing for a while: they go on counting, and are heard again after it",
-  example: "holdfast silence add rule=front* --for 2h --comment 'the front is being replaced'",
+  example: "holdfast silence add 'rule=front*' --for 2h --comment 'the front is being replaced'",
   args: {
     match: {
       type: "positional",
