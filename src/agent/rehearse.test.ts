@@ -1,10 +1,11 @@
 /** `rules test` against what really happened: the recorder, the rules and the store of an agent on a virtual clock. */
+import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { formatDuration } from "../core/duration.ts";
 import { clockJumped } from "../model/clock-event.ts";
 import type { Config } from "../model/config.ts";
-import type { ProposedEvent } from "../model/event.ts";
+import type { CloudEvent, ProposedEvent } from "../model/event.ts";
 import { configFolder } from "../testing/config-folder.ts";
 import { RecorderRig } from "../testing/recorder-rig.ts";
 import { Seeded } from "../testing/seeded.ts";
@@ -12,6 +13,7 @@ import { ruleDefinitions } from "./config/definitions.ts";
 import type { Compared } from "./rehearsal/ports.ts";
 import type { Rehearsed } from "./rehearsal/rehearsal.ts";
 import { openRehearsal } from "./rehearse.ts";
+import { PastReader } from "./store/past-reader.ts";
 
 const folder = configFolder();
 const YEAR_MS = 365 * 86_400_000;
@@ -114,14 +116,15 @@ async function live(
     await rig.recorder.record(random() < 0.5 ? "a" : "b", batch, undefined);
     await clock.advance(random() < 0.03 ? 200_000 + pick(1_000_000) : pick(20_000));
     if (options.people && random() < 0.05) await resolveOne();
-    if (options.restarts && random() < 0.02) await restart();
+    if (options.restarts && random() < 0.02) await restart(random() < 0.5);
     if (options.jumps && random() < 0.01) await jump((random() < 0.5 ? -1 : 1) * (400_000 + pick(YEAR_MS)));
   }
   await clock.advance(1_800_000);
 }
 
 let config: Config;
-const restart = async () => {
+const restart = async (isKilled: boolean) => {
+  if (isKilled) rig.store.crash();
   await rig.close();
   await rig.open(ruleDefinitions(config));
 };
@@ -165,6 +168,158 @@ describe("the same configuration makes no difference", () => {
     },
     60_000,
   );
+});
+
+const QUIET = { restarts: false, jumps: false, people: false };
+const namesOf = (compared: Compared[], verdict: Compared["verdict"], rule: string) =>
+  compared
+    .filter((each) => each.verdict === verdict && each.deed.rule === rule)
+    .map(({ deed }) => deed.root)
+    .toSorted();
+
+/** Every event that came from a trigger, with when it counts. */
+async function given(): Promise<
+  { root: string; trigger: string; event: CloudEvent; atMs: number; comesMs: number }[]
+> {
+  const reader = new PastReader(join(rig.folder, "agent.db"));
+  const rows = reader.events(0, 1_000_000, 1_000_000);
+  const events = rows.map((row) => {
+    const event = JSON.parse(reader.body(row)) as CloudEvent;
+    const trigger = row.source.split("/")[1]!;
+    return { root: `n ${row.n}`, trigger, event, atMs: Date.parse(event.time), comesMs: row.recordedMs };
+  });
+  reader.close();
+  return events.filter(({ trigger }) => !trigger.startsWith("rule:"));
+}
+
+/** Events with which so many came within two minutes, looked at one by one. */
+async function reference(threshold: number): Promise<string[]> {
+  const seen = new Map<string, number[]>();
+  const found: string[] = [];
+  for (const { root, trigger, event, atMs } of await given()) {
+    if (trigger !== "a" || event.type !== "bad") continue;
+    const times = seen.get(event.subject!) ?? [];
+    if (atMs <= Math.max(-Infinity, ...times) - 120_000) continue;
+    times.push(atMs);
+    seen.set(event.subject!, times);
+    const newest = Math.max(...times);
+    if (times.filter((each) => each > newest - 120_000).length >= threshold) found.push(root);
+  }
+  return found;
+}
+
+async function cooledReference(cooldownMs: number): Promise<string[]> {
+  const fired = new Map<string, number>();
+  const found: string[] = [];
+  for (const { root, event, comesMs } of await given()) {
+    if (event.type !== "bad" || comesMs - (fired.get(event.subject!) ?? -Infinity) < cooldownMs) continue;
+    fired.set(event.subject!, comesMs);
+    found.push(root);
+  }
+  return found;
+}
+
+const without = (all: string[], some: string[]) => all.filter((each) => !some.includes(each)).toSorted();
+
+describe("a changed configuration", () => {
+  const cases = [
+    [1, 2],
+    [2, 4],
+    [3, 6],
+  ] as const;
+  test.each(cases)(
+    "another threshold gives the differences of a naive reference: seed %d, %d events",
+    async (seed, threshold) => {
+      config = await configOf(RULES(3));
+      await rig.open(ruleDefinitions(config));
+      await live(seed, QUIET);
+      const { told, differences } = await rehearse(await configOf(RULES(threshold)));
+      const [before, after] = [await reference(3), await reference(threshold)];
+      expect(before.length).toBeGreaterThan(10);
+      expect(namesOf(told, "added", "many")).toEqual(without(after, before));
+      expect(namesOf(told, "removed", "many")).toEqual(without(before, after));
+      expect(differences.length).toBe(without(after, before).length + without(before, after).length);
+      expect(differences.length).toBeGreaterThan(0);
+    },
+    60_000,
+  );
+
+  test("another cooldown as well", async () => {
+    config = await configOf(RULES(3, "1m"));
+    await rig.open(ruleDefinitions(config));
+    await live(4, QUIET);
+    const { told, differences } = await rehearse(await configOf(RULES(3, "7m")));
+    const [before, after] = [await cooledReference(60_000), await cooledReference(420_000)];
+    expect(namesOf(told, "added", "cooled")).toEqual(without(after, before));
+    expect(namesOf(told, "removed", "cooled")).toEqual(without(before, after));
+    expect(new Set(differences.map(({ deed }) => deed.rule))).toEqual(new Set(["cooled"]));
+  }, 60_000);
+
+  test("a rule that is gone, a new one, and other parameters", async () => {
+    config = await configOf(RULES());
+    await rig.open(ruleDefinitions(config));
+    await live(5, QUIET);
+    const yaml = RULES()
+      .replace("name: limited", "name: renamed")
+      .replace('params: { count: "${{ window.count }}" }', "params: { count: many }");
+    const { told, rules } = await rehearse(await configOf(yaml));
+    const were = rules.find(({ rule }) => rule === "limited")!;
+    expect([were.counts, were.past.runs]).toEqual([null, namesOf(told, "removed", "limited").length]);
+    expect(namesOf(told, "added", "renamed")).toEqual(namesOf(told, "removed", "limited"));
+    expect(namesOf(told, "changed", "many")).toEqual((await reference(3)).toSorted());
+    const changed = told.find(({ verdict }) => verdict === "changed")!;
+    expect([changed.deed.detail, changed.was?.detail]).toEqual([
+      { count: "many" },
+      { count: expect.any(Number) },
+    ]);
+  }, 60_000);
+
+  test("since: windows are warm where it begins, and nothing before it is told", async () => {
+    config = await configOf(RULES());
+    await rig.open(ruleDefinitions(config));
+    await live(6, QUIET);
+    const events = await given();
+    const sinceMs = rig.clock.wall() - events[events.length >> 1]!.comesMs;
+    const { told, events: looked } = await rehearse(config, { sinceMs });
+    const exact = told.filter(({ deed }) => ["plain", "many"].includes(deed.rule));
+    expect(exact.filter(({ verdict }) => verdict !== "same").map(textOf)).toEqual([]);
+    expect(exact.length).toBeGreaterThan(10);
+    expect(Math.min(...told.map(({ deed }) => deed.atMs))).toBeGreaterThanOrEqual(rig.clock.wall() - sinceMs);
+    expect(looked).toBe(events.filter(({ comesMs }) => comesMs >= rig.clock.wall() - sinceMs).length);
+  }, 60_000);
+
+  test("a run that could not be made is told with its reason", async () => {
+    config = await configOf(RULES());
+    await rig.open(ruleDefinitions(config));
+    await rig.recorder.record("a", [{ type: "good", subject: "x", data: { v: 7 } }], undefined);
+    await rig.clock.advance(1000);
+    const { told, rules } = await rehearse(config);
+    const failed = told.filter(({ verdict }) => verdict === "failed");
+    expect(failed.map(({ reason }) => reason)).toEqual([expect.stringContaining("parameter 'n'")]);
+    expect(rules.find(({ rule }) => rule === "unmakeable")!.counts).toMatchObject({ fired: 1, errors: 1 });
+  });
+
+  test("runs that are no longer kept are not taken for new ones", async () => {
+    config = await configOf(RULES());
+    await rig.open(ruleDefinitions(config));
+    for (let step = 0; step < 10; step++) {
+      await rig.recorder.record("a", [{ type: "bad", subject: `s${step}`, data: { v: 95 } }], undefined);
+      await rig.clock.advance(1000);
+    }
+    const total = (await rig.runs()).length;
+    await rig.close();
+    const database = new Database(join(rig.folder, "agent.db"));
+    database.run("DELETE FROM runs WHERE n <= 8");
+    database.run("UPDATE runs SET open = 0");
+    database.close();
+    await rig.open(ruleDefinitions(config));
+    const { told, differences, runsKeptFrom } = await rehearse(config);
+    expect(differences.map(({ verdict }) => verdict)).toEqual(Array(8).fill("unknown"));
+    expect(told.filter(({ verdict, deed }) => verdict === "same" && deed.kind === "run")).toHaveLength(
+      total - 8,
+    );
+    expect(runsKeptFrom).toBeGreaterThan(1);
+  });
 });
 
 function textOf({ verdict, deed, was, reason }: Compared): string {
