@@ -169,6 +169,8 @@ test("none of them is found, in clear or encoded", async () => {
     for (const args of [
       ["runs", "show", id, "--json"],
       ["runs", "logs", id],
+      ["runs", "explain", id],
+      ["runs", "explain", id, "--json"],
       ["dead", "show", id, "--json"],
     ])
       await ask(args);
