@@ -8,6 +8,23 @@ import type { AgentStore } from "./store/port.ts";
 /** How often an agent without a hub lets go of old outbox rows. */
 const UNHEARD_EVERY_MS = 30_000;
 
+/** How often history is looked at when nothing else asks for it: rows grow too old by themselves. */
+const HISTORY_EVERY_MS = 60_000;
+
+/** Has the store let go of what it need not keep, again and again, until the returned function is called. */
+export function keepHistory(store: { trim(): Promise<void> }, clock: Clock): () => void {
+  let stopped = false;
+  let cancel = () => {};
+  const later = () => {
+    if (!stopped) cancel = clock.after(HISTORY_EVERY_MS, () => void store.trim().then(later, later));
+  };
+  later();
+  return () => {
+    stopped = true;
+    cancel();
+  };
+}
+
 /** Where the trusted time is remembered. */
 export function timeMarks(store: AgentStore): TimeMarks {
   return {
