@@ -91,9 +91,10 @@ export class EventHistory {
     return row?.event_n ?? Number.MAX_SAFE_INTEGER;
   }
 
-  /** An output that has stood still for too long (or is gone from the configuration) no longer holds events back. */
+  /** An output that has stood still for too long, is disabled or gone from the configuration holds no events back. */
   #firstUnread(rows: number): number {
-    const read = rows > this.#retention.heldForOutputs ? undefined : this.#parts.values.lowestCursor();
+    const { heldForOutputs, outputs } = this.#retention;
+    const read = rows > heldForOutputs ? undefined : this.#parts.values.lowestCursor(outputs);
     return read === undefined ? Number.MAX_SAFE_INTEGER : read + 1;
   }
 }

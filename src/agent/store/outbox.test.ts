@@ -101,6 +101,24 @@ describe("history", () => {
     expect((await store.openRuns())[0]!.event).toMatchObject({ id: "e-2", source: SOURCE });
   });
 
+  test("holds nothing for an output that is not at work, whose position stays", async () => {
+    const open = (outputs: string[]) =>
+      place.open({ retention: { acknowledgedRows: 0, events: keep(10), outputs } });
+    const store = await open(["busy"]);
+    await store.commitEvents(commitOf(numbered("e", 100)));
+    await store.setOutputCursor("disabled", 5);
+    await store.setOutputCursor("busy", 80);
+    await store.acknowledge(await cursorAt(store, 100));
+    while ((await store.stats()).events > 20) await store.trim();
+    await store.trim();
+    expect((await store.eventsAfter(0, 1)).map((row) => row.n)).toEqual([81]);
+    await store.close();
+    const none = await open([]);
+    while ((await none.stats()).events > 10) await none.trim();
+    expect((await none.eventsAfter(0, 1)).map((row) => row.n)).toEqual([91]);
+    expect(await none.outputCursor("disabled")).toBe(5);
+  });
+
   test("keeps the newest ended runs", async () => {
     const store = await place.open({ retention: { runs: keep(5) } });
     for (let i = 0; i < 12; i++) {

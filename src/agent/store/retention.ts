@@ -19,6 +19,8 @@ export interface Retention {
   acknowledgedRows: number;
   /** With more events than this an output that has not read them holds them back no longer. */
   heldForOutputs: number;
+  /** Outputs that are at work: only for them events are held. Null is every output that ever was. */
+  outputs: string[] | null;
 }
 
 const DAY_MS = 86_400_000;
@@ -33,6 +35,7 @@ export const DEFAULT_RETENTION: Retention = {
   bytes: 2 * GIGABYTE,
   acknowledgedRows: 10_000,
   heldForOutputs: 1_000_000,
+  outputs: null,
 };
 
 /** Tables of history, by the names that the configuration has for them. */
