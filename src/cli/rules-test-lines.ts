@@ -15,6 +15,12 @@ type Shown = { compared: Compared; event: Deed["event"] };
 
 const SIGNS = { added: "+", removed: "-", changed: "~", failed: "!", same: "=", unknown: "?" } as const;
 
+const LAST_ERROR: Column<RuleTally> = {
+  title: "LAST ERROR",
+  value: ({ lastError }) => lastError,
+  shrinkTo: 12,
+};
+
 /** What each rule would have done, and in brackets what it did. */
 export function ruleLines(rules: RuleTally[], look: Look): string[] {
   const counted =
@@ -25,6 +31,9 @@ export function ruleLines(rules: RuleTally[], look: Look): string[] {
     title,
     value: ({ proposed, past }) => `${proposed[field]} (${past[field]})`,
   });
+  // What no rule did takes no place.
+  const besideIfAny = (title: string, field: keyof Sums): Column<RuleTally>[] =>
+    rules.some(({ proposed, past }) => proposed[field] + past[field] > 0) ? [beside(title, field)] : [];
   const columns: Column<RuleTally>[] = [
     {
       title: "RULE",
@@ -35,16 +44,16 @@ export function ruleLines(rules: RuleTally[], look: Look): string[] {
     { title: "MATCHED", value: counted("matched") },
     { title: "FIRED", value: counted("fired") },
     beside("RUNS (WERE)", "runs"),
-    beside("OPENED", "opened"),
-    beside("REPEATED", "repeated"),
-    beside("RESOLVED", "resolved"),
-    beside("EMITTED", "emitted"),
+    ...besideIfAny("OPENED", "opened"),
+    ...besideIfAny("REPEATED", "repeated"),
+    ...besideIfAny("RESOLVED", "resolved"),
+    ...besideIfAny("EMITTED", "emitted"),
     {
       title: "ERRORS",
       value: counted("errors"),
       color: (text) => (text === "0" || text === "-" ? undefined : "red"),
     },
-    { title: "LAST ERROR", value: ({ lastError }) => lastError, shrinkTo: 12 },
+    ...(rules.every(({ lastError }) => lastError === null) ? [] : [LAST_ERROR]),
   ];
   return rules.length === 0 ? ["there are no rules"] : table(rules, columns, look);
 }

@@ -137,8 +137,8 @@ function closing(rules: RuleTally[], events: number, keptFromMs: number | null, 
   const words =
     added + removed + changed === 0
       ? "no difference"
-      : `${added} that did not happen (+), ${removed} that would not have happened (-), ${changed} with other parameters (~)`;
-  return [...lines, `${events} events, ${words}, ${total(rules, "same")} the same (=)`];
+      : `${added} new (+), ${removed} gone (-), ${changed} changed (~)`;
+  return [...lines, `${events} events: ${words}, ${total(rules, "same")} the same (=)`];
 }
 
 /** On a terminal, what takes more than a second says how far it is. */

@@ -127,7 +127,7 @@ export class Rehearsal {
     const body = JSON.parse(past.body(event)) as CloudEvent;
     const given = [{ event: body, timed: isTimedBy(origin.trigger, body, event) }];
     const evaluated = rules.evaluate(origin.trigger, given, this.#times());
-    this.#note(evaluated, new Map([[body.id, rootOfEvent(event.n)]]));
+    this.#note(evaluated, { id: body.id, n: event.n });
     this.#countRepeats(evaluated);
   }
 
@@ -145,7 +145,7 @@ export class Rehearsal {
     try {
       const { evaluated } = this.#options.rules.changeFinding(stored, change, this.#times());
       const [first] = evaluated.derived;
-      this.#note(evaluated, new Map(first ? [[first.event.id, rootOfEvent(row.n)]] : []));
+      this.#note(evaluated, first ? { id: first.event.id, n: row.n } : null);
     } catch (error) {
       // Under these rules the finding is not what the person found.
       if (!(error instanceof HoldfastError && error.code === "conflict")) throw error;
@@ -165,7 +165,7 @@ export class Rehearsal {
       if (this.#trustedMs >= span.fromMs) this.#begin();
       const evaluated = rules.fireDue(this.#times());
       if (evaluated !== null) {
-        this.#note(evaluated, new Map());
+        this.#note(evaluated, null);
         this.#countRepeats(evaluated);
       }
       if (fired % FIRED === 0) {
@@ -176,13 +176,15 @@ export class Rehearsal {
     this.#trustedMs = Math.max(this.#trustedMs, toMs);
   }
 
-  #note(evaluated: Evaluated, roots: Map<string, string>): void {
+  /** `root`: the event with this id stands for the stored one. */
+  #note(evaluated: Evaluated, root: { id: string; n: number } | null): void {
     for (const row of evaluated.findings()) {
       if (row.state === "resolved") this.#open.delete(row.key);
       else this.#open.set(row.key, row);
     }
+    if (!this.#counting || evaluated.derived.length + evaluated.runs.length === 0) return;
+    const roots = new Map(root ? [[root.id, rootOfEvent(root.n)]] : []);
     const { deeds, runs, emitted } = deedsOf(evaluated, roots, this.#times().wallMs);
-    if (!this.#counting) return;
     for (const rule of emitted) this.#tally.of(rule).proposed.emitted++;
     for (const deed of deeds) this.#propose(deed);
     for (const { deed, asked } of runs) {
