@@ -19,6 +19,7 @@ import type {
 } from "./commands.ts";
 import { packEvents } from "./commit-events.ts";
 import { definitionOf } from "./definition-rows.ts";
+import type { EventPage } from "./event-rows.ts";
 import { unpackMemory } from "./pack-memory.ts";
 import { RunPacker } from "./pack-runs.ts";
 import type {
@@ -88,7 +89,13 @@ export class ThreadedAgentStore extends SharingStore implements AgentStore {
   }
 
   async events(filter: EventFilter): Promise<{ n: number; body: string }[]> {
-    return await this.client.read("events", filter);
+    const found: EventPage["events"] = [];
+    for (let rest: EventFilter | null = filter; rest !== null;) {
+      const page: EventPage = await this.client.read("events", rest);
+      found.push(...page.events);
+      rest = page.next;
+    }
+    return found;
   }
 
   async eventsAfter(n: number, limit: number): Promise<{ n: number; body: string }[]> {

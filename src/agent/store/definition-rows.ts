@@ -89,25 +89,16 @@ export class DefinitionRows {
     );
   }
 
-  /** Deletes versions that no run has and nobody has sent since the start. */
-  trim(): void {
+  /** Those that nobody has sent since the start. */
+  old(): string[] {
     const all = this.#database.query("SELECT hash FROM definitions").all() as { hash: string }[];
-    const old = all.flatMap(({ hash }) => (this.#received.has(hash) ? [] : [hash]));
-    // Most often there is none: then the runs need not be looked through.
-    if (old.length === 0) return;
-    const unused = this.#database.query(UNUSED).all(JSON.stringify(old)) as { hash: string }[];
-    for (const { hash } of unused) this.#delete(hash);
+    return all.flatMap(({ hash }) => (this.#received.has(hash) ? [] : [hash]));
+  }
+
+  delete(hash: string): void {
+    this.#delete(hash);
   }
 }
-
-/** A rule's text goes with the last configuration that names it. */
-const UNUSED = `SELECT value AS hash FROM json_each(?)
-  WHERE value NOT IN (SELECT definition FROM runs)
-  AND value NOT IN (SELECT config FROM runs WHERE config IS NOT NULL)
-  AND value NOT IN (SELECT worker FROM attempts WHERE worker IS NOT NULL)
-  AND value NOT IN (
-    SELECT rule.value FROM definitions, json_each(definitions.body, '$.rules') AS rule
-      WHERE definitions.hash IN (SELECT config FROM runs))`;
 
 /** The definition in a stored text, of whatever age: the rows are never rewritten, because their hash is that of the text. */
 export function definitionOf(body: string): PipelineDefinition {

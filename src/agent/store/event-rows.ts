@@ -22,8 +22,16 @@ const COLUMNS = 7;
 /** Source names that are held in memory; an agent has about as many as triggers. */
 const MAX_SOURCES = 10_000;
 const DELETED = "deleted_events";
+/** Numbers that one look for events of a kind goes through: some milliseconds. */
+const LOOKED_AT = 5000;
 /** Events with one id that are looked at. */
 const MAX_SAME_ID = 16;
+
+export interface EventPage {
+  events: { n: number; body: string }[];
+  /** Where to go on for more; null when there is no more. */
+  next: EventFilter | null;
+}
 
 interface StoredEvent {
   n: number;
@@ -195,25 +203,38 @@ export class EventRows {
     return rows.map((row) => row.id);
   }
 
-  /** The newest first; with `after` the oldest first. */
-  list(filter: EventFilter): { n: number; body: string }[] {
-    const { source, type, after, before, limit } = filter;
-    const conditions = ["TRUE"];
-    const params: SQLQueryBindings[] = [];
-    const add = (condition: string, value: SQLQueryBindings | undefined) => {
-      if (value === undefined) return;
-      conditions.push(condition);
-      params.push(value);
-    };
+  /**
+   * The newest first; with `after` the oldest first. One that looks for something looks at so many numbers at once: whoever
+   * asks goes on from `next`, and commits have their turn between.
+   */
+  list(filter: EventFilter): EventPage {
+    const { source, type, limit } = filter;
+    const selective = source !== undefined || type !== undefined;
+    const forward = filter.after !== undefined;
+    let { after = 0, before = this.#last + 1 } = filter;
+    if (selective && forward) before = Math.min(before, after + LOOKED_AT + 1);
+    else if (selective) after = Math.max(after, before - LOOKED_AT - 1);
+    const conditions = ["events.n > ?", "events.n < ?"];
+    const params: SQLQueryBindings[] = [after, before];
     // The plus: in the order of the rows, and not by the index of identities with a sort behind it.
-    add("+events.source = (SELECT n FROM sources WHERE name = ?)", source);
-    add("events.type = ?", type);
-    add("events.n > ?", after);
-    add("events.n < ?", before);
-    const order = after === undefined ? "DESC" : "ASC";
-    const where = `WHERE ${conditions.join(" AND ")} ORDER BY events.n ${order} LIMIT ?`;
-    const rows = this.#database.query(`${SELECT} ${where}`).all(...params, limit) as StoredEvent[];
-    return rows.map(whole);
+    if (source !== undefined) conditions.push("+events.source = (SELECT n FROM sources WHERE name = ?)");
+    if (type !== undefined) conditions.push("events.type = ?");
+    params.push(...[source, type].filter((value) => value !== undefined), limit);
+    const order = `ORDER BY events.n ${forward ? "ASC" : "DESC"} LIMIT ?`;
+    const rows = this.#database
+      .query(`${SELECT} WHERE ${conditions.join(" AND ")} ${order}`)
+      .all(...params) as StoredEvent[];
+    const rest = { ...filter, limit: limit - rows.length };
+    const over = forward ? before >= (filter.before ?? this.#last + 1) : after <= this.#deletedUpTo();
+    const ended = rest.limit <= 0 || !selective || over;
+    const next = ended ? null : forward ? { ...rest, after: before - 1 } : { ...rest, before: after + 1 };
+    return { events: rows.map(whole), next };
+  }
+
+  /** No row has this number or a lower one. */
+  #deletedUpTo(): number {
+    const row = this.#database.query("SELECT n FROM events ORDER BY n LIMIT 1").get();
+    return ((row as { n: number } | null)?.n ?? this.#last + 1) - 1;
   }
 
   after(n: number, limit: number): { n: number; body: string }[] {

@@ -1,5 +1,6 @@
 import type { Database } from "bun:sqlite";
 import type { WriteGate } from "../../storage/write-gate.ts";
+import { DefinitionSweep } from "./definition-sweep.ts";
 import { EventHistory } from "./event-history.ts";
 import { FilePages } from "./file-pages.ts";
 import { OutboxHistory } from "./outbox-history.ts";
@@ -32,6 +33,7 @@ export class History {
   readonly #mono: () => number;
   readonly #events: EventHistory;
   readonly #runs: RunHistory;
+  readonly #definitions: DefinitionSweep;
   readonly #all: Part[];
   /** Whose turn it is first: a part with much to do keeps nobody else waiting. */
   #turn = 0;
@@ -49,13 +51,15 @@ export class History {
     this.#pages = new FilePages(database, retention.bytes);
     this.#events = new EventHistory(database, gate, parts, retention);
     this.#runs = new RunHistory(database, gate, parts, retention.runs);
+    this.#definitions = new DefinitionSweep(database, parts.definitions);
     const outbox = new OutboxHistory(database, gate, parts.heads, retention.acknowledgedRows);
     const findings = new FindingHistory(parts, retention.findings);
     const letters = new DeadLetterHistory(parts, retention.deadLetters);
     this.#all = [
       { step: new TrimStep(2000), trim: (_now, rows) => outbox.trim(rows) },
       { step: new TrimStep(2000), trim: (now, rows) => this.#events.trim(now, rows) },
-      { step: new TrimStep(200), trim: (now, rows) => this.#runs.trim(this.#forRuns(now), rows) },
+      { step: new TrimStep(200), trim: (now, rows) => this.#trimRuns(now, rows) },
+      { step: new TrimStep(1000), trim: (now, rows) => this.#definitions.trim(now, rows) },
       { step: new TrimStep(500), trim: (now, rows) => findings.trim(now, rows) },
       { step: new TrimStep(500), trim: (now, rows) => letters.trim(now, rows) },
       { step: new TrimStep(256), trim: (_now, pages) => this.#pages.giveBack(pages) },
@@ -65,6 +69,7 @@ export class History {
   load(): void {
     this.#events.load();
     this.#runs.load();
+    this.#definitions.load();
   }
 
   /** One step of all parts, or of as many as the time is enough for. */
@@ -103,8 +108,10 @@ export class History {
   }
 
   /** Room is made by runs only when no event is left that may go. */
-  #forRuns(now: TrimNow): TrimNow {
-    return { ...now, tooLarge: now.tooLarge && this.#events.exhausted };
+  #trimRuns(now: TrimNow, rows: number): Trimmed {
+    const trimmed = this.#runs.trim({ ...now, tooLarge: now.tooLarge && this.#events.exhausted }, rows);
+    if (trimmed.touched > 0) this.#definitions.want();
+    return trimmed;
   }
 
   /** How far the store is beyond its bounds: trimming hurries when this grows in spite of it. */

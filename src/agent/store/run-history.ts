@@ -8,7 +8,6 @@ import type { Trimmed, TrimNow } from "./trim-step.ts";
 const LOOKED_AT = 1000;
 /** A run that took less is as old as its beginning. */
 const SHORT_MS = 60_000;
-const FORGET_EVERY_MS = 3_600_000;
 /** A chain in which each run starts the next has no end: beyond so many descendants the oldest goes alone. */
 const MAX_FAMILY = 200;
 
@@ -37,7 +36,6 @@ export class RunHistory {
   readonly #deleteRuns;
   /** Where the next step goes on: behind families that one of them holds back, which have their turn with the next trimming. */
   #from = 0;
-  #forgetAgainMs = 0;
 
   constructor(database: Database, gate: WriteGate, parts: StoreParts, cap: Cap) {
     this.#database = database;
@@ -63,7 +61,6 @@ export class RunHistory {
     const facts = this.#facts(now);
     const due = doomed(facts, this.#cap, step);
     if (due === null) {
-      if (this.#from > 0) this.#forgetDefinitions(now.monoMs);
       this.#from = 0;
       return { touched: 0, more: false };
     }
@@ -72,13 +69,6 @@ export class RunHistory {
     if (gone.length > 0) this.#deleteAll(gone);
     this.#parts.trimCounts.add("runs", due.reason, gone.length, facts.rows, now.monoMs);
     return { touched: Math.max(gone.length, this.#from - before > 0 ? 1 : 0), more: true };
-  }
-
-  /** Looks through what is left: seldom, then. */
-  #forgetDefinitions(monoMs: number): void {
-    if (monoMs < this.#forgetAgainMs) return;
-    this.#forgetAgainMs = monoMs + FORGET_EVERY_MS;
-    this.#parts.definitions.trim();
   }
 
   #facts({ trustedMs, monoMs, tooLarge }: TrimNow): TableFacts {
