@@ -1,4 +1,5 @@
 import { HoldfastError, messageOf } from "../../core/errors.ts";
+import { cutText } from "../../core/cut-text.ts";
 import type { CloudEvent } from "../../model/event.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
 import type { AgentFacts } from "../../model/plugin.ts";
@@ -19,6 +20,9 @@ import { addersOf } from "./host-adders.ts";
 import { pluginMemory, pluginState } from "./host-memory.ts";
 import { EmitPump } from "./emit-pump.ts";
 import { type DownFrame, MAX_FRAME_BYTES, type UpFrame } from "./frames.ts";
+
+/** Characters of an error. */
+const MAX_TOLD = 4096;
 
 /** What a plugin's work needs of the host process around it. */
 export interface HostPorts {
@@ -188,11 +192,11 @@ export function stepError(error: unknown): StepError {
   const isTold = error instanceof Error && (error.name === "ActionError" || error.name === "PartialWrite");
   const denied = refusedByKernel(error);
   if (isTooManyFiles(error)) {
-    const message = `files: no more could be opened: ${messageOf(error)}`.slice(0, 4096);
+    const message = cutText(`files: no more could be opened: ${messageOf(error)}`, MAX_TOLD);
     return { message, code: "files", retryable: true, started: true };
   }
   return {
-    message: (denied ?? messageOf(error)).slice(0, 4096),
+    message: cutText(denied ?? messageOf(error), MAX_TOLD),
     code: denied !== undefined ? "denied" : isTold && typeof told?.code === "string" ? told.code : "failed",
     retryable: denied !== undefined ? false : isTold ? told?.retryable !== false : true,
     started: isTold ? told?.started !== false : true,
