@@ -6,6 +6,7 @@ import { formatDuration } from "../core/duration.ts";
 import { clockJumped } from "../model/clock-event.ts";
 import type { Config } from "../model/config.ts";
 import type { CloudEvent, ProposedEvent } from "../model/event.ts";
+import { noCounts, parseMatch, type Silence } from "../model/silence.ts";
 import { configFolder } from "../testing/config-folder.ts";
 import { RecorderRig } from "../testing/recorder-rig.ts";
 import { Seeded } from "../testing/seeded.ts";
@@ -287,6 +288,35 @@ describe("a changed configuration", () => {
     expect(Math.min(...told.map(({ deed }) => deed.atMs))).toBeGreaterThanOrEqual(rig.clock.wall() - sinceMs);
     expect(looked).toBe(events.filter(({ comesMs }) => comesMs >= rig.clock.wall() - sinceMs).length);
   }, 60_000);
+
+  test("what was silenced then, and a maintenance window that is proposed, keep rules from what they do", async () => {
+    config = await configOf(RULES());
+    await rig.open(ruleDefinitions(config));
+    const bad = async (subject: string) => {
+      await rig.recorder.record("a", [{ type: "bad", subject, data: { v: 95 } }], undefined);
+      await rig.clock.advance(600_000);
+    };
+    const silence = (id: string, subject: string, more: Partial<Silence>): Promise<void> => {
+      const match = ["rule=plain", `subject=${subject}`].map(parseMatch);
+      const said = { id, match, mute: ["runs" as const], comment: id, createdBy: "local:0" };
+      const times = { createdMs: rig.clock.wall(), untilMs: rig.clock.trusted() + 1_800_000, ended: null };
+      return rig.store.putSilence({ ...said, ...times, counts: noCounts(), ...more }, rig.clock.trusted());
+    };
+    await bad("early");
+    await silence("s1", "*", { ended: { by: "local:0", atMs: rig.clock.wall() + 900_000 } });
+    await silence("s2", "late", {});
+    for (const subject of ["one", "two", "three", "late", "last"]) await bad(subject);
+    const windows = `
+maintenance:
+  - { name: night, match: { rule: cooled }, from: 2026-12-01T00:25:00Z, until: 2026-12-01T00:45:00Z }
+`;
+    const { told } = await rehearse(await configOf(RULES() + windows));
+    const gone = told.filter(({ verdict }) => verdict === "removed");
+    const at = ({ deed }: Compared) => `${deed.rule} ${(deed.atMs - Date.UTC(2026, 11, 1)) / 60_000}`;
+    // s1 ended after a quarter of an hour, s2 is about another subject that came too late.
+    expect(gone.map(at).toSorted()).toEqual(["cooled 30", "cooled 40", "plain 10", "plain 20"]);
+    expect(told.filter(({ verdict }) => verdict === "added")).toEqual([]);
+  });
 
   test("a run that could not be made is told with its reason", async () => {
     config = await configOf(RULES());

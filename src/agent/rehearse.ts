@@ -8,6 +8,7 @@ import { CLOCK_TRIGGER } from "../model/clock-event.ts";
 import type { PipelineDefinition } from "../model/pipeline.ts";
 import type { FindingRow, RuleDefinition } from "../model/rule.ts";
 import { pipelineDefinitions, ruleDefinitions } from "./config/definitions.ts";
+import { maintenanceDefinitions } from "./config/maintenance-definitions.ts";
 import { MemorySnapshot } from "./memory/snapshot.ts";
 import { fixedParameters } from "./parameters/fixed-parameters.ts";
 import { Parameters } from "./parameters/parameters.ts";
@@ -15,6 +16,7 @@ import { numberOf, originOf } from "./rehearsal/deeds.ts";
 import { memoryReaders } from "./rehearsal/memory-readers.ts";
 import { PastClock } from "./rehearsal/past-clock.ts";
 import type { BuildRun, Deed } from "./rehearsal/ports.ts";
+import { PastQuiet } from "./rehearsal/past-quiet.ts";
 import { Rehearsal, type RehearsalOptions, type Rehearsed } from "./rehearsal/rehearsal.ts";
 import { findSpan, longestMemory, type Span } from "./rehearsal/span.ts";
 import { MAX_OPEN_FINDINGS } from "./rules/findings.ts";
@@ -79,6 +81,8 @@ async function open(options: RehearseOptions, past: PastReader): Promise<OpenReh
   const agent = { id: agentId, labels: config.agent.labels };
   const readers = memoryReaders(definitions);
   const memory = memoryNow(past, clock, new Set(readers.map(({ namespace }) => namespace)));
+  const windows = maintenanceDefinitions(config, () => Intl.DateTimeFormat().resolvedOptions().timeZone);
+  const quiet = new PastQuiet(past.silences(), windows, agent.labels);
   let ids = 0;
   const newId = () => `rehearsed-${++ids}`;
   const rules = new RuleSet(definitions, {
@@ -86,6 +90,7 @@ async function open(options: RehearseOptions, past: PastReader): Promise<OpenReh
     newId,
     memory: (namespace) => memory.values(namespace),
     maxEventBytes: parseSize(config.limits.event_size),
+    quiet: (facts) => quiet.of(facts),
   });
   const build = await runBuilder(options, past, agent, newId);
   return {
@@ -96,7 +101,7 @@ async function open(options: RehearseOptions, past: PastReader): Promise<OpenReh
     run: async (take) => {
       if (span === null) throw new HoldfastError("not_found", "the store has no event of that time");
       const openFindings = openAt(past, pastClock, span, definitions);
-      const given = { past, clock: pastClock, span, rules, build, openFindings };
+      const given = { past, clock: pastClock, span, rules, build, openFindings, moment: quiet.moment };
       const rehearsed = await new Rehearsal({ ...given, ...take }).run();
       past.checkStill();
       return rehearsed;

@@ -24,6 +24,8 @@ export interface RehearsalOptions {
   rules: RulesPort;
   build: BuildRun;
   openFindings: FindingRow[];
+  /** Is moved on with the rehearsal's clock. */
+  moment: Times;
   /** One line of the result; those of one event come together. */
   tell: (compared: Compared) => void;
   /** Called now and then: resolves when what was told is taken. */
@@ -249,7 +251,9 @@ export class Rehearsal {
   }
 
   #times(): Times {
-    return { trustedMs: this.#trustedMs, wallMs: this.#trustedMs + this.#aheadMs };
+    const times = { trustedMs: this.#trustedMs, wallMs: this.#trustedMs + this.#aheadMs };
+    Object.assign(this.#options.moment, times);
+    return times;
   }
 
   #origin(source: string): Origin | null {

@@ -3,6 +3,8 @@ import { HoldfastError } from "../../core/errors.ts";
 import type { Json } from "../../model/json.ts";
 import type { FindingRow } from "../../model/rule.ts";
 import type { SetParameter } from "../../model/shared-parameter.ts";
+import type { Silence } from "../../model/silence.ts";
+import { schemaVersion } from "../../storage/migrations.ts";
 import { openDatabase } from "../../storage/open-database.ts";
 import { storageError } from "../../storage/storage-error.ts";
 import { wholeBody } from "./envelope.ts";
@@ -10,7 +12,10 @@ import { type ParameterRow, parameterFromRow } from "./parameter-rows.ts";
 import { checkReadable, checkSchema, hasLog } from "./past-checks.ts";
 import { findingFromRow } from "./rule-rows.ts";
 import { fromJson, type SqlRow } from "./run-columns.ts";
+import { type SilenceRow, silenceFromRow } from "./silence-rows.ts";
 
+/** The first schema with silences. */
+const SILENCES_SCHEMA = 6;
 const MAX_JUMPS = 10_000;
 
 export interface PastEvent {
@@ -211,6 +216,14 @@ export class PastReader {
   parameters(): SetParameter[] {
     return this.#all("SELECT * FROM parameters").map((row) =>
       parameterFromRow(row as unknown as ParameterRow),
+    );
+  }
+
+  /** What people had silenced, those that are over among it. */
+  silences(): Silence[] {
+    if (schemaVersion(this.#database) < SILENCES_SCHEMA) return [];
+    return this.#all("SELECT * FROM silences ORDER BY n").map((row) =>
+      silenceFromRow(row as unknown as SilenceRow),
     );
   }
 
