@@ -21,7 +21,7 @@ const LONGEST_MS = 1000;
  */
 export class Trimming {
   readonly #ports: TrimmingPorts;
-  #running = false;
+  #running: Promise<void> | undefined;
   #stopped = false;
   #wake = () => {};
   #calm = CALM;
@@ -31,17 +31,18 @@ export class Trimming {
     this.#ports = ports;
   }
 
-  /** Until there is nothing to do; at once when that is under way. */
-  async run(): Promise<void> {
-    if (this.#running) return;
-    this.#running = true;
+  /** Until there is nothing to do. One at a time: who asks meanwhile waits for the one under way. */
+  run(): Promise<void> {
+    this.#running ??= this.#toTheEnd().finally(() => (this.#running = undefined));
+    return this.#running;
+  }
+
+  async #toTheEnd(): Promise<void> {
     this.#excess = Number.POSITIVE_INFINITY;
     try {
       while (!this.#stopped && (await this.#step()));
     } catch {
       // It is tried again with the next trimming; what stopped it is reported through onHealth.
-    } finally {
-      this.#running = false;
     }
   }
 
