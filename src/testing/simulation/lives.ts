@@ -104,6 +104,13 @@ export class Lives {
         await world.shared.opened(shared);
       },
       look: () => world.observer?.look(),
+      destinations: {
+        outputs: world.outputs,
+        random: world.outputRandom,
+        calm: () => world.calm,
+        look: () => world.observer?.look(),
+        say: world.say,
+      },
       onFault: (fault) => world.struck(fault),
       onCrash: () => this.#ended(life),
       sent: (source, id, atMs) => void world.sentAt.set(`${source} ${id}`, atMs),
