@@ -27,6 +27,8 @@ const decisionSchema = v.strictObject({
   note: v.optional(text(1000), ""),
 });
 const explainSchema = v.strictObject({ step: v.optional(text(256)) });
+/** A name that is that of a log as well; a damaged row may hold anything. */
+const PLUGIN = /^[\w][\w.-]*$/;
 /** Runs whose ids are looked at for one that was probably meant. */
 const NEAR_RUNS = 500;
 const listSchema = v.strictObject({
@@ -93,6 +95,16 @@ export function runRoutes(ports: ControlPorts, streams: ControlStreams): Control
       },
     },
     "/v1/runs/:run": { GET: async (request) => await detail(await find(request)) },
+    "/v1/runs/:run/lines": {
+      async GET(request) {
+        const found = await find(request);
+        const { steps } = await detail(found);
+        const tried = steps.filter(({ tries, action }) => tries.length > 0 && PLUGIN.test(action));
+        const plugins = new Set(tried.map(({ action }) => action));
+        const { lines, complete } = await ports.linesOf([...plugins], found.run.id, found.run.createdMs);
+        return { items: lines, complete };
+      },
+    },
     "/v1/runs/:run/explain": {
       async GET(request) {
         const { step } = request.query(explainSchema);
