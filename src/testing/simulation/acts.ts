@@ -145,7 +145,10 @@ export const ACTS: Record<string, Act> = {
     run: (world) => {
       const ms = world.random.pick([YEAR_MS, -YEAR_MS, 3_600_000, -60_000]);
       world.say(`the wall clock jumps by ${ms} ms`);
+      const from = world.clock.wall();
       world.clock.jumpWall(ms);
+      if (world.agent && world.agent.triggers.length > 0)
+        world.schedules.jumped(from, from + ms, world.clock.mono());
     },
   },
   "hub away": {

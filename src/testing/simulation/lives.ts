@@ -27,6 +27,7 @@ export class Lives {
     // As the agent does: what it remembers of the trusted time, or the wall clock when that is ahead of it.
     world.clock.trust(world.clock.wall());
     world.life = life;
+    world.schedules.begun();
     world.say(`the agent starts (${life.number})`);
     this.#begin(life).catch((error: unknown) => {
       if (life.dead) return;
