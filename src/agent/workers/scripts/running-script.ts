@@ -2,7 +2,7 @@ import { messageOf } from "../../../core/errors.ts";
 import type { Grant } from "../../../model/grant.ts";
 import type { JsonObject } from "../../../model/json.ts";
 import type { Addition } from "../../../model/pipeline.ts";
-import type { ScriptEntry } from "../../../model/plugin.ts";
+import type { PluginKind, ScriptEntry } from "../../../model/plugin.ts";
 import type { EndCause, Verdict } from "../../../model/worker-end.ts";
 import { type CallMark, type PluginOutput, pluginOutput } from "../plugin-output.ts";
 import type { HeldSecrets } from "../secret-port.ts";
@@ -27,6 +27,7 @@ const MAX_TOLD_LINES = 200;
 export interface ScriptStart {
   /** Name of the plugin. */
   plugin: string;
+  kind: PluginKind;
   /** The trigger, action or output that it works for. */
   part: string;
   script: ScriptEntry;
@@ -81,8 +82,15 @@ export class RunningScript {
 
   /** Rejects when it cannot be started. */
   static async start(options: ScriptStart, ports: ScriptPorts): Promise<RunningScript> {
-    const { plugin, part, script, grant, settings, held = {}, call, add, namespace } = options;
-    const who = { plugin, part, grant, log: ports.pluginLog(plugin), namespace };
+    const { plugin, kind, part, script, grant, settings, held = {}, call, add, namespace } = options;
+    const who = {
+      plugin,
+      part,
+      grant,
+      log: ports.pluginLog(plugin),
+      namespace,
+      ...(script.state && { state: `${kind}/${part}` }),
+    };
     const session = ports.calls?.open(add ? { ...who, add } : who);
     const env = scriptEnvironment({
       script,
