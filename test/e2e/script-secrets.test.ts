@@ -32,7 +32,14 @@ place=$(echo "$input" | sed 's/.*"place":"\\([^"]*\\)".*/\\1/')
 cat "$place" 2>/dev/null | sha256sum | cut -c1-16
 `,
 };
-const CONFIG = `pipelines:
+/** Gets events on its standard input, so that the file is all that it has. */
+const OUTPUT = `#!/bin/sh
+cat > /dev/null
+echo "told $(sha256sum < "$HOLDFAST_INPUT_TOKEN_FILE" | cut -c1-16)" >&2
+exit 1
+`;
+const CONFIG = `outputs: [{ name: away, plugin: away, with: { token: "\${{ secrets.TOKEN }}" } }]
+pipelines:
   file: { steps: [{ id: a, action: by-file, with: { token: "\${{ secrets.TOKEN }}" } }] }
   slow: { steps: [{ id: a, action: slow, effect: idempotent, timeout: 60s, with: { token: "\${{ secrets.TOKEN }}" } }] }
   spy: { params: { place: {} }, steps: [{ id: a, action: spy, with: { place: "\${{ params.place }}" } }] }
@@ -81,6 +88,9 @@ beforeAll(async () => {
     place(`data/plugins/${name}/x.sh`, SCRIPTS[name.replace("wide-", "")] ?? SCRIPT);
     chmodSync(join(root(), `data/plugins/${name}/x.sh`), 0o755);
   }
+  place("data/plugins/away/plugin.yaml", manifest("away").replace("kind: action", "kind: output"));
+  place("data/plugins/away/x.sh", OUTPUT);
+  chmodSync(join(root(), "data/plugins/away/x.sh"), 0o755);
   await agent.start();
   const program = executable === undefined ? [process.execPath, MAIN] : [executable];
   const child = Bun.spawn([...program, "secret", "set", "TOKEN", "--home", agent.base, "--id", agent.id], {
@@ -128,4 +138,16 @@ test("what a killed agent leaves of them goes at its next start", async () => {
   await until("the file of before to go", () => !leftInMemory().includes(first!), 30_000);
   expect((await agent.cli(["runs", "cancel", id])).exit).toBe(0);
   await until("the file of the second attempt to go", () => leftInMemory().length === 0, 30_000);
+});
+
+test("an output finds its own in the same way", async () => {
+  await agent.stop();
+  await agent.start();
+  expect((await agent.cli(["events", "emit", "news"])).exit).toBe(0);
+  for (let left = 200; ; left--) {
+    const { out } = await agent.cli(["agent", "status", "--json"]);
+    if (out.includes(`told ${hash(VALUE)}`)) break;
+    if (left === 0) throw new Error(`the output was not told: ${out}`);
+    await Bun.sleep(50);
+  }
 });
