@@ -8,6 +8,7 @@ import { acquireLock } from "../core/lock-file.ts";
 import { type LogFile, openLogFile } from "../core/log-file.ts";
 import { LOG_LEVELS } from "../core/logger.ts";
 import { SecretMasker } from "../core/secret-masker.ts";
+import { sinceBoot } from "../core/since-boot.ts";
 import { parseSize } from "../core/size.ts";
 import { findAgentHome, HOME_ARGS, homeBase } from "./home-args.ts";
 import { openProcessLog } from "./process-log.ts";
@@ -143,6 +144,7 @@ async function runAgent(
       protections,
       policy,
       clock,
+      sinceBoot: sinceBoot(),
       ids,
       log,
       logLinesDropped: dropped,

@@ -1,4 +1,5 @@
 import { HoldfastError } from "../../core/errors.ts";
+import { brakeRoutes } from "./control-brake.ts";
 import { deadRoutes } from "./control-dead.ts";
 import { eventRoutes } from "./control-events.ts";
 import { findingRoutes } from "./control-findings.ts";
@@ -6,9 +7,11 @@ import { memoryRoutes } from "./control-memory.ts";
 import { parameterRoutes } from "./control-parameters.ts";
 import type { ControlPorts } from "./control-ports.ts";
 import { answer, type ControlRoutes, problem } from "./control-request.ts";
+import { runPastRoutes } from "./control-run-past.ts";
 import { runRoutes } from "./control-runs.ts";
 import { scheduleRoutes } from "./control-schedules.ts";
 import { secretRoutes } from "./control-secrets.ts";
+import { silenceRoutes } from "./control-silences.ts";
 import { ControlStreams } from "./control-stream.ts";
 
 export interface ControlServer {
@@ -23,6 +26,7 @@ export function controlServer(ports: ControlPorts): ControlServer {
   const routes = {
     ...partRoutes(ports),
     ...runRoutes(ports, streams),
+    ...runPastRoutes(ports),
     ...eventRoutes(ports, streams),
     ...findingRoutes(ports),
     ...deadRoutes(ports),
@@ -30,6 +34,8 @@ export function controlServer(ports: ControlPorts): ControlServer {
     ...memoryRoutes(ports),
     ...parameterRoutes(ports),
     ...secretRoutes(ports),
+    ...brakeRoutes(ports),
+    ...silenceRoutes(ports),
   };
   const find = matcher(routes);
   return {

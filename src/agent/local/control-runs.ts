@@ -25,6 +25,8 @@ const decisionSchema = v.strictObject({
   decision: v.picklist(["approve", "deny"]),
   note: v.optional(text(1000), ""),
 });
+/** Runs whose ids are looked at for one that was probably meant. */
+const NEAR_RUNS = 500;
 const listSchema = v.strictObject({
   ...PAGE_QUERY,
   pipeline: v.optional(text(256)),
@@ -40,17 +42,12 @@ const listSchema = v.strictObject({
 /** Pipelines and runs: what there is, starting, watching, ending, and a person's word. */
 export function runRoutes(ports: ControlPorts, streams: ControlStreams): ControlRoutes {
   const { store, log, agent } = ports;
-  const find = async (request: ControlRequest): Promise<FoundRun> => {
-    const id = request.part("run");
-    const found = await store.run(id);
-    if (found) return found;
-    throw new HoldfastError(
-      "not_found",
-      `agent ${agent} has no run ${id}: holdfast runs list shows what it has`,
-    );
-  };
+  const find = (request: ControlRequest) => findRun(ports, request);
   const detail = async (found: FoundRun) =>
-    runDetailView(agent, found, await store.childRuns(found.run.id), times(ports));
+    withHeldBack(
+      runDetailView(agent, found, await store.childRuns(found.run.id), times(ports)),
+      ports.heldBack(found.run.id),
+    );
 
   return {
     "/v1/pipelines": {
@@ -67,8 +64,9 @@ export function runRoutes(ports: ControlPorts, streams: ControlStreams): Control
         const rows = await store.runs({ ...filter, limit: limit + 1 });
         const live = new Map(ports.live().map((run) => [run.id, run]));
         const views = rows.map((row) => {
-          const { steps = [], overdue = false } = live.get(row.run.id) ?? {};
-          return { ...runItemView(agent, row), current: steps, overdue };
+          const { steps = [], overdue = false, heldBack = null } = live.get(row.run.id) ?? {};
+          const view = runItemView(agent, row);
+          return { ...view, reason: view.reason ?? heldBack, current: steps, overdue };
         });
         return page(views, limit);
       },
@@ -129,6 +127,31 @@ export function runRoutes(ports: ControlPorts, streams: ControlStreams): Control
       },
     },
   };
+}
+
+/** The run that a request names, by its id or a part of it. */
+export async function findRun({ store, agent }: ControlPorts, request: ControlRequest): Promise<FoundRun> {
+  const id = request.part("run");
+  const found = await store.run(id);
+  if (found) return found;
+  const ids = (await store.runs({ limit: NEAR_RUNS })).map(({ run }) => run.id);
+  const near = nearest(id, ids) ?? ids.find((each) => nearest(id, [each.slice(-id.length)]));
+  const hint = near === undefined ? "" : `did you mean ${near}? `;
+  throw new HoldfastError(
+    "not_found",
+    `agent ${agent} has no run ${id}: ${hint}holdfast runs list shows what it has`,
+  );
+}
+
+/** The rows say `queued`; why nothing of it begins is known in memory only. */
+function withHeldBack(view: RunDetailView, held: ReturnType<ControlPorts["heldBack"]>): RunDetailView {
+  if (held === null) return view;
+  const steps = view.steps.map((step) =>
+    step.state === "queued" && (held.whole || held.steps.includes(step.step))
+      ? { ...step, reason: step.reason ?? held.reason }
+      : step,
+  );
+  return { ...view, reason: view.reason ?? held.reason, steps };
 }
 
 /** A frame holds about so much at most: a run may have a thousand steps, each with a large output. */
@@ -199,7 +222,7 @@ function checkPipeline(ports: ControlPorts, name: string): void {
   throw new HoldfastError("not_found", `agent ${ports.agent} has no pipeline ${name}: ${hint}`);
 }
 
-function noStep(run: string, step: string, steps: { stepId: string }[]): HoldfastError {
+export function noStep(run: string, step: string, steps: { stepId: string }[]): HoldfastError {
   const known = steps.map((row) => row.stepId);
   const meant = nearest(step, known);
   const hint =

@@ -1,5 +1,6 @@
 import { compileHotCode } from "../../core/jit.ts";
 import { systemClock } from "../../core/clock.ts";
+import { cutText } from "../../core/cut-text.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { JsonObject } from "../../model/json.ts";
 import { bareManifest } from "../../sdk/definition.ts";
@@ -109,6 +110,7 @@ class PluginHost {
       sendJson: (json) => this.#channel?.send(json),
       sendJsonSoon: (json) => this.#channel?.sendSoon(json),
       log: this.#log(),
+      logOf: (call) => this.#log(call),
       host: (operation, args) => this.#host.ask(operation, args ?? {}),
       add: (call, additions) => this.#host.add(call, additions),
       memory: (call, request) => this.#host.memory(call, request),
@@ -146,7 +148,7 @@ class PluginHost {
     if (this.#channel === undefined) process.exit(1);
     this.#send({
       kind: "failed",
-      message: messageOf(error).slice(0, 4096),
+      message: cutText(messageOf(error), 4096),
       ...(isTooManyFiles(error) ? { tooManyFiles: true } : {}),
     });
     await this.#leave(1);
@@ -167,12 +169,13 @@ class PluginHost {
     this.#channel?.send(JSON.stringify(frame));
   }
 
-  #log(): PluginLog {
+  #log(call?: number): PluginLog {
     const write = (level: "debug" | "info" | "warn" | "error") => (message: string, fields?: JsonObject) =>
       this.#send({
         kind: "log",
         level,
         message: String(message),
+        ...(call === undefined ? {} : { call }),
         ...(fields === undefined ? {} : { fields: Array.isArray(fields) ? { values: fields } : fields }),
       });
     return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };

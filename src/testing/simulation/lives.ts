@@ -7,6 +7,7 @@ import type { Setting } from "./grammar.ts";
 import { Incarnation } from "./incarnation.ts";
 import { Observer } from "./observer.ts";
 import { SimulatedAgent } from "./simulated-agent.ts";
+import type { SharedRooms } from "./shared-rooms.ts";
 import { SimulatedWorkers } from "./workers.ts";
 import type { World } from "./world.ts";
 
@@ -26,6 +27,7 @@ export class Lives {
     // As the agent does: what it remembers of the trusted time, or the wall clock when that is ahead of it.
     world.clock.trust(world.clock.wall());
     world.life = life;
+    world.schedules.begun();
     world.say(`the agent starts (${life.number})`);
     this.#begin(life).catch((error: unknown) => {
       if (life.dead) return;
@@ -97,8 +99,19 @@ export class Lives {
       ledger: world.events,
       say: world.say,
       broken: (what) => world.fail("nothing impossible", what),
-      opened: (shared) => world.shared.opened(shared),
+      opened: async (shared) => {
+        world.brake.opened(shared);
+        this.#silencesOpened(shared);
+        await world.shared.opened(shared);
+      },
       look: () => world.observer?.look(),
+      destinations: {
+        outputs: world.outputs,
+        random: world.outputRandom,
+        calm: () => world.calm,
+        look: () => world.observer?.look(),
+        say: world.say,
+      },
       onFault: (fault) => world.struck(fault),
       onCrash: () => this.#ended(life),
       sent: (source, id, atMs) => void world.sentAt.set(`${source} ${id}`, atMs),
@@ -112,6 +125,18 @@ export class Lives {
     await agent.begin();
   }
 
+  #silencesOpened({ silences }: SharedRooms): void {
+    const found = new Map(silences.list().map(({ id, state }) => [id, state]));
+    const { silenced, clock } = this.#world;
+    for (const [id, { state, untilMs }] of silenced) {
+      if (state !== "unknown" && clock.trusted() < untilMs && found.get(id) !== state)
+        this.#world.fail(
+          "answered is kept",
+          `silence ${id} is ${found.get(id)}, and was told to be ${state}`,
+        );
+    }
+  }
+
   #observer(): Observer {
     const { database, setting, events, story } = this.#world;
     return new Observer({
@@ -120,11 +145,12 @@ export class Lives {
       events,
       story,
       trims: this.#trims(),
+      leased: (run, step, runs) => this.#world.brake.leased(run, step, runs),
     });
   }
 
   #trims(): boolean {
-    return this.#world.setting.retention.endedRuns !== undefined;
+    return this.#world.setting.retention.runs !== undefined;
   }
 
   #workers(life: Incarnation): SimulatedWorkers {

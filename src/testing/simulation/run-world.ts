@@ -5,6 +5,7 @@ import { FinalChecks } from "./final-checks.ts";
 import { Lives } from "./lives.ts";
 import { TRIGGERS } from "./names.ts";
 import { decide } from "./person-acts.ts";
+import { releaseForGood } from "./quiet-acts.ts";
 import type { World } from "./world.ts";
 
 const MOST_ACTS = 300;
@@ -60,6 +61,7 @@ async function becomeQuiet(world: World, lives: Lives): Promise<void> {
     await lives.settle();
     for (const trigger of world.agent?.triggers ?? []) trigger.emit(10);
     decide(world, true);
+    releaseForGood(world);
     if (await isQuiet(world)) return;
     if (clock.nextIn() !== null) clock.runNext();
   }
@@ -76,6 +78,7 @@ async function isQuiet(world: World): Promise<boolean> {
   if (!agent || agent.triggers.length < TRIGGERS.length || world.openRuns().length > 0) return false;
   if (!agent.shared.isQuiet()) return false;
   if (agent.triggers.some(({ behind }) => behind > 0)) return false;
+  if (!(await agent.outputs.isQuiet())) return false;
   const streams = await agent.store.streams();
   return streams.every(({ last, acknowledged }) => last === acknowledged);
 }

@@ -1,3 +1,4 @@
+import { watchClock } from "../../agent/clock-watch.ts";
 import type { EventRecorder } from "../../agent/events/recorder.ts";
 import { Memory } from "../../agent/memory/memory.ts";
 import { MemorySession } from "../../agent/memory/session.ts";
@@ -6,10 +7,16 @@ import { sealedParameters } from "../../agent/parameters/sealed-parameters.ts";
 import type { RunEngine } from "../../agent/runs/engine.ts";
 import { LaterRuns } from "../../agent/schedules/later-runs.ts";
 import { Schedules } from "../../agent/schedules/schedules.ts";
+import { Brake } from "../../agent/silences/brake.ts";
+import { Silences } from "../../agent/silences/silences.ts";
+import { MaintenanceWindows } from "../../agent/silences/windows.ts";
 import { Secrets } from "../../agent/secrets/secrets.ts";
 import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
-import { CLOCK_TRIGGER, SCHEDULE_PREFIX, type ScheduleDefinition } from "../../model/schedule.ts";
+import { TimeWatch } from "../../core/time-watch.ts";
+import { CLOCK_TRIGGER } from "../../model/clock-event.ts";
+import type { ProposedEvent } from "../../model/event.ts";
+import { SCHEDULE_PREFIX, type ScheduleDefinition } from "../../model/schedule.ts";
 import type { LaterRun } from "../../model/schedule-later.ts";
 import type { InProcessStore } from "../in-process-store.ts";
 import type { Incarnation } from "./incarnation.ts";
@@ -38,12 +45,17 @@ export class SharedRooms {
   readonly parameters: Parameters;
   readonly later: LaterRuns;
   readonly schedules: Schedules;
+  readonly brake: Brake;
+  readonly silences: Silences;
   readonly #options: Options;
+  readonly #watch: TimeWatch;
+  #unwatch = () => {};
   #beside!: Beside;
 
   constructor(options: Options) {
     this.#options = options;
     const { life: clock, store, ids, log } = options;
+    this.#watch = new TimeWatch(clock);
     const handedOut = () => {};
     this.memory = new Memory({ store, clock, log });
     this.secrets = new Secrets({
@@ -61,6 +73,9 @@ export class SharedRooms {
       handedOut,
       clock,
     });
+    this.brake = new Brake({ store, windows: () => [], tell: async () => {}, clock, log });
+    const windows = new MaintenanceWindows([], clock, log);
+    this.silences = new Silences({ store, windows, labels: {}, clock, ids, log });
     const room = () => this.#beside.engine.room();
     this.later = new LaterRuns({
       waiting: (keys) => store.laterRuns(keys),
@@ -76,18 +91,18 @@ export class SharedRooms {
       remembered: (keep) => store.checkpointsOf(SCHEDULE_PREFIX, keep),
       record: (trigger, given, checkpoint) =>
         this.#beside.recorder.recordStarting(trigger, given, { checkpoint }),
-      jumped: (byMs) =>
-        this.#beside.recorder.record(CLOCK_TRIGGER, [{ type: "clock.jumped", data: { byMs } }], undefined),
       room,
       clock,
+      watch: this.#watch,
       log,
     });
   }
 
   /** What the engine sees of them. */
   ports() {
-    const { memory, parameters, later } = this;
+    const { memory, parameters, later, brake } = this;
     return {
+      brake,
       memory: {
         values: (namespace: string) => memory.snapshot.values(namespace),
         ready: (namespace: string) => (memory.snapshot.has(namespace) ? null : memory.watch(namespace)),
@@ -105,6 +120,8 @@ export class SharedRooms {
     await this.memory.start();
     await this.secrets.start();
     await this.parameters.start();
+    await this.brake.load();
+    await this.silences.load();
   }
 
   /** After the rules know what they remember. */
@@ -112,6 +129,10 @@ export class SharedRooms {
     this.#beside = beside;
     await this.schedules.start(this.#options.definitions);
     await this.later.start();
+    this.brake.start();
+    const { life: clock, log } = this.#options;
+    const record = (event: ProposedEvent) => beside.recorder.record(CLOCK_TRIGGER, [event], undefined);
+    this.#unwatch = watchClock({ watch: this.#watch, record, clock, log });
   }
 
   /** As a worker sees the memory. */
@@ -133,7 +154,8 @@ export class SharedRooms {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.schedules.stop(), this.later.stop()]);
+    this.#unwatch();
+    await Promise.all([this.schedules.stop(), this.later.stop(), this.brake.stop(), this.silences.stop()]);
     this.memory.stop();
   }
 }

@@ -1,4 +1,5 @@
 import type { Ids } from "../../core/ids.ts";
+import { type HashedText, hashedText } from "../../model/attempt-facts.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { Fault } from "../../storage/faults.ts";
 import { EventRecorder } from "../../agent/events/recorder.ts";
@@ -15,6 +16,7 @@ import type { Incarnation } from "./incarnation.ts";
 import { AGENT_ID } from "./names.ts";
 import { type LineSource, SimulatedTrigger } from "./simulated-trigger.ts";
 import { SharedRooms } from "./shared-rooms.ts";
+import { type Destinations, SimulatedOutputs } from "./simulated-outputs.ts";
 import { SlowDisk } from "./slow-disk.ts";
 
 export interface AgentOptions {
@@ -36,6 +38,7 @@ export interface AgentOptions {
   /** What is shared can be read. */
   opened: (shared: SharedRooms) => Promise<void>;
   look: () => void;
+  destinations: Destinations;
   onFault: (fault: Fault) => void;
   onCrash: () => void;
   /** An event goes to the store, looked at by the rules at this trusted time. */
@@ -43,6 +46,11 @@ export interface AgentOptions {
 }
 
 const MAX_EVENT_BYTES = 10_000;
+
+/** What runs of this life go back to: another one where rules have come or gone. */
+function originOf({ allRules }: AgentOptions): HashedText {
+  return hashedText({ config: `allRules: ${allRules}`, triggers: {}, rules: {} });
+}
 
 /**
  * One life of the agent: the real rooms, wired as the composition root wires them, over the real store in this process.
@@ -62,6 +70,7 @@ export class SimulatedAgent {
     readonly rules: RuleSet,
     readonly hub: HubSessions,
     readonly shared: SharedRooms,
+    readonly outputs: SimulatedOutputs,
   ) {
     this.#options = options;
   }
@@ -74,6 +83,7 @@ export class SimulatedAgent {
       path: options.path,
       ids,
       wall: () => life.wall(),
+      time: life,
       after: (ms, callback) => life.after(ms, callback),
       retention: setting.retention,
       faults: options.faults,
@@ -85,6 +95,7 @@ export class SimulatedAgent {
     const shared = new SharedRooms({ life, store, ids, log, definitions: setting.schedules });
     const engine = new RunEngine({
       ...shared.ports(),
+      config: originOf(options).hash,
       store,
       actions: options.actions,
       pipelines: setting.pipelines,
@@ -114,7 +125,8 @@ export class SimulatedAgent {
       maxEventBytes: MAX_EVENT_BYTES,
     });
     const hub = new HubSessions({ life, store, line, random, say });
-    return new SimulatedAgent(options, store, disk, engine, recorder, rules, hub, shared);
+    const outputs = new SimulatedOutputs({ ...options.destinations, life, store, recorder, ids, log });
+    return new SimulatedAgent(options, store, disk, engine, recorder, rules, hub, shared, outputs);
   }
 
   /** In the order of the composition root: open runs, rules, then what brings new events. */
@@ -123,8 +135,10 @@ export class SimulatedAgent {
     const { engine, recorder, store } = this;
     await this.shared.open();
     await this.#options.opened(this.shared);
+    await store.keepTexts([originOf(this.#options)]);
     await engine.recover();
     await recorder.start();
+    this.outputs.start();
     await this.shared.begin(this);
     void this.hub.run();
     for (const source of sources) {
@@ -150,6 +164,7 @@ export class SimulatedAgent {
     await this.shared.stop();
     await this.recorder.stop();
     await this.engine.stop(graceMs);
+    await this.outputs.stop();
     this.hub.stop();
     await this.store.close();
   }

@@ -6,6 +6,7 @@ import type { Fault } from "../../storage/faults.ts";
 import { Seeded } from "../seeded.ts";
 import { VirtualClock } from "../virtual-clock.ts";
 import { type Aim, aimsOf, retryMore } from "./aims.ts";
+import { BrakeLedger } from "./brake-ledger.ts";
 import { EventLedger } from "./event-ledger.ts";
 import { type FaultTable, kindOf, makeFolder } from "./faults-drawn.ts";
 import { randomSetting, type Setting } from "./grammar.ts";
@@ -14,6 +15,8 @@ import { Incarnation } from "./incarnation.ts";
 import { ModelHub } from "./model-hub.ts";
 import { AGENT_ID, TRIGGERS } from "./names.ts";
 import type { ObservedRun, Observer } from "./observer.ts";
+import { randomOutputs, type SimulatedOutput } from "./output-grammar.ts";
+import { OutputLedger } from "./output-ledger.ts";
 import { RuleReference } from "./rule-reference.ts";
 import type { SimulatedAgent } from "./simulated-agent.ts";
 import { LineSource } from "./simulated-trigger.ts";
@@ -35,6 +38,9 @@ export class World {
   readonly ledger = new WorkLedger();
   readonly events: EventLedger;
   readonly schedules: ScheduleLedger;
+  readonly outputs: { output: SimulatedOutput; ledger: OutputLedger }[];
+  /** For what destinations do. */
+  readonly outputRandom: Seeded;
   readonly reference: RuleReference;
   readonly sources: LineSource[];
   readonly line: HubLine;
@@ -50,6 +56,12 @@ export class World {
   /** Trusted time at which an event was last sent to the store, by source and id. */
   readonly sentAt = new Map<string, number>();
   readonly shared = new SharedLedger((invariant, what) => this.fail(invariant, what));
+  readonly brake = new BrakeLedger({
+    trusted: () => this.clock.trusted(),
+    fail: (invariant, what) => this.fail(invariant, what),
+  });
+  /** Silences, as their makers were told of them. */
+  readonly silenced = new Map<string, { state: "active" | "ended" | "unknown"; untilMs: number }>();
   agent: SimulatedAgent | null = null;
   /** The agent of the first life that got so far. */
   firstAgent: SimulatedAgent | null = null;
@@ -81,7 +93,13 @@ export class World {
     this.line = { hub, up: this.random.chance(0.8), reliable: false, cut: null };
     this.reference = new RuleReference(this.setting.rules);
     this.schedules = new ScheduleLedger(this.setting.schedules, this.story);
+    this.outputRandom = drawn(6);
+    this.outputs = randomOutputs(drawn(5)).map((output) => {
+      const fail = (invariant: string, what: string) => this.fail(invariant, what);
+      return { output, ledger: new OutputLedger(output, fail) };
+    });
     this.events = new EventLedger({
+      outputs: this.outputs.map(({ ledger }) => ledger),
       story: this.story,
       reference: this.reference,
       schedules: this.schedules,

@@ -1,4 +1,5 @@
 import type { Json } from "../../../model/json.ts";
+import { type PartialTaking, parsePartial } from "../../../model/output-batch.ts";
 import type { AttemptOutcome } from "../../../model/run-transitions.ts";
 import { type Cut, unknown } from "../call-outcome.ts";
 import type { ChunkSource } from "./chunk-source.ts";
@@ -31,6 +32,11 @@ export class CallOutput {
   json(): Json | undefined {
     if (this.#bytes > MAX_LINE_BYTES) return undefined;
     return parseJson(Buffer.concat(this.#chunks).toString("utf8").trim());
+  }
+
+  /** The beginning of what it printed. */
+  text(): string {
+    return new TextDecoder().decode(this.#head(Buffer.concat(this.#chunks)), { stream: true });
   }
 
   /** What a plain program printed. */
@@ -71,10 +77,19 @@ export function onceOutcome(
   return { kind: "error", error: { code, message, retryable: true, started: true } };
 }
 
+/** How much of a batch an output took, as `{"error": {"taken", "rejected"}}` on stdout says. */
+export function toldPartial(output: CallOutput): PartialTaking | undefined {
+  return parsePartial(errorIn(output));
+}
+
 /** `{"error": …}` on stdout. */
 function toldError(output: CallOutput) {
+  const error = errorIn(output);
+  return error === undefined ? undefined : stepErrorOf(error);
+}
+
+function errorIn(output: CallOutput): Json | undefined {
   const json = output.json();
   if (typeof json !== "object" || json === null || Array.isArray(json)) return undefined;
-  const error = own(json, "error");
-  return error === undefined ? undefined : stepErrorOf(error);
+  return own(json, "error");
 }
