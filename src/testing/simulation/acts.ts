@@ -16,7 +16,7 @@ import {
   cancelLater,
   changeParameter,
   changeSecret,
-  holdKey,
+  holdAnyKey,
   LATER_WRITES,
   lookAtKeys,
   MEMORY_WRITES,
@@ -84,7 +84,7 @@ export const ACTS: Record<string, Act> = {
     run: (world) =>
       withLetter(world, "drops", async (run) => void (await world.agent!.store.dropDeadLetter(run))),
   },
-  "hold a key": { weight: 5, leadsTo: MEMORY_WRITES, run: holdKey },
+  "hold a key": { weight: 5, leadsTo: MEMORY_WRITES, run: holdAnyKey },
   "sweep the memory": { weight: 1, leadsTo: ["memorySweep", "memory.sweep"], run: sweepMemory },
   "write a key": { weight: 2, leadsTo: MEMORY_WRITES, run: writeKey },
   "look at keys": { weight: 1, leadsTo: [], run: lookAtKeys },
