@@ -5,6 +5,7 @@ import {
   changeSetting,
   decide,
   emitByHand,
+  jumpWall,
   lie,
   moveOutput,
   PERSON,
@@ -143,12 +144,7 @@ export const ACTS: Record<string, Act> = {
     weight: 1.5,
     leadsTo: [],
     run: (world) => {
-      const ms = world.random.pick([YEAR_MS, -YEAR_MS, 3_600_000, -60_000]);
-      world.say(`the wall clock jumps by ${ms} ms`);
-      const from = world.clock.wall();
-      world.clock.jumpWall(ms);
-      if (world.agent && world.agent.triggers.length > 0)
-        world.schedules.jumped(from, from + ms, world.clock.mono());
+      jumpWall(world, world.random.pick([YEAR_MS, -YEAR_MS, 3_600_000, -60_000]));
     },
   },
   "hub away": {

@@ -4,7 +4,7 @@ import { ACTS } from "./acts.ts";
 import { FinalChecks } from "./final-checks.ts";
 import { Lives } from "./lives.ts";
 import { TRIGGERS } from "./names.ts";
-import { decide } from "./person-acts.ts";
+import { decide, jumpOverDue } from "./person-acts.ts";
 import { releaseForGood } from "./quiet-acts.ts";
 import { crowdKeys } from "./shared-acts.ts";
 import type { World } from "./world.ts";
@@ -66,7 +66,10 @@ async function becomeQuiet(world: World, lives: Lives): Promise<void> {
     releaseForGood(world);
     if (!crowd.begun && hasBegun(world)) {
       crowd.begun = true;
-      void crowdKeys(world).then(() => (crowd.over = true));
+      void crowdKeys(world).then(() => {
+        crowd.over = true;
+        jumpOverDue(world);
+      });
     }
     if (crowd.over && (await isQuiet(world))) return;
     if (clock.nextIn() !== null) clock.runNext();
