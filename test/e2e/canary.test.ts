@@ -10,8 +10,9 @@ setDefaultTimeout(240_000);
 /** Ways in which an action gives away what it was told. */
 const WAYS = [
   ...["output", "key", "nested", "error", "told-error", "log", "fields", "stdout", "stderr", "base64"],
-  ...["basic", "url", "json", "hex", "memory", "added", "script", "big", "die", "undone"],
-  ...["edge-error", "edge-stderr", "edge-head", "parameter", "trigger"],
+  ...["basic", "url", "json", "hex", "memory", "added", "script", "undone", "parameter", "trigger"],
+  // The last ones may take the plugin with them.
+  ...["edge-error", "edge-stderr", "big", "edge-head", "die"],
 ];
 /** A parameter that is set with --secret, and one that a trigger is given. */
 const [PARAMETER, TRIGGER] = [WAYS.indexOf("parameter"), WAYS.indexOf("trigger")];
@@ -194,7 +195,9 @@ test("none of them is found, in clear or encoded", async () => {
       await Bun.sleep(10);
     }
   })();
-  for (const index of WAYS.keys()) {
+  for (const [index, way] of WAYS.entries()) {
+    // No way is left out because an earlier one has the plugin in quarantine.
+    expect(answers.join(""), `before ${way}`).not.toContain("quarantined");
     const { out } = await ask(["run", `p${index}`, "--json"]);
     const { id } = JSON.parse(out.trim().split("\n").at(-1)!) as { id: string };
     if (index === PARAMETER)
