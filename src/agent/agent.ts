@@ -247,7 +247,12 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
         batchesWaiting: gate.waiting,
         protections,
         brakeOn: brake.reason() !== null,
-        silences: { active: silences.active, windowsOpen: windows.open().length, heldBack: silences.totals },
+        silences: {
+          active: silences.active,
+          windowsOpen: windows.open().length,
+          heldBack: silences.totals,
+          each: silences.heldBack(),
+        },
       }),
     );
   };

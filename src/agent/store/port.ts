@@ -15,7 +15,7 @@ import type {
   RunState,
   StepRow,
 } from "../../model/run.ts";
-import type { HistoryStats } from "./history-stats.ts";
+import type { HistoryStats } from "./retention.ts";
 import type { MemoryStore, ParameterStore, SecretStore, SilenceStore } from "./sharing-port.ts";
 import type { LaterEnd, LaterRun } from "../../model/schedule-later.ts";
 
