@@ -72,7 +72,7 @@ describe("while the brake is on", () => {
   test("a lease that the store has not taken by then is not sent again", async () => {
     const brake = aBrake();
     const store = new MemoryRunStore();
-    const rig = runRig(CHAIN, () => ok(), { brake, store });
+    const rig = runRig(CHAIN, () => ok(), { brake, store, longWay: true });
     store.failNext = 1;
     const id = rig.start();
     await settled();
@@ -89,7 +89,7 @@ describe("while the brake is on", () => {
   test("a step that waits for its turn while the brake comes on does not lease when it has it", async () => {
     const brake = aBrake();
     const store = new MemoryRunStore();
-    const rig = runRig(aPipeline([aStep("a"), aStep("b")]), () => ok(), { brake, store });
+    const rig = runRig(aPipeline([aStep("a"), aStep("b")]), () => ok(), { brake, store, longWay: true });
     const held = Promise.withResolvers<void>();
     store.pause = held.promise;
     const id = rig.start();

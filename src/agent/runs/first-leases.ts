@@ -3,6 +3,7 @@ import type { StepRow } from "../../model/run.ts";
 import { type Call, callOf } from "./action-work.ts";
 import { type Beginning, beginningOf } from "./beginning.ts";
 import type { Breakers } from "./breakers.ts";
+import type { HeldBack } from "./held-back.ts";
 import { type HeldRun, holdRun, isRuleStarted } from "./held-run.ts";
 import { planLease } from "./plan-lease.ts";
 import type { PlannedChange } from "./plan.ts";
@@ -22,6 +23,7 @@ interface Options {
   changes: RunChanges;
   breakers: Breakers;
   sideEffects: SideEffects;
+  heldBack: HeldBack;
 }
 
 /** A run on its way to the store together with the lease of its first step. */
@@ -136,7 +138,8 @@ export class FirstLeases {
 
   /** Whatever forbids that an attempt begins now, or gives it a condition, is asked here. */
   #mayLeaseNow(held: HeldRun, { through }: Call, nowMs: number): boolean {
-    const { breakers, sideEffects } = this.#options;
+    const { breakers, sideEffects, heldBack } = this.#options;
+    if (heldBack.refusal(held) !== null) return false;
     if (through !== null && !breakers.isClosed(through)) return false;
     const { pipeline } = held.run;
     return (
