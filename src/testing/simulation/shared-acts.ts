@@ -93,8 +93,8 @@ export function sweepMemory(world: World): void {
   if (!agent) return;
   const { memory } = agent.shared;
   const work = async () => {
-    await memory.set(NAMESPACE, "brief", `set-${world.counted()}`, 1_000);
-    await life.sleep(1_000);
+    await memory.set(NAMESPACE, "brief", `set-${world.counted()}`, 1);
+    await life.sleep(1);
     await agent.store.memorySweep(life.trusted());
   };
   carried(world, "sweep of the memory", work());
