@@ -72,7 +72,7 @@ test("brake on, kill -9, started again still braked, released: the run goes on a
   const status = await agent.cli(["agent", "status"]);
   expect(status.exit).toBe(0);
   expect(status.out).toContain(`check brake: degraded (${why})`);
-  expect(status.out).toContain("Held back: 1 runs that have not begun, 1 steps of others.");
+  expect(status.out).toContain("Held back: runs that have not begun: 1; steps of others: 1.");
   const { health } = JSON.parse((await agent.cli(["agent", "status", "--json"])).out) as { health: string };
   const ready = await fetch(`${health}/readyz?verbose`);
   expect([ready.status, await ready.text()]).toEqual([200, expect.stringContaining(why)]);

@@ -33,7 +33,7 @@ export function brakeLines(state: BrakeState, nowMs: number): string[] {
     ...maintenance.map(
       ({ name, until: end }) => `Maintenance window ${name}, until ${timeAndAge(end, nowMs)}`,
     ),
-    `Held back: ${held.runs} runs that have not begun, ${held.steps} steps of others.`,
+    `Held back: runs that have not begun: ${held.runs}; steps of others: ${held.steps}.`,
   ];
 }
 
