@@ -29,6 +29,7 @@ export function unsoundness(run: RunRow, steps: StepRow[], definition: PipelineD
 
 function runProblem(run: RunRow, steps: StepRow[], definition: PipelineDefinition): string | null {
   const { state, startedMs, stop, deadlineMs } = run;
+  if (run.parent?.run === run.id) return "it is its own parent";
   if (run.pipeline !== definition.name) return "its pipeline has another name";
   if ((state === "running") !== (startedMs !== null)) return `it is ${state}, and its start says otherwise`;
   if (state === "waiting" && definition.exclusive === null)
