@@ -136,7 +136,7 @@ test("what an added step carries is looked at, and what a newer version wrote is
   rig.lease("a");
   rig.add("a", added("add", "more"));
   const row = rig.step("a+1");
-  row.extra = { ...row.extra, later: "than this" } as never;
+  Object.assign(row.extra!, { later: "than this" });
   expect(problemOf(rig)).toBeNull();
   row.extra!.definition = { ...row.extra!.definition!, needs: "a" as never };
   expect(problemOf(rig)).toContain("definition");
