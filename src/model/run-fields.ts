@@ -6,7 +6,9 @@ type Test = (value: unknown) => boolean;
 type Fields<T> = Partial<Record<keyof T, Test>>;
 
 const isText: Test = (value) => typeof value === "string";
-const isNumber: Test = (value) => Number.isFinite(value);
+/** What a column takes back as it was read. */
+const isNumber: Test = (value) =>
+  Math.abs(value as number) <= Number.MAX_SAFE_INTEGER && typeof value === "number";
 const isCount: Test = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
 const isList: Test = Array.isArray;
 const isObject: Test = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
