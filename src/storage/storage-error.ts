@@ -31,11 +31,26 @@ const MEANINGS: [prefix: string, meaning: Meaning][] = [
   ["SQLITE_CONSTRAINT", { code: "conflict", retryable: false, advice: "the rows contradict stored ones" }],
 ];
 
+/** Statements are made for the schema, and its version was looked at before: only a change on the disk contradicts them. */
+const WRONG_SCHEMA =
+  /^(no such (table|column|index): |table \S+ (has no column named|has \d+ columns but|already exists)|duplicate column name: |ON CONFLICT clause does not match)/;
+const DAMAGED_SCHEMA: Meaning = {
+  code: "corrupt",
+  retryable: false,
+  advice: "the tables of the database file are not those that were made: the file is damaged",
+};
+
+function hasWrongSchema(error: unknown): boolean {
+  return systemCode(error) === "SQLITE_ERROR" && WRONG_SCHEMA.test(messageOf(error));
+}
+
 /** What an SQLite error means to a caller. `what` names the operation and the file. */
 export function storageError(error: unknown, what: string): HoldfastError {
   if (error instanceof HoldfastError) return error;
   const sqlite = systemCode(error) ?? "";
-  const meaning = MEANINGS.find(([prefix]) => sqlite.startsWith(prefix))?.[1];
+  const meaning = hasWrongSchema(error)
+    ? DAMAGED_SCHEMA
+    : MEANINGS.find(([prefix]) => sqlite.startsWith(prefix))?.[1];
   const message = `${what}: ${messageOf(error)}`;
   if (!meaning) return new HoldfastError("failed", message, { cause: error });
   return new HoldfastError(meaning.code, `${message} (${sqlite}): ${meaning.advice}`, {
@@ -55,7 +70,7 @@ export function isTransactionLost(error: unknown): boolean {
 /** True when the error says that the bytes of the file are wrong. */
 export function isDamage(error: unknown): boolean {
   if (error instanceof HoldfastError) return error.code === "corrupt";
-  return /^SQLITE_(CORRUPT|NOTADB|IOERR_SHORT_READ)/.test(systemCode(error) ?? "");
+  return hasWrongSchema(error) || /^SQLITE_(CORRUPT|NOTADB|IOERR_SHORT_READ)/.test(systemCode(error) ?? "");
 }
 
 /** A HoldfastError as it crosses from the storage thread; `cause` and stack stay behind. */

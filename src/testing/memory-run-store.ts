@@ -10,6 +10,7 @@ import {
   type RunRow,
   type StepRow,
 } from "../model/run.ts";
+import { unsoundness } from "../model/run-soundness.ts";
 import type { RunChange, RunStorePort } from "../agent/runs/ports.ts";
 
 interface Kept extends OpenRun {
@@ -141,6 +142,7 @@ export class MemoryRunStore implements RunStorePort {
       kept.attempts = [...others, attempt];
     }
     Object.assign(kept.run, change.run);
+    mustBeSound(kept);
   }
 
   #lock(runId: string, { namespace, lock }: { namespace: string; lock: string }): void {
@@ -149,4 +151,11 @@ export class MemoryRunStore implements RunStorePort {
     );
     if (!has) this.places.push({ n: ++this.#n, namespace, lock, runId });
   }
+}
+
+/** A store on the disk would take what is stored here for damage at the next start. */
+function mustBeSound({ run, steps, definition }: Kept): void {
+  if (hasEnded(run.state)) return;
+  const problem = unsoundness(run, steps, definition);
+  if (problem !== null) throw new Error(`run ${run.id} is stored as it cannot be: ${problem}`);
 }

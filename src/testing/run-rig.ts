@@ -1,5 +1,5 @@
 import { planAdditions } from "../agent/runs/plan-additions.ts";
-import { planLease } from "../agent/runs/plan-lease.ts";
+import { planItems, planLease } from "../agent/runs/plan-lease.ts";
 import { planCancelled, planOutcome } from "../agent/runs/plan-outcome.ts";
 import { planStop } from "../agent/runs/plan-stop.ts";
 import type { LaterRun } from "../model/schedule-later.ts";
@@ -32,6 +32,10 @@ export const ok = (output: Json = null): AttemptOutcome => ({ kind: "ok", output
 export class RunRig extends PlannedRun {
   lease(id: string): PlannedChange {
     return this.apply(planLease(this.live, this.step(id), this.now));
+  }
+
+  items(id: string, values: Json[]): PlannedChange {
+    return this.apply(planItems(this.live, this.step(id), values, this.now));
   }
 
   end(id: string, outcome = ok()): PlannedChange {

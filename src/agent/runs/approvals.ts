@@ -72,11 +72,16 @@ export class Approvals {
   }
 
   /** The person who set a run going, also through a run that it is a part of; null when it was a rule. */
-  async #starter({ starter, parent }: RunRow): Promise<string | null> {
-    if (parent === null) return starter.kind === "rule" ? null : starter.by;
-    const live = this.#options.keeper.runs.get(parent.run)?.run;
-    const found = live ?? (await this.#options.store.run(parent.run))?.run;
-    return found === undefined ? null : await this.#starter(found);
+  async #starter(run: RunRow): Promise<string | null> {
+    const seen = new Set<string>();
+    let row: RunRow | undefined = run;
+    // Rows that were changed on the disk may lead back to themselves.
+    while (row !== undefined && row.parent !== null && !seen.has(row.id)) {
+      seen.add(row.id);
+      const above: string = row.parent.run;
+      row = this.#options.keeper.runs.get(above)?.run ?? (await this.#options.store.run(above))?.run;
+    }
+    return row === undefined || row.parent !== null || row.starter.kind === "rule" ? null : row.starter.by;
   }
 }
 

@@ -59,7 +59,11 @@ export class ChildRuns {
   /** Steps that an action adds can name the pipeline that they are in: it would wait for a place that it holds itself. */
   #refuseRecursion(held: HeldRun, stepId: string, pipeline: string): void {
     let above: HeldRun | undefined = held;
+    const seen = new Set<HeldRun>();
     while (above !== undefined && above.run.pipeline !== pipeline) {
+      // Rows that were changed on the disk may lead back to themselves.
+      if (seen.has(above)) return;
+      seen.add(above);
       const { parent, starter }: HeldRun["run"] = above.run;
       above = parent !== null && starter.kind === "parent" ? this.#options.find(parent.run) : undefined;
     }

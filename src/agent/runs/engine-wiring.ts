@@ -112,6 +112,6 @@ export function createParts(
     children,
     stops,
     approvals: new Approvals({ keeper, changes, store, uidOf: options.uidOf }),
-    recovery: new Recovery({ store, keeper, locks, stops, children, actions }),
+    recovery: new Recovery({ store, keeper, locks, stops, children, actions, clock, log }),
   };
 }

@@ -1,8 +1,11 @@
+import type { Clock } from "../../core/clock.ts";
+import type { Logger } from "../../core/logger.ts";
 import { itemId } from "../../model/run-foreach.ts";
 import type { LockPlace, OpenRun, RunRow, StepRow } from "../../model/run.ts";
 import type { AttemptOutcome } from "../../model/run-transitions.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
 import type { ActionWork } from "./action-work.ts";
+import { withBelievableWaits } from "./believable-waits.ts";
 import type { ChildRuns } from "./child-runs.ts";
 import { type HeldRun, isUnattended } from "./held-run.ts";
 import type { RunKeeper } from "./run-keeper.ts";
@@ -20,6 +23,8 @@ interface Options {
   stops: RunStops;
   children: ChildRuns;
   actions: ActionWork;
+  clock: Clock;
+  log: Logger;
 }
 
 /** Takes up every run that was open when the agent stopped, by the version of its pipeline that it began with. */
@@ -32,10 +37,13 @@ export class Recovery {
 
   /** Resolves when every run is taken up. Attempts that nobody saw end are told as unknown after that. */
   async recover(): Promise<{ runs: number; interrupted: number }> {
-    const { store, keeper, locks } = this.#options;
+    const { store, keeper, locks, clock } = this.#options;
     const [open, places] = await Promise.all([store.openRuns(), store.lockPlaces()]);
-    keeper.locks.load(places);
-    const runs = holdAll(open, keeper);
+    const runs = holdAll(
+      open.map((each) => withBelievableWaits(each, clock.trusted())),
+      keeper,
+    );
+    keeper.locks.load(places.filter((place) => this.#isOfOpenRun(place)));
     for (const held of runs) {
       if (!held.unattended && held.run.parent !== null) held.unattended = await this.#isUnattended(held);
     }
@@ -48,10 +56,22 @@ export class Recovery {
     return { runs: runs.length, interrupted };
   }
 
+  /** A run's places go with its end. One that is left, by damage, would be waited for by all who come after it. */
+  #isOfOpenRun({ runId, namespace, lock }: LockPlace): boolean {
+    const { keeper, log } = this.#options;
+    if (keeper.runs.has(runId)) return true;
+    log.warn("a place at a lock is left out: its run is not open", { run: runId, namespace, lock });
+    return false;
+  }
+
   /** Of a run that another one began: as that one is, which may have ended. One that nobody knows any more was no person's. */
   async #isUnattended({ run }: HeldRun): Promise<boolean> {
     const { keeper, store } = this.#options;
+    const seen = new Set<string>();
     for (let row = run; row.starter.kind === "parent" || row.starter.kind === "spawn";) {
+      // Rows that were changed on the disk may lead back to themselves.
+      if (seen.has(row.id)) return true;
+      seen.add(row.id);
       const above: HeldRun | undefined = keeper.runs.get(row.starter.by);
       const found: RunRow | undefined = above?.run ?? (await store.run(row.starter.by))?.run;
       if (found === undefined || above?.unattended || isUnattended(found)) return true;

@@ -54,7 +54,8 @@ export class RunLocks {
     if (!(await this.#enter(held, name, { place, abort }))) return;
     if (keeper.locks.holder(name) !== held.run.id) {
       if (this.#isDeadlock(held, name)) return await this.#giveUp(held, this.#deadlock(held, name));
-      if (held.run.state === "queued") await this.#lockRun(held, lock, false);
+      if (held.run.state === "queued" || !keeper.locks.places(held.run.id).has(name))
+        await this.#lockRun(held, lock, false);
       if (keeper.locks.holder(name) !== held.run.id && this.#isDeadlock(held, name)) {
         // Others began to wait while its own place became durable.
         return await this.#giveUp(held, this.#deadlock(held, name));
@@ -146,8 +147,9 @@ export class RunLocks {
   }
 
   async #lockRun(held: HeldRun, lock: string, free: boolean): Promise<boolean> {
+    // One that has waited or begun, and whose place is not there after a restart, takes another and stands as it did.
     const planned = await this.#options.changes.change(held, (now) =>
-      held.run.state === "queued" ? planLock(held, null, lock, now, free) : null,
+      planLock(held, null, lock, now, free || held.run.state !== "queued"),
     );
     return planned !== null;
   }

@@ -64,7 +64,7 @@ export function findDamage(path: string): string | null {
   if (stat.size === 0) return walBytes === 0 ? null : "the file is empty, and its log is not";
   const header = readHeader(path);
   if (header.toString("latin1", 0, MAGIC.length) !== MAGIC) return "the file is not a database";
-  if (walBytes > 0 || stat.size <= ALWAYS_CHECKED_BYTES) return quickCheck(path, stat.size);
+  if (walBytes > 0 || stat.size <= ALWAYS_CHECKED_BYTES) return fullCheck(path, stat.size);
   return truncation(header, stat.size);
 }
 
@@ -105,16 +105,21 @@ function hasManyRuns(database: Database): boolean {
   return (row.span ?? 0) > MANY_RUNS;
 }
 
-/** Through a read-only connection, which leaves file and log as they are. */
-function quickCheck(path: string, size: number): string | null {
+/**
+ * Through a read-only connection, which leaves file and log as they are. Indexes too: a run that its index has lost would
+ * never be taken up, or never be found to be ended.
+ */
+function fullCheck(path: string, size: number): string | null {
   try {
     const database = openDatabase(path, { readonly: true });
     try {
       const tables = size <= FULLY_CHECKED_BYTES ? [undefined] : smallTables(database);
       for (const table of tables) {
         const argument = table === undefined ? "1" : `'${table}'`;
-        const row = database.query(`PRAGMA quick_check(${argument})`).get() as { quick_check: string };
-        if (row.quick_check !== "ok") return row.quick_check;
+        const row = database.query(`PRAGMA integrity_check(${argument})`).get() as {
+          integrity_check: string;
+        };
+        if (row.integrity_check !== "ok") return row.integrity_check;
       }
       return null;
     } finally {

@@ -65,6 +65,7 @@ function firstStore(): void {
   put("INSERT INTO attempts VALUES (3, 'first', 1, 1, 'running', 6, NULL, NULL)");
   run(4, "run-4", "errors", "running", 1);
   step(4, "first", 0, "waiting", 2);
+  step(4, "second", 1, "waiting", 0);
   run(5, "run-5", null, "succeeded", 0);
   database.close();
 }

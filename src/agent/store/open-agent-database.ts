@@ -12,6 +12,7 @@ import { AGENT_APPLICATION_ID, AGENT_MIGRATIONS } from "./migrations/migrations.
 import type { StoreFacts } from "./port.ts";
 import { salvage } from "./salvage.ts";
 import { finishSetAside, setAside } from "./set-aside.ts";
+import { checkStreams } from "./stream-check.ts";
 import { createStore, loadParts, type StoreParts, storeParts } from "./store-parts.ts";
 
 export interface OpenedStore {
@@ -54,6 +55,7 @@ function openSound(command: OpenCommand, gate: WriteGate): { database: Database;
       transaction(database, () => createStore(database, parts, created));
     }
     loadParts(parts);
+    checkStreams(database, parts.heads);
     return { database, parts };
   } catch (error) {
     gate.close();

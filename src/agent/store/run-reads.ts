@@ -3,12 +3,12 @@ import { HoldfastError } from "../../core/errors.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
 import { type AttemptRow, type RunRow, STEP_PARTS, type StepRow } from "../../model/run.ts";
 import type { OpenRunsPage } from "./commands.ts";
-import type { DefinitionRows } from "./definition-rows.ts";
+import { definitionOf, type DefinitionRows } from "./definition-rows.ts";
 import type { EventRows } from "./event-rows.ts";
 import type { NumberedRun, RunFilter } from "./port.ts";
 import { attemptFromRow, runFromRow, type SqlRow, stepFromRow } from "./run-columns.ts";
-import { checkOpenRun } from "./open-run-check.ts";
-import { storedJson } from "./stored-json.ts";
+import { checkDefinition, checkOpenRun } from "./open-run-check.ts";
+import { damagedText, storedJson } from "./stored-json.ts";
 
 const SHORTEST_ID = 4;
 /** Runs that one look for runs of a kind goes through: some milliseconds. */
@@ -39,13 +39,19 @@ export class RunReads {
     const last = (rows.at(-1)?.n as number | undefined) ?? after;
     const steps = this.#stepsBetween(after, last);
     const definitions: OpenRunsPage["definitions"] = {};
+    const parsed = new Map<string, PipelineDefinition>();
+    const find = (id: string) => this.#all("SELECT * FROM runs WHERE id = ?", id)[0];
     const runs = rows.map((row) => {
       const run = runFromRow(row);
-      definitions[run.definition] ??= this.#definitionText(run.definition);
+      const text = (definitions[run.definition] ??= this.#definitionText(run.definition));
+      const definition = parsed.get(run.definition) ?? definitionOf(text);
+      parsed.set(run.definition, definition);
       const event = this.#eventOf(row);
       if (event !== null) storedJson(event);
       const ofRun = (steps.get(row.n as number) ?? []).map((step) => stepFromRow(run.id, step));
-      checkOpenRun(run, ofRun);
+      // As every change of it will look it up.
+      if (this.#numberOf(run.id) !== row.n) throw damagedText();
+      checkOpenRun(row, run, ofRun, definition, find);
       return { run, steps: inOrder(ofRun), event };
     });
     return { runs, definitions, next: rows.length < limit ? null : last };
@@ -77,8 +83,12 @@ export class RunReads {
   #definitionText(hash: string): string {
     const text = this.#definitions.text(hash);
     if (text === undefined) throw new HoldfastError("corrupt", `the store lost the pipeline version ${hash}`);
-    storedJson(text);
+    checkDefinition(hash, text);
     return text;
+  }
+
+  #numberOf(id: string): unknown {
+    return this.#all("SELECT n FROM runs WHERE id = ?", id)[0]?.n;
   }
 
   /** By id, or by the beginning or end of exactly one. */

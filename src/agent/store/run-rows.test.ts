@@ -63,23 +63,29 @@ describe("runs without an event", () => {
       deadlineMs: 99,
       output: { sum: 3 },
       startedMs: 6,
+      state: "running",
     });
+    const [first, second] = DEFINITION.steps;
+    const asked = { text: "sure?", approvers: ["*"], strict: true };
+    const asks = { ...second!, work: "approval" as const, approval: { ...asked, timeoutMs: 5 } };
+    start.definition = { ...DEFINITION, steps: [first!, asks] };
+    start.steps[0] = { ...stepOf("run-1", "first", 0), state: "succeeded", attempts: 1, fence: 1 };
     start.steps[1] = {
       ...stepOf("run-1", "second", 1),
       waits: "approval",
-      extra: { deadlineMs: 12, approval: { text: "sure?", approvers: ["*"], strict: true } },
+      extra: { deadlineMs: 12, approval: asked },
     };
     await store.startRuns([start]);
     await store.close();
     const again = await place.open();
     const [open] = await again.openRuns();
-    expect(open).toEqual({ run: start.run, steps: start.steps, definition: DEFINITION, event: null });
+    expect(open).toEqual({ run: start.run, steps: start.steps, definition: start.definition, event: null });
     expect(await again.run("run-1")).toEqual({
       number: 1,
       run: start.run,
       steps: start.steps,
       attempts: [],
-      definition: DEFINITION,
+      definition: start.definition,
     });
     expect(idsOf(await readLane(again, LANES.results))).toEqual(["run-1"]);
   });
@@ -160,18 +166,24 @@ describe("a change of a run", () => {
   test("takes steps out, brings others in, and keeps parts in their order", async () => {
     const store = await place.open();
     await store.startRuns([startOf("run-1", null)]);
-    const added = { ...stepOf("run-1", "first+1", 2), extra: { addedBy: { step: "first", attempt: 1 } } };
-    const last = { ...stepOf("run-1", "tell", 0), part: "on_failure" as const };
-    const before = { ...stepOf("run-1", "tidy", 1), part: "finally" as const };
-    await store.changeRun(changeOf("run-1", { newSteps: [added, last, before] }));
+    const addedStep = (id: string, position: number, needs: string[], attempt = 1) => ({
+      ...stepOf("run-1", id, position),
+      ...{ state: "waiting" as const, waits: "needs" as const },
+      extra: { addedBy: { step: "first", attempt }, definition: { ...DEFINITION.steps[0]!, id, needs } },
+    });
+    const added = addedStep("first+1", 2, ["first"]);
+    const other = addedStep("first+2", 3, ["first"]);
+    const last = { ...addedStep("tell", 0, []), part: "on_failure" as const };
+    const before = { ...addedStep("tidy", 1, []), part: "finally" as const };
+    await store.changeRun(changeOf("run-1", { newSteps: [added, other, last, before] }));
     const guard = { stepId: "first+1", fence: 0, state: "waiting" as const };
     await store.changeRun(changeOf("run-1", { guards: [guard], removedSteps: ["first+1"] }));
     expect(await store.changeRun(changeOf("run-1", { guards: [guard] }))).toBe(false);
-    const again = { ...added, extra: { addedBy: { step: "first", attempt: 2 } } };
-    await store.changeRun(changeOf("run-1", { removedSteps: ["second"], newSteps: [again] }));
+    const again = addedStep("first+1", 2, ["first"], 2);
+    await store.changeRun(changeOf("run-1", { removedSteps: ["first+2"], newSteps: [again] }));
     const { steps } = (await store.run("run-1"))!;
-    expect(steps.map((step) => step.stepId)).toEqual(["first", "first+1", "tidy", "tell"]);
-    expect(steps[1]).toEqual(again);
+    expect(steps.map((step) => step.stepId)).toEqual(["first", "second", "first+1", "tidy", "tell"]);
+    expect(steps[2]).toEqual(again);
     expect((await store.openRuns())[0]!.steps).toEqual(steps);
   });
 

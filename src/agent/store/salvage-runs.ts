@@ -3,7 +3,7 @@ import type { AttemptRow, RunRow } from "../../model/run.ts";
 import { TextReader } from "../../storage/text-parts.ts";
 import type { PackedRun } from "./commands.ts";
 import { definitionOf } from "./definition-rows.ts";
-import { checkOpenRun } from "./open-run-check.ts";
+import { checkDefinition, checkOpenRun } from "./open-run-check.ts";
 import {
   attemptCells,
   attemptFromRow,
@@ -49,14 +49,16 @@ export class RunSalvage {
     const of = (table: string) =>
       database.query(`SELECT * FROM ${table} WHERE run = ?`).all(row.n as number) as SqlRow[];
     const rows = of("steps").map((step) => stepFromRow(run.id, step));
-    checkOpenRun(run, rows);
-    const steps = rows.map(stepCells);
-    const tried = of("attempts").map((item) => attemptFromRow(run.id, item));
-    const attempts = tried.map(attemptCells);
     const { body } = database.query("SELECT body FROM definitions WHERE hash = ?").get(run.definition) as {
       body: string;
     };
-    definitionOf(body);
+    checkDefinition(run.definition, body);
+    const find = (id: string) =>
+      (database.query("SELECT * FROM runs WHERE id = ?").get(id) as SqlRow | null) ?? undefined;
+    checkOpenRun(row, run, rows, definitionOf(body), find);
+    const steps = rows.map(stepCells);
+    const tried = of("attempts").map((item) => attemptFromRow(run.id, item));
+    const attempts = tried.map(attemptCells);
     const packed: PackedRun = { run: runCells(run), steps, records: [], definition: body };
     const n = this.#parts.runs.insert(packed, new TextReader(""), this.#event(row));
     if (n === undefined) return;
