@@ -17,6 +17,7 @@ export function recordsFrame(batch: RecordBatch): AgentFrame {
     prevHash: asBuffer(batch.prevHash),
     lastHash: asBuffer(batch.lastHash),
     records: batch.records.map((record) => ({ class: record.class, body: asBuffer(record.body) })),
+    zstd: Buffer.alloc(0),
   };
   return { frame: { $case: "records", value } };
 }

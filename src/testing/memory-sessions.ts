@@ -58,6 +58,8 @@ export class MemorySessions implements SyncSessions {
       cursors: [...this.streams.values()]
         .filter(({ epoch }) => epoch === hello.epoch)
         .map((stream) => wireCursor(cursorAt(stream, stream.bodies.length))),
+      receiptCertificates: [],
+      backlogBytesPerSecond: 0n,
     };
   }
 

@@ -74,6 +74,8 @@ export class Fleet {
         number: BigInt(cursor.number),
         hash: Buffer.from(cursor.hash),
       })),
+      receiptCertificates: [],
+      backlogBytesPerSecond: 0n,
     };
   }
 
