@@ -1,6 +1,7 @@
 import { Schedules } from "../src/agent/schedules/schedules.ts";
 import { systemClock } from "../src/core/clock.ts";
 import { silentLogger } from "../src/core/logger.ts";
+import { TimeWatch } from "../src/core/time-watch.ts";
 import { schedule } from "../src/testing/schedule-rig.ts";
 import type { Bench } from "./frame.ts";
 
@@ -12,13 +13,14 @@ export const bench: Bench = {
   about:
     "10,000 schedules, half of them cron in four zones: their start without the store, and what they cost while they wait",
   async run({ progress }) {
+    const clock = systemClock();
     const schedules = new Schedules({
       agentId: "bench-01",
       remembered: async () => [],
       record: async (_trigger, events) => events.map(() => ({ kept: true, run: null })),
-      jumped: async () => {},
       room: async () => {},
-      clock: systemClock(),
+      clock,
+      watch: new TimeWatch(clock),
       log: silentLogger(),
     });
     const startCpu = process.cpuUsage();

@@ -18,10 +18,40 @@ test("says low once, again each hour, and ok only two points above the limit", (
   expect(judge(state, 0.12, 0.1, now + HOUR + 4)).toBeUndefined();
 });
 
-test("a clock that was set back does not repeat disk.low, nor silence it for ever", () => {
-  const state = { low: true, at: 500 * HOUR };
-  expect(judge(state, 0.01, 0.1, 10 * HOUR)).toBeUndefined();
-  expect(judge(state, 0.01, 0.1, 11 * HOUR)).toBe("disk.low");
+/** When disk.low was said, by a clock that nobody sets, over looks half an hour apart; `wall` is what the host says. */
+async function saidAt(wall: (mono: number) => number, looks: number, checkpoint?: Json) {
+  let mono = 0;
+  const said: number[] = [];
+  const clock = {
+    mono: () => mono,
+    wall: () => wall(mono),
+    async *every() {
+      for (; mono < (looks * HOUR) / 2; mono += HOUR / 2) yield mono;
+    },
+  };
+  const options = { settings: { below: 1 }, home: "/", clock, signal: new AbortController().signal };
+  const { context } = contextFor(disk, { ...options, ...(checkpoint !== undefined && { checkpoint }) });
+  let last: Json | undefined;
+  for await (const given of disk.run(context)) {
+    said.push(mono / HOUR);
+    last = (given as { checkpoint?: Json }).checkpoint;
+  }
+  return { said, last };
+}
+
+test("a clock that is set while it runs neither repeats disk.low nor silences it", async () => {
+  const year = 365 * 24 * HOUR;
+  for (const jump of [year, -year]) {
+    const { said } = await saidAt((mono) => 2 * year + mono + (mono < 0.4 * HOUR ? 0 : jump), 5);
+    expect(said).toEqual([0, 1, 2]);
+  }
+});
+
+test("a clock that was set back before a restart does not repeat disk.low, nor silence it for ever", async () => {
+  const { last } = await saidAt((mono) => 500 * HOUR + mono, 1);
+  expect(last).toEqual({ low: true, at: 500 * HOUR });
+  expect((await saidAt((mono) => 10 * HOUR + mono, 4, last)).said).toEqual([1]);
+  expect((await saidAt((mono) => 500.6 * HOUR + mono, 2, last)).said).toEqual([0.5]);
 });
 
 test("on a real file system: low with its numbers, and a restart does not say it again", async () => {

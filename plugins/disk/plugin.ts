@@ -1,6 +1,13 @@
 import { statfs } from "node:fs/promises";
 import { resolve } from "node:path";
-import { defineTrigger, duration, type Json, type ProposedEvent, v } from "../../src/sdk/holdfast.ts";
+import {
+  defineTrigger,
+  duration,
+  type Json,
+  type PluginClock,
+  type ProposedEvent,
+  v,
+} from "../../src/sdk/holdfast.ts";
 
 /** While it stays low, `disk.low` is said again at this pace. */
 const REPEAT_MS = 3_600_000;
@@ -29,7 +36,7 @@ const settings = v.strictObject({
 
 interface State {
   low: boolean;
-  /** Unix milliseconds of the last `disk.low`. */
+  /** When `disk.low` was said last: by the clock that nobody sets; in a checkpoint, which outlives it, by the host's. */
   at: number;
 }
 
@@ -46,7 +53,7 @@ export default defineTrigger({
   settings,
   async *run({ settings, checkpoint, agent, clock, signal, log }) {
     const path = resolve(agent.home, settings.path);
-    const state = readState(checkpoint);
+    const state = readState(checkpoint, clock);
     let reportDue = clock.mono();
     let failing = false;
     for await (const _ of clock.every(Math.min(settings.every, settings.report ?? Infinity), signal)) {
@@ -64,12 +71,12 @@ export default defineTrigger({
         reportDue = clock.mono() + settings.report;
         events.push({ type: "disk.usage", subject: path, data });
       }
-      const change = judge(state, usage.share, settings.below, clock.wall());
+      const change = judge(state, usage.share, settings.below, clock.mono());
       if (change) {
         const severity = change === "disk.low" ? "warning" : "info";
         events.push({ type: change, subject: path, severity, data: { ...data, below: settings.below } });
       }
-      if (events.length > 0) yield change ? { events, checkpoint: { ...state } } : { events };
+      if (events.length > 0) yield change ? { events, checkpoint: kept(state, clock) } : { events };
     }
   },
 });
@@ -77,10 +84,7 @@ export default defineTrigger({
 /** Moves the state and says which event that makes, if any. */
 export function judge(state: State, free: number, below: number, now: number) {
   if (free < below) {
-    const since = now - state.at;
-    // A negative age is a clock that was set back: counted anew from here, not repeated at once.
-    if (since < 0) state.at = now;
-    if (state.low && since < REPEAT_MS) return undefined;
+    if (state.low && now - state.at < REPEAT_MS) return undefined;
     state.low = true;
     state.at = now;
     return "disk.low" as const;
@@ -98,7 +102,16 @@ export async function readUsage(path: string): Promise<Usage> {
   return { total: blocks * bsize, free: bavail * bsize, share };
 }
 
-function readState(checkpoint: Json | undefined): State {
+type Clock = Pick<PluginClock, "mono" | "wall">;
+
+function readState(checkpoint: Json | undefined, clock: Clock): State {
   const parsed = v.safeParse(v.object({ low: v.boolean(), at: v.number() }), checkpoint);
-  return parsed.success ? parsed.output : { low: false, at: 0 };
+  if (!parsed.success) return { low: false, at: clock.mono() };
+  const { low, at } = parsed.output;
+  // A negative age is a clock that was set back meanwhile: counted anew from here, not repeated at once.
+  return { low, at: clock.mono() - Math.max(0, clock.wall() - at) };
+}
+
+function kept({ low, at }: State, clock: Clock): Json {
+  return { low, at: Math.round(clock.wall() - (clock.mono() - at)) };
 }

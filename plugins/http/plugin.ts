@@ -58,7 +58,7 @@ export default defineAction({
       const headers: Record<string, Json> = {};
       for (const name of KEPT_HEADERS) {
         const value = response.headers.get(name);
-        if (value !== null) headers[name] = value.slice(0, 1024);
+        if (value !== null) headers[name] = cut(value, 1024);
       }
       const output: Record<string, Json> = { status: response.status, headers, body: body.value };
       if (body.truncated) output.truncated = true;
@@ -69,6 +69,11 @@ export default defineAction({
     }
   },
 });
+
+/** The mark says that it was cut, also to who looks for pieces of secrets there. */
+function cut(text: string, max: number): string {
+  return text.length > max ? `${text.slice(0, max)}…` : text;
+}
 
 function request({ method, headers, body }: Settings, key: string) {
   const all = new Headers(headers);
@@ -89,7 +94,7 @@ function request({ method, headers, body }: Settings, key: string) {
 /** The address without what may be secret in it: user, password, query. */
 function nameOf({ method, url }: Settings): string {
   const { origin, pathname } = new URL(url);
-  return `${method} ${origin}${pathname.slice(0, 200)}`;
+  return `${method} ${origin}${cut(pathname, 200)}`;
 }
 
 function isExpected(expect: Settings["expect"], status: number): boolean {
@@ -102,7 +107,7 @@ function unexpected(target: string, method: string, response: Response, body: Js
   const retryAfter = response.headers.get("retry-after")?.slice(0, 64);
   const later = retryAfter ? `; it asks to wait (Retry-After: ${retryAfter})` : "";
   const text = typeof body === "string" ? body : JSON.stringify(body);
-  const said = body === null || text === "" ? "" : `: ${text.slice(0, 300)}`;
+  const said = body === null || text === "" ? "" : `: ${cut(text, 300)}`;
   return new ActionError(`${target} answered ${status}${later}${said}`, {
     code: status === 401 || status === 403 ? "denied" : status === 404 ? "not_found" : "failed",
     retryable: status >= 500 || status === 429 || status === 408,
@@ -142,5 +147,5 @@ function noAnswer(
   if (timedOut) return new ActionError(`${target} was not answered in time`, { code: "timed_out", started });
   const why =
     unsent ?? (code === "ECONNRESET" ? "the connection was closed" : String((error as Error).message));
-  return new ActionError(`${target} failed: ${why.slice(0, 300)}`, { code: "unreachable", started });
+  return new ActionError(`${target} failed: ${cut(why, 300)}`, { code: "unreachable", started });
 }

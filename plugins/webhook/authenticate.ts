@@ -12,16 +12,21 @@ export interface Caller {
   id: string | null;
 }
 
-/** Secrets of a file: one a line, so that an old and a new one can be good at the same time. Throws when there is none. */
-export function readSecrets(text: string, file: string): string[] {
+/** Secrets, one a line, so that an old and a new one can be good at the same time. Throws when there is none. */
+export function readSecrets(
+  text: string,
+  { from, auth }: { from: string; auth: "bearer" | "hmac" },
+): string[] {
   const secrets = text
     .split("\n")
     .map((line) => line.trim())
     .filter((line) => line !== "");
   const short = secrets.findIndex((secret) => secret.length < MIN_SECRET);
   if (secrets.length === 0)
-    throw new Error(`${file} holds no secret: write one of ${MIN_SECRET} characters or more`);
-  if (short >= 0) throw new Error(`line ${short + 1} of ${file} is shorter than ${MIN_SECRET} characters`);
+    throw new Error(`${from} holds no secret: write one of ${MIN_SECRET} characters or more`);
+  if (short >= 0) throw new Error(`line ${short + 1} of ${from} is shorter than ${MIN_SECRET} characters`);
+  const blank = auth === "bearer" ? secrets.findIndex((secret) => /\s/.test(secret)) : -1;
+  if (blank >= 0) throw new Error(`line ${blank + 1} of ${from} holds a blank: no bearer token can`);
   return secrets;
 }
 

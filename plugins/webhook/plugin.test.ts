@@ -5,13 +5,18 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Emit, PluginClock, ProposedEvent } from "../../src/sdk/holdfast.ts";
+import { settingsIssues } from "../../src/sdk/settings.ts";
 import { contextFor } from "../../src/testing/plugin-context.ts";
+import { createTestCa } from "../../src/testing/test-ca.ts";
 import { until } from "../../src/testing/until.ts";
 import { readSecrets } from "./authenticate.ts";
+import { openCertificate, type ServerCertificate } from "./certificate.ts";
 import webhook from "./plugin.ts";
 import { TokenBucket } from "./token-bucket.ts";
 
 const SECRET = "0123456789abcdef-secret";
+/** Without a secret. */
+const BASE = { port: 9120, auth: "bearer" };
 const OLD = "fedcba9876543210-secret";
 
 let folder: string;
@@ -53,6 +58,7 @@ async function freePort(): Promise<number> {
 async function start(
   settings: Record<string, unknown> = {},
   clock: Partial<PluginClock> = {},
+  ca?: string,
 ): Promise<void> {
   const given = {
     port,
@@ -69,12 +75,19 @@ async function start(
   })();
   let failed: unknown;
   running.catch((error: unknown) => (failed = error));
-  for (let left = 200; ; left--) {
+  for (const end = performance.now() + 20_000; ; await Bun.sleep(5)) {
     if (failed !== undefined) throw failed;
-    if (await fetch(`http://127.0.0.1:${port}/`).catch(() => null)) return;
-    if (left === 0) throw new Error("the server does not come");
+    const answer = ca
+      ? fetch(`https://127.0.0.1:${port}/`, { tls: { ca } })
+      : fetch(`http://127.0.0.1:${port}/`);
+    if (await answer.catch(() => null)) return;
+    if (performance.now() > end) throw new Error("the server does not come");
   }
 }
+
+/** What is wrong with settings, as the configuration is checked. */
+const problemsOf = (given: Record<string, unknown>): [string, string][] =>
+  settingsIssues(webhook.settings, given).map(({ path, message }) => [path.join("."), message]);
 
 type Headers = Record<string, string>;
 const post = (body: string | ReadableStream, headers: Headers = {}, path = "/") =>
@@ -305,15 +318,120 @@ describe("a pattern", () => {
     expect(performance.now() - began).toBeLessThan(5000);
   });
 
-  test("that is none is told as the trigger starts", async () => {
-    await expect(start({ hooks: [{ path: "/", pattern: "(?<!a)b" }] })).rejects.toThrow(
-      /the pattern of the hook \/ is no regular expression/,
-    );
-    running = Promise.resolve();
+  test("that is none is told by the settings", () => {
+    const wrong = { ...BASE, secret: SECRET, hooks: [{ path: "/", pattern: "(?<!a)b" }] };
+    expect(problemsOf(wrong)).toEqual([
+      ["hooks.0.pattern", expect.stringContaining("it is no regular expression (RE2): ")],
+    ]);
+  });
+});
+
+describe("the settings", () => {
+  test("want one secret, and paths that differ", () => {
+    expect(problemsOf({ ...BASE, secret: SECRET })).toEqual([]);
+    expect(problemsOf({ ...BASE, secret_file: "/x" })).toEqual([]);
+    for (const wrong of [BASE, { ...BASE, secret: SECRET, secret_file: "/x" }])
+      expect(problemsOf(wrong)).toEqual([
+        ["secret", "one of secret and secret_file is needed, and not both"],
+      ]);
+    const twice = [{ path: "/a" }, { path: "/a" }];
+    expect(problemsOf({ ...BASE, secret: SECRET, hooks: twice })).toEqual([
+      ["hooks", "two hooks have the same path"],
+    ]);
+  });
+
+  test("refuse plain HTTP for other hosts", () => {
+    const at = (address: string, more = {}) => problemsOf({ ...BASE, secret: SECRET, address, ...more });
+    for (const own of ["127.0.0.1", "127.1.2.3", "::1", "localhost"]) expect(at(own)).toEqual([]);
+    for (const open of ["0.0.0.0", "::", "10.0.0.7", "127.0.0.1.example.org", "web"])
+      expect(at(open)).toEqual([["address", expect.stringContaining("plain HTTP is for loopback only")]]);
+    expect(at("0.0.0.0", { tls: { cert: "/c", key: "/k" } })).toEqual([]);
+    expect(at("0.0.0.0", { tls: { cert: "c", key: "k" } }).map(([where]) => where)).toEqual([
+      "tls.cert",
+      "tls.key",
+    ]);
+  });
+});
+
+describe("TLS", () => {
+  const { log } = contextFor(webhook, { settings: { ...BASE, secret: SECRET }, home: "/" }).context;
+  const write = (name: string, text: string) => {
+    writeFileSync(join(folder, name), text);
+    return join(folder, name);
+  };
+
+  test("with a key from a file or a text; who trusts its root gets through, plain HTTP does not", async () => {
+    const ca = await createTestCa();
+    const { certificate, key } = await ca.server(["127.0.0.1"]);
+    const cert = write("crt", certificate);
+    for (const given of [key, write("key", key)]) {
+      await start({ tls: { cert, key: given } }, {}, ca.certificate);
+      const call = (options: BunFetchRequestInit) =>
+        fetch(`https://127.0.0.1:${port}/`, { method: "POST", body: "x", headers: bearer(), ...options });
+      expect((await call({ tls: { ca: ca.certificate } })).status).toBe(202);
+      await expect(call({})).rejects.toThrow(/certificate/);
+      expect(
+        await post("x", bearer()).then(
+          ({ status }) => status,
+          () => 0,
+        ),
+      ).not.toBe(202);
+      stop.abort();
+      await running;
+      stop = new AbortController();
+    }
+    expect(kept).toHaveLength(2);
+  });
+
+  test("that cannot work is told, each as what it is", async () => {
+    const ca = await createTestCa();
+    const day = 86_400_000;
+    const wallMs = Date.now();
+    const [good, other] = [await ca.server(["a"]), await ca.server(["a"])];
+    const over = await ca.server(["a"], {
+      notAfter: new Date(wallMs - day),
+      notBefore: new Date(wallMs - 2 * day),
+    });
+    const early = await ca.server(["a"], { notBefore: new Date(wallMs + day) });
+    const cases: [Record<string, string>, RegExp][] = [
+      [{ cert: join(folder, "none"), key: good.key }, /tls.cert .*none cannot be read \(ENOENT\)/],
+      [{ cert: write("a.crt", "x"), key: good.key }, /tls.cert .*a.crt holds no certificate in PEM/],
+      [{ cert: write("b.crt", good.certificate), key: join(folder, "no") }, /tls.key .*no cannot be read/],
+      [
+        { cert: write("c.crt", good.certificate), key: "-----BEGIN x" },
+        /tls.key from the secrets is no private key/,
+      ],
+      [{ cert: write("d.crt", good.certificate), key: other.key }, /is not the key of the certificate in/],
+      [
+        { cert: write("e.crt", over.certificate), key: over.key },
+        /has expired on \d{4}-\d\d-\d\d: put a new one/,
+      ],
+      [
+        { cert: write("f.crt", early.certificate), key: early.key },
+        /is good from .* only: is this host's clock/,
+      ],
+    ];
+    for (const [tls, message] of cases)
+      await expect(openCertificate(tls as unknown as ServerCertificate, { wallMs, log })).rejects.toThrow(
+        message,
+      );
+  });
+
+  test("that ends soon is warned about", async () => {
+    const { certificate, key } = await (await createTestCa()).server(["a"]);
+    const { context, lines } = contextFor(webhook, { settings: { ...BASE, secret: SECRET }, home: folder });
+    const tls = { cert: write("crt", certificate), key };
+    await openCertificate(tls, { wallMs: Date.now(), log: context.log });
+    expect(lines).toEqual([]);
+    await openCertificate(tls, { wallMs: Date.now() + 20 * 86_400_000, log: context.log });
+    expect(lines).toMatchObject([{ level: "warn", message: expect.stringContaining("expires on") }]);
   });
 });
 
 test("a file without a good secret is told", () => {
-  expect(() => readSecrets("\n", "f")).toThrow(/f holds no secret/);
-  expect(() => readSecrets("short\n", "f")).toThrow(/line 1 of f is shorter than 16/);
+  expect(() => readSecrets("\n", { from: "f", auth: "hmac" })).toThrow(/f holds no secret/);
+  expect(() => readSecrets("short\n", { from: "f", auth: "hmac" })).toThrow(/line 1 of f is shorter than 16/);
+  const blank = `${SECRET}\nsixteen characters and a blank`;
+  expect(() => readSecrets(blank, { from: "f", auth: "bearer" })).toThrow(/line 2 of f holds a blank/);
+  expect(readSecrets(blank, { from: "f", auth: "hmac" })).toHaveLength(2);
 });

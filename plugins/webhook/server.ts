@@ -1,5 +1,6 @@
 import type { PluginClock, PluginLog } from "../../src/sdk/holdfast.ts";
 import { type Caller, checkBearer, checkSignature } from "./authenticate.ts";
+import type { ServerCertificate } from "./certificate.ts";
 import type { Hook } from "./hooks.ts";
 import type { Inbox } from "./inbox.ts";
 import { Refusal } from "./problem.ts";
@@ -20,6 +21,8 @@ const MAX_EVENT = 200 * 1024;
 export interface ServerOptions {
   address: string;
   port: number;
+  /** Plain HTTP without it. */
+  tls: ServerCertificate | undefined;
   auth: "bearer" | "hmac";
   secrets: string[];
   hooks: Map<string, Hook>;
@@ -58,6 +61,7 @@ export function startServer(options: ServerOptions): { port: number; stop(): Pro
   const server = Bun.serve({
     hostname: options.address,
     port: options.port,
+    ...(options.tls && { tls: options.tls }),
     idleTimeout: 60,
     // What is read is counted as it comes; a limit here would be answered without problem details.
     maxRequestBodySize: Number.MAX_SAFE_INTEGER,

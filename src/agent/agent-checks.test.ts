@@ -12,6 +12,8 @@ const WELL: CheckedFacts = {
   runProblem: null,
   policyProblem: null,
   secretProblem: null,
+  clockBehindMs: 0,
+  brake: null,
 };
 
 function notWell(facts: Partial<CheckedFacts>): string[] {
@@ -26,6 +28,8 @@ function notWell(facts: Partial<CheckedFacts>): string[] {
     "runs",
     "policy",
     "secrets",
+    "clock",
+    "brake",
   ]);
   return checks.flatMap(({ name, state, reason }) => (state === "ok" ? [] : `${name} ${state}: ${reason}`));
 }
@@ -79,6 +83,7 @@ test("each part that is not well says why", () => {
     "sync degraded: refused",
   ]);
   const problems = { runProblem: "circuit open", policyProblem: "no policy", secretProblem: "no key" };
+  expect(notWell({ brake: "held back" })).toEqual(["brake degraded: held back"]);
   expect(notWell(problems)).toEqual([
     "runs degraded: circuit open",
     "policy degraded: no policy",

@@ -1,4 +1,6 @@
 import type { Check } from "../core/health-port.ts";
+import { formatDuration } from "../core/duration.ts";
+import { JUMP_MS } from "../core/time-watch.ts";
 import type { PartStatus } from "../model/agent-status.ts";
 import type { AgentStore } from "./store/port.ts";
 import type { SyncStatus } from "./sync/sync.ts";
@@ -24,11 +26,15 @@ export interface CheckedFacts {
   runProblem: string | null;
   policyProblem: string | null;
   secretProblem: string | null;
+  /** The wall clock, behind the trusted time. */
+  clockBehindMs: number;
+  /** Why nothing begins that no person started. */
+  brake: string | null;
 }
 
 /** What `/readyz` and the status say of the agent's parts: each check with its state, and why it is not well. */
 export function agentChecks(facts: CheckedFacts): Check[] {
-  const { phase, parts, sync, rules, runProblem, policyProblem, secretProblem } = facts;
+  const { phase, parts, sync, rules, runProblem, policyProblem, secretProblem, clockBehindMs, brake } = facts;
   return [
     phase === "running"
       ? { name: "start", state: "ok" }
@@ -41,6 +47,8 @@ export function agentChecks(facts: CheckedFacts): Check[] {
     degradedBy("runs", runProblem),
     degradedBy("policy", policyProblem),
     degradedBy("secrets", secretProblem),
+    degradedBy("clock", clockProblem(clockBehindMs)),
+    degradedBy("brake", brake),
   ];
 }
 
@@ -83,6 +91,16 @@ function ruleProblem(rules: CheckedRule[]): string | null {
   if (useless.length === 0) return null;
   const more = useless.length > SHOWN_RULES ? `; and ${useless.length - SHOWN_RULES} more` : "";
   return `${useless.slice(0, SHOWN_RULES).join("; ")}${more}: holdfast rules list`;
+}
+
+/** Ahead it may well be right: the host was asleep, or began with a clock that was behind. */
+function clockProblem(behindMs: number): string | null {
+  if (behindMs <= JUMP_MS) return null;
+  const behind = formatDuration(Math.round(behindMs / 60_000) * 60_000);
+  return (
+    `this host's clock is ${behind} behind the time that the agent has seen: it was set back, or was ahead when the ` +
+    "agent started; nothing runs out sooner or later by that (docs/clocks.md), but check it"
+  );
 }
 
 function syncCheck(sync: SyncStatus): Check {

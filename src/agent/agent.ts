@@ -6,18 +6,25 @@ import { type Check, startHealthPort } from "../core/health-port.ts";
 import { Histogram } from "../core/histogram.ts";
 import type { Ids } from "../core/ids.ts";
 import type { SecretMasker } from "../core/secret-masker.ts";
+import type { SinceBoot } from "../core/since-boot.ts";
+import { TimeWatch } from "../core/time-watch.ts";
+import { keepTrustedTime } from "../core/trusted-time.ts";
 import { parseListen } from "../core/listen.ts";
 import type { Logger } from "../core/logger.ts";
 import { renderMetrics } from "../core/metrics.ts";
 import { VERSION } from "../core/version.ts";
 import type { PartStatus } from "../model/agent-status.ts";
-import type { Protections } from "../model/protection.ts";
+import type { WorkerFacts } from "../model/attempt-facts.ts";
+import { levelsOf, type Protections } from "../model/protection.ts";
 import type { Config } from "../model/config.ts";
+import type { MaintenanceDefinition } from "../model/maintenance.ts";
 import type { JsonObject } from "../model/json.ts";
 import { agentChecks } from "./agent-checks.ts";
+import { recordAlone, watchClock } from "./clock-watch.ts";
 import type { Automation } from "./automation.ts";
 import type { AgentHome } from "./config/home.ts";
 import { agentMetrics } from "./local/agent-metrics.ts";
+import { brakeView } from "./local/control-brake.ts";
 import { startControlSocket } from "./local/control-socket.ts";
 import { hostFacts } from "./local/host-facts.ts";
 import type { Catalog } from "./plugins/catalog.ts";
@@ -25,18 +32,23 @@ import { Memory } from "./memory/memory.ts";
 import { fixedParameters } from "./parameters/fixed-parameters.ts";
 import { Parameters } from "./parameters/parameters.ts";
 import { sealedParameters } from "./parameters/sealed-parameters.ts";
+import { PluginStates } from "./memory/plugin-states.ts";
 import { MemorySession } from "./memory/session.ts";
 import { masterKeys } from "./secrets/master-keys.ts";
 import { SecretPlaces } from "./secrets/secret-places.ts";
 import { Secrets } from "./secrets/secrets.ts";
+import { Brake } from "./silences/brake.ts";
+import { Silences } from "./silences/silences.ts";
+import { MaintenanceWindows } from "./silences/windows.ts";
 import { EmitGate } from "./self-limits/emit-gate.ts";
+import { configuredRetention } from "./store/configured-retention.ts";
 import { openAgentStore } from "./store/open-agent-store.ts";
 import type { AgentStore, StoreStats } from "./store/port.ts";
 import type { SyncStatus } from "./sync/sync.ts";
 import type { MemoryPort } from "./workers/memory-port.ts";
 import type { SecretPort } from "./workers/secret-port.ts";
 import type { Workers } from "./workers/workers.ts";
-import { keepOnlyTheNewest, keepTrustedTime } from "./store-upkeep.ts";
+import { keepHistory, keepOnlyTheNewest, timeMarks } from "./store-upkeep.ts";
 import { watchSelf } from "./watch-self.ts";
 
 export interface AgentOptions {
@@ -58,6 +70,7 @@ export interface AgentOptions {
   credentials: string | undefined;
   passphraseFile: string | undefined;
   clock: Clock;
+  sinceBoot: SinceBoot;
   ids: Ids;
   log: Logger;
   logLinesDropped: () => number;
@@ -116,10 +129,14 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     path: home.database,
     ids,
     wall: () => clock.wall(),
+    time: clock,
     after: (ms, callback) => clock.after(ms, callback),
+    retention: configuredRetention(config),
   });
   store.onHealth((problem) => (storeProblem = problem));
-  const forgetTime = await keepTrustedTime(store, clock);
+  const trustedTime = await keepTrustedTime(timeMarks(store), clock, options.sinceBoot);
+  const stopHistory = keepHistory(store, clock);
+  const watch = new TimeWatch(clock, () => options.sinceBoot.uptimeMs());
   const secrets = openSecrets(options, store);
   const parameters = new Parameters({
     store: sealedParameters(store, secrets),
@@ -130,9 +147,23 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   });
   const places = new SecretPlaces(ids.hex(16));
   const memory = new Memory({ store, clock, log: log.child("memory") });
+  const windows = new MaintenanceWindows(await windowsOf(config), clock, log.child("maintenance"));
+  const { labels } = config.agent;
+  const silences = new Silences({ store, windows, labels, clock, ids, log: log.child("silences") });
+  const brake = new Brake({
+    store,
+    windows: () =>
+      windows
+        .open()
+        .flatMap(({ definition: { name, brake }, untilMs }) => (brake ? [{ name, untilMs }] : [])),
+    tell: async (event) => await automation?.tell(event),
+    clock,
+    log: log.child("brake"),
+  });
   if (store.facts.salvage) log.error("the store was corrupt and was set aside", { ...store.facts.salvage });
 
   const parts = (): PartStatus[] => automation?.parts() ?? [];
+  const held = () => automation?.runs.gauges().heldBack ?? { runs: 0, steps: 0 };
   const syncStatus = (): SyncStatus => sync?.status() ?? SYNC_OFF;
   const checks = (): Check[] => [
     ...agentChecks({
@@ -145,6 +176,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       runProblem: automation?.runs.problem() ?? null,
       policyProblem: options.policy.problem,
       secretProblem: secrets.problem(),
+      clockBehindMs: clock.trusted() - clock.wall(),
+      brake: brake.reason(),
     }),
     selfLimits.check(),
   ];
@@ -164,6 +197,11 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       asking: automation?.runs.asking() ?? [],
       locks: automation?.runs.locks() ?? [],
       schedules: automation?.schedules.states() ?? {},
+      brake: brakeView(brake.state(), held(), { wallMs: clock.wall(), trustedMs: clock.trusted() }),
+      silences: {
+        active: silences.active,
+        maintenance: windows.open().map(({ definition }) => definition.name),
+      },
       sync: syncStatus(),
       store: { epoch: store.facts.epoch, salvage: store.facts.salvage, ...(stats ?? {}) },
       protections,
@@ -200,18 +238,25 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
         emitSeconds: automation?.emitSeconds ?? new Histogram(),
         stepSeconds: automation?.stepSeconds ?? new Histogram(),
         workerEnds: automation?.workerEnds() ?? [],
+        clockJumps: watch.jumps,
         resources: selfLimits.uses(),
         resourceCounters: selfLimits.counters,
         batchesWaiting: gate.waiting,
         protections,
+        brakeOn: brake.reason() !== null,
+        silences: { active: silences.active, windowsOpen: windows.open().length, heldBack: silences.totals },
       }),
     );
   };
 
   const cleanUp: (() => Promise<void>)[] = [
     () => store.close(),
-    async () => forgetTime(),
+    async () => trustedTime.stop(),
+    async () => stopHistory(),
     async () => memory.stop(),
+    () => brake.stop(),
+    () => silences.stop(),
+    async () => windows.stop(),
   ];
   const unwind = async () => {
     for (const close of cleanUp.reverse()) await close();
@@ -221,6 +266,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     await memory.start();
     await secrets.start();
     await parameters.start();
+    await brake.load();
+    await silences.load();
+    windows.onChange(() => brake.update());
+    windows.start();
     healthPort = startHealthPort({
       what: "the agent's health port",
       listen: parseListen(config.health.listen),
@@ -244,7 +293,12 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       mask: (text) => masker.mask(text),
       engine: () => requireAutomation(automation).runs,
       live: () => automation?.runs.live() ?? [],
+      heldBack: (run) => automation?.runs.heldBack(run) ?? null,
+      held,
+      brake,
+      silences,
       pipelines: () => automation?.pipelines ?? [],
+      origin: () => automation?.origin ?? null,
       rules: () => automation?.rules.list() ?? [],
       schedules: () => automation,
       emit: (event) => requireAutomation(automation).emit(event),
@@ -256,22 +310,39 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     cleanUp.push(() => control.stop());
 
     if (hasWork(config) || (await store.stats()).openRuns > 0) {
+      const states = new PluginStates({ memory, clock, log: log.child("states") });
       const ownListeners = () => [listenerOf(healthPort.url)];
       const plugins = await options.plugins(ownListeners, {
-        memory: { open: (client) => new MemorySession(memory, client) },
+        memory: { open: (client) => new MemorySession(memory, client, states) },
         secrets: {
           open: (namespace, name) => secrets.open(namespace, name),
+          held: (input) => places.held(input),
           fill: (input, names, namespace) =>
             places.fill(input, names, (name) => secrets.open(namespace, name)),
         },
         masking: masker,
       });
-      cleanUp.push(() => plugins.close());
+      cleanUp.push(
+        () => states.stop(),
+        () => plugins.close(),
+      );
       workers = plugins.workers;
-      automation = await wireAutomation(options, plugins, { store, memory, parameters, places }, agent, () =>
-        gate.enter(),
+      automation = await wireAutomation(
+        options,
+        plugins,
+        { store, memory, parameters, places, brake, silences, watch },
+        agent,
+        () => gate.enter(),
       );
     }
+    const alone = { store, clock, ids, agentId: id };
+    const unwatch = watchClock({
+      watch,
+      record: (event) => automation?.recordClock(event) ?? recordAlone(alone, event),
+      clock,
+      log: log.child("clock"),
+    });
+    cleanUp.push(async () => unwatch());
     if (config.hub) sync = await wireSync(options, store, agent, status);
     else keepOnlyTheNewest(store, clock, log);
   } catch (error) {
@@ -279,6 +350,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     await unwind();
     throw error;
   }
+  brake.start();
   phase = "running";
   selfLimits.start();
   log.info("agent ready", { id, version: VERSION, home: home.root, health: healthPort.url });
@@ -293,7 +365,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       gate.release();
       await automation?.stop(graceMs);
       await sync?.stop();
-      await store.setSetting("trusted_ms", clock.trusted()).catch(() => {});
+      await trustedTime.keep().catch(() => {});
       await unwind();
       log.info("agent stopped");
     },
@@ -314,6 +386,9 @@ interface Shared {
   memory: Memory;
   parameters: Parameters;
   places: SecretPlaces;
+  brake: Brake;
+  silences: Silences;
+  watch: TimeWatch;
 }
 
 function openSecrets(options: AgentOptions, store: AgentStore): Secrets {
@@ -333,7 +408,7 @@ function openSecrets(options: AgentOptions, store: AgentStore): Secrets {
 async function wireAutomation(
   options: AgentOptions,
   { catalog, workers, banned }: AgentPlugins,
-  { store, memory, parameters, places }: Shared,
+  { store, memory, parameters, places, brake, silences, watch }: Shared,
   agent: Agent,
   admit: () => Promise<void>,
 ): Promise<Automation> {
@@ -342,6 +417,8 @@ async function wireAutomation(
     await Promise.all([import("./automation.ts"), import("./config/definitions.ts")]);
   await workers.sweep();
   for (const problem of catalog.problems()) log.error("a plugin was left out", { ...problem });
+  let levels: WorkerFacts["protections"] = null;
+  void options.protections.then((known) => (levels = levelsOf(known)));
   const effectOf = (action: string) => catalog.get("action", action)?.manifest.effect ?? "at-most-once";
   const pipelines = pipelineDefinitions(config, effectOf);
   return await startAutomation({
@@ -353,6 +430,9 @@ async function wireAutomation(
     store,
     memory,
     parameters,
+    brake,
+    silences,
+    watch,
     secretPlace: (name) => {
       options.masker.add(places.mark);
       return places.placeOf(name);
@@ -360,6 +440,7 @@ async function wireAutomation(
     masker: options.masker,
     catalog,
     workers,
+    protections: () => levels,
     banned,
     clock,
     ids,
@@ -386,6 +467,12 @@ async function wireSync(options: AgentOptions, store: AgentStore, agent: Agent, 
     ids,
     log: log.child("sync"),
   });
+}
+
+async function windowsOf(config: Config): Promise<MaintenanceDefinition[]> {
+  if (config.maintenance.length === 0) return [];
+  const { maintenanceDefinitions } = await import("./config/maintenance-definitions.ts");
+  return maintenanceDefinitions(config, () => Intl.DateTimeFormat().resolvedOptions().timeZone);
 }
 
 function listenerOf(url: string): { host: string; port: number } {

@@ -4,15 +4,19 @@ import { messageOf } from "../core/errors.ts";
 import type { SecretMasker } from "../core/secret-masker.ts";
 import { Histogram } from "../core/histogram.ts";
 import type { Ids } from "../core/ids.ts";
+import type { TimeWatch } from "../core/time-watch.ts";
 import type { Logger } from "../core/logger.ts";
 import type { PartStatus } from "../model/agent-status.ts";
+import type { WorkerFacts } from "../model/attempt-facts.ts";
 import type { ProposedEvent } from "../model/event.ts";
 import { parseSize } from "../core/size.ts";
+import { CLOCK_TRIGGER } from "../model/clock-event.ts";
 import type { Config } from "../model/config.ts";
 import { parseDuration } from "../core/duration.ts";
 import type { Addition, PipelineDefinition } from "../model/pipeline.ts";
 import type { RuleDefinition } from "../model/rule.ts";
-import { CLOCK_TRIGGER, SCHEDULE_PREFIX, type ScheduleDefinition } from "../model/schedule.ts";
+import { OUTPUTS_TRIGGER } from "../model/output-batch.ts";
+import { SCHEDULE_PREFIX, type ScheduleDefinition } from "../model/schedule.ts";
 import { createInvoker } from "./actions/invoker.ts";
 import { EventRecorder } from "./events/recorder.ts";
 import { FindingChanges } from "./findings/finding-changes.ts";
@@ -20,7 +24,8 @@ import { localUserId } from "./local/user-id.ts";
 import { gapEvent, lostTriggers } from "./lost-triggers.ts";
 import { maskedWrites } from "./masked-writes.ts";
 import type { Memory } from "./memory/memory.ts";
-import { OUTPUTS_TRIGGER } from "./outputs/losses.ts";
+import { AGENT_TRIGGER } from "../model/brake.ts";
+import { originOfConfig, WorkerTexts } from "./origins.ts";
 import { Outputs } from "./outputs/outputs.ts";
 import type { Catalog } from "./plugins/catalog.ts";
 import type { Parameters } from "./parameters/parameters.ts";
@@ -30,6 +35,8 @@ import { RunEngine } from "./runs/engine.ts";
 import { LaterRuns } from "./schedules/later-runs.ts";
 import { Schedules } from "./schedules/schedules.ts";
 import type { AgentStore } from "./store/port.ts";
+import type { Brake } from "./silences/brake.ts";
+import type { Silences } from "./silences/silences.ts";
 import { Triggers } from "./triggers/triggers.ts";
 import type { Workers } from "./workers/workers.ts";
 
@@ -42,11 +49,16 @@ export interface AutomationOptions {
   store: AgentStore;
   memory: Memory;
   parameters: Parameters;
+  watch: TimeWatch;
+  brake: Brake;
+  silences: Silences;
   /** What stands for a secret in an input. */
   secretPlace: (name: string) => string;
   masker: SecretMasker;
   catalog: Catalog;
   workers: Workers;
+  /** Levels to which the kernel holds workers; null until they are known. */
+  protections: () => WorkerFacts["protections"];
   /** Why the policy lets no plugin of this name run, or null. */
   banned: (plugin: string) => string | null;
   clock: Clock;
@@ -75,7 +87,17 @@ export async function startAutomation(options: AutomationOptions) {
     }
   };
 
-  const pool = workers.actionPool({ idleMs: parseDuration(config.limits.worker_idle) });
+  const origin = originOfConfig(config);
+  await store.keepTexts(origin.texts);
+  const workerTexts = new WorkerTexts((text) => {
+    store.keepTexts([text]).catch((error: unknown) => {
+      log.warn("what an attempt was made by could not be kept", { reason: messageOf(error) });
+    });
+  }, options.protections);
+  const pool = workers.actionPool({
+    idleMs: parseDuration(config.limits.worker_idle),
+    workerOf: (plugin, grant) => workerTexts.of(plugin, grant),
+  });
   const invoker = createInvoker({
     find: (action) => catalog.get("action", action),
     missing: (action) => catalog.missing("action", action),
@@ -93,6 +115,7 @@ export async function startAutomation(options: AutomationOptions) {
     },
     pipelines: options.pipelines,
     agent,
+    config: origin.hash,
     effectOf: (action) => {
       const plugin = catalog.get("action", action);
       return plugin && (plugin.manifest.effect ?? "at-most-once");
@@ -104,6 +127,7 @@ export async function startAutomation(options: AutomationOptions) {
     parameters: options.parameters,
     secretPlace: options.secretPlace,
     later: { hasRoom: (count) => later.hasRoom(count), added: (rows) => later.added(rows) },
+    brake: options.brake,
     uidOf: localUserId,
     clock,
     ids,
@@ -116,6 +140,7 @@ export async function startAutomation(options: AutomationOptions) {
   const rules = new RuleSet(options.rules, {
     agent,
     newId: () => ids.next(),
+    quiet: (facts) => options.silences.of(facts),
     memory: (namespace) => memory.snapshot.values(namespace),
     maxEventBytes: parseSize(config.limits.event_size),
   });
@@ -161,15 +186,10 @@ export async function startAutomation(options: AutomationOptions) {
   const schedules = new Schedules({
     agentId: agent.id,
     remembered: (keep) => store.checkpointsOf(SCHEDULE_PREFIX, keep),
-    jumped: (byMs) =>
-      events.record(
-        CLOCK_TRIGGER,
-        [{ type: "clock.jumped", severity: "warning", data: { byMs } }],
-        undefined,
-      ),
     record: (trigger, given, checkpoint) => events.recordStarting(trigger, given, { checkpoint }),
     room,
     clock,
+    watch: options.watch,
     log: log.child("schedules"),
   });
 
@@ -229,7 +249,12 @@ export async function startAutomation(options: AutomationOptions) {
     schedules,
     later,
     pipelines: [...options.pipelines.values()],
+    origin: origin.origin,
     emit,
+    /** Keeps an event about the host's clock. */
+    recordClock: (event: ProposedEvent) => events.record(CLOCK_TRIGGER, [event], undefined),
+    /** An event of the agent's own. */
+    tell: (event: ProposedEvent) => events.record(AGENT_TRIGGER, [event], undefined),
     workerEnds: () => workers.ends(),
     stopIdleActions: () => pool.stopIdle(),
     parts: (): PartStatus[] => [...triggers.statuses(), ...outputs.statuses(), ...pool.statuses()],

@@ -1,28 +1,35 @@
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import type { TimeMarks } from "../core/trusted-time.ts";
 import { letGo } from "./outbox/let-go.ts";
 import type { AgentStore } from "./store/port.ts";
 
-/** How often the trusted time is put into the store, so that a clock that was set back cannot move it. */
-const TRUSTED_EVERY_MS = 60_000;
 /** How often an agent without a hub lets go of old outbox rows. */
 const UNHEARD_EVERY_MS = 30_000;
 
-/** Raises trusted time to what the store remembers, and keeps remembering it until the returned function is called. */
-export async function keepTrustedTime(store: AgentStore, clock: Clock): Promise<() => void> {
-  const remembered = await store.setting("trusted_ms");
-  if (typeof remembered === "number") clock.trust(remembered);
+/** How often history is looked at when nothing else asks for it: rows grow too old by themselves. */
+const HISTORY_EVERY_MS = 60_000;
+
+/** Has the store let go of what it need not keep, again and again, until the returned function is called. */
+export function keepHistory(store: { trim(): Promise<void> }, clock: Clock): () => void {
   let stopped = false;
   let cancel = () => {};
   const later = () => {
-    if (!stopped) cancel = clock.after(TRUSTED_EVERY_MS, again);
+    if (!stopped) cancel = clock.after(HISTORY_EVERY_MS, () => void store.trim().then(later, later));
   };
-  const again = () => void store.setSetting("trusted_ms", clock.trusted()).then(later, later);
   later();
   return () => {
     stopped = true;
     cancel();
+  };
+}
+
+/** Where the trusted time is remembered. */
+export function timeMarks(store: AgentStore): TimeMarks {
+  return {
+    read: () => store.setting("trusted_ms"),
+    write: (mark) => store.setSetting("trusted_ms", mark),
   };
 }
 

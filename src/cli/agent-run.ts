@@ -11,6 +11,7 @@ import { acquireLock } from "../core/lock-file.ts";
 import { type LogFile, openLogFile } from "../core/log-file.ts";
 import { LOG_LEVELS } from "../core/logger.ts";
 import { SecretMasker } from "../core/secret-masker.ts";
+import { sinceBoot } from "../core/since-boot.ts";
 import { parseSize } from "../core/size.ts";
 import type { Config } from "../model/config.ts";
 import { findAgentHome, HOME_ARGS, homeBase } from "./home-args.ts";
@@ -142,6 +143,7 @@ async function runAgent(
       protections,
       policy,
       clock,
+      sinceBoot: sinceBoot(),
       ids,
       log,
       logLinesDropped: dropped,

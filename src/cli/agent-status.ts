@@ -6,6 +6,7 @@ import type { Check } from "../core/health-port.ts";
 import type { OutputDelivery, PartStatus } from "../model/agent-status.ts";
 import { RESOURCE_NAMES, resourceText, type ResourceUses } from "../model/resource-use.ts";
 import type { Protections } from "../model/protection.ts";
+import { type BrakeState, brakeLines } from "./brake.ts";
 import { changedSince } from "./config-changed.ts";
 import { callAgent } from "./control-client.ts";
 import { findAgentHome, HOME_ARGS } from "./home-args.ts";
@@ -36,6 +37,8 @@ interface Status {
   asking: { run: string; step: string; reason: string | null }[];
   /** How many, by state. */
   schedules: Record<string, number>;
+  brake?: BrakeState;
+  silences?: { active: number; maintenance: string[] };
   sync: {
     state: string;
     sinceMs: number;
@@ -95,6 +98,15 @@ function deliveryLines(delivery: OutputDelivery | undefined): string[] {
   ];
 }
 
+function silenceLines({ silences }: Status): string[] {
+  if (!silences) return [];
+  const { active, maintenance } = silences;
+  return [
+    ...(active > 0 ? [`silences: ${active} hold; holdfast silence list`] : []),
+    ...maintenance.map((name) => `maintenance window ${name} is open`),
+  ];
+}
+
 function describe(status: Status, changed: string | null): string[] {
   const { sync, runs } = status;
   const because = (reason: string | null | undefined) => (reason ? ` (${reason})` : "");
@@ -116,6 +128,8 @@ function describe(status: Status, changed: string | null): string[] {
       ({ lock, holder, waiting }) =>
         `lock ${lock}: held by run ${holder}, ${waiting} waiting; holdfast runs show|cancel ${holder}`,
     ),
+    ...(status.brake?.on ? brakeLines(status.brake, systemClock().wall()) : []),
+    ...silenceLines(status),
     ...Object.entries(status.schedules).map(([state, count]) => `schedules ${state}: ${count}`),
     ...status.asking.map(
       (ask) =>

@@ -17,6 +17,8 @@ const commands: Record<string, Lazy> = {
   dead: () => import("./dead.ts").then((module) => module.dead),
   rules: () => import("./rules.ts").then((module) => module.rules),
   schedules: () => import("./schedules.ts").then((module) => module.schedules),
+  brake: () => import("./brake.ts").then((module) => module.brake),
+  silence: () => import("./silence.ts").then((module) => module.silence),
   finding: () => import("./finding.ts").then((module) => module.finding),
   memory: () => import("./memory.ts").then((module) => module.memory),
   param: () => import("./param.ts").then((module) => module.param),

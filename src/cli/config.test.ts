@@ -171,6 +171,20 @@ describe("config show", () => {
         cpu: 4 # default
         disk: 5GB # default
         interval: 15s # default
+      history:
+        events:
+          keep: 26000000 # default
+          age: 30d # default
+        runs:
+          keep: 100000 # default
+          age: 30d # default
+        findings:
+          keep: 10000 # default
+          age: 90d # default
+        dead_letters:
+          keep: 10000 # default
+          age: 90d # default
+        size: 2GB # default
       params:
         global: {} # default
         namespaces: {} # default
@@ -205,6 +219,7 @@ describe("config show", () => {
           on_failure: [] # default
           finally: [] # default
       schedules: [] # default
+      maintenance: [] # default
       outputs: [] # default
       "
     `);

@@ -140,7 +140,7 @@ test("every command's help has an example, which runs", async () => {
       "runs approve",
       "runs deny",
     ],
-    ...["dead list", "dead show", "dead edit", "dead retry", "dead drop", "rules list"],
+    ...["dead list", "dead show", "dead edit", "dead retry", "dead drop", "rules list", "rules test"],
     ...["events list", "events emit", "finding list", "finding show", "finding export"],
     ...["finding acknowledge", "finding note", "finding resolve"],
   ];

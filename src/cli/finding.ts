@@ -72,6 +72,7 @@ function shown(finding: FindingItem, nowMs: number): string[] {
     ["last", timeAndAge(finding.lastAt, nowMs)],
     ["event", event && `${event.id} of ${event.source}`],
     ["run", run],
+    ["silenced", finding.silencedBy ? `by ${finding.silencedBy}` : null],
     ["acknowledged", acknowledgedBy && `by ${acknowledgedBy}, ${timeAndAge(acknowledgedAt, nowMs)}`],
     ["resolved", resolvedBy && `by ${resolvedBy}, ${timeAndAge(resolvedAt, nowMs)}`],
     ["as", resolution && resolution.replace("_", " ")],

@@ -3,6 +3,7 @@ import { systemClock } from "../core/clock.ts";
 import { HoldfastError } from "../core/errors.ts";
 import { systemIds } from "../core/ids.ts";
 import { LOG_LEVELS, type LogLevel } from "../core/logger.ts";
+import { sinceBoot } from "../core/since-boot.ts";
 import type { HubConfig } from "../hub/config.ts";
 import { HUB_HOME_ARGS, HUB_LISTEN_ARGS, hubBase, listenFlag, namesFrom } from "./hub-args.ts";
 import { openProcessLog } from "./process-log.ts";
@@ -45,7 +46,10 @@ export const hubRun = defineCommand({
     });
     const { startHub } = await import("../hub/hub.ts");
     try {
-      const hub = await startHub({ home, config, clock, ids: systemIds(), log, logLinesDropped: dropped });
+      const hub = await startHub({
+        ...{ home, config, clock, sinceBoot: sinceBoot(), ids: systemIds(), log },
+        logLinesDropped: dropped,
+      });
       announce(hub.urls, args.json === true);
       const why = await stopping;
       log.info(`stopping: ${why}`);

@@ -8,16 +8,21 @@ import { agentCommand } from "./agent-command.ts";
 import { givenNamespace, givenValue } from "./given-value.ts";
 import { printList } from "./pages.ts";
 import { age } from "./show-time.ts";
+import { getCommand, removeCommand, type SharedKind, sharedArguments, sharedPath } from "./shared-value.ts";
 import { wholeNumber } from "./strict-args.ts";
 import { table } from "./table.ts";
 
-const KEY = { type: "positional", required: true, description: "Key of the value" } as const;
-const NAMESPACE = {
-  type: "string",
-  valueHint: "NAME",
-  default: DEFAULT_NAMESPACE,
-  description: "Namespace that the value is shared in",
-} as const;
+const MEMORY: SharedKind<"key"> = {
+  path: "memory",
+  key: "key",
+  keyText: "Key of the value",
+  namespace: {
+    type: "string",
+    valueHint: "NAME",
+    default: DEFAULT_NAMESPACE,
+    description: "Namespace that the value is shared in",
+  },
+};
 
 const itemSchema = v.looseObject({
   namespace: v.string(),
@@ -28,21 +33,10 @@ const itemSchema = v.looseObject({
   expiresAt: v.nullable(v.string()),
 });
 const pageSchema = v.looseObject({ items: v.array(itemSchema), next: v.nullable(v.string()) });
-const entrySchema = v.looseObject({ value: v.any() });
 
-function pathOf(namespace: string, key: string): string {
-  return `/v1/memory/${encodeURIComponent(key)}?namespace=${encodeURIComponent(givenNamespace(namespace))}`;
-}
-
-const get = agentCommand({
-  name: "get",
+const get = getCommand(MEMORY, {
   description: "Print a value of the memory that plugins share, as JSON; --json tells more of it",
   example: "holdfast memory get restarts --namespace web",
-  args: { key: KEY, namespace: NAMESPACE },
-  async run({ client, out, json }, args) {
-    const entry = await client.ask("GET", pathOf(args.namespace, args.key), entrySchema);
-    await out.line(JSON.stringify(json ? entry : entry.value));
-  },
 });
 
 const set = agentCommand({
@@ -51,9 +45,8 @@ const set = agentCommand({
     "Set a value of the memory: JSON where it is JSON, else a text. Whoever has it checked out is told, and overwrites nothing",
   example: "holdfast memory set restarts 0 --namespace web",
   args: {
-    key: KEY,
+    ...sharedArguments(MEMORY),
     value: { type: "positional", required: true, description: "JSON, or a text" },
-    namespace: NAMESPACE,
     ttl: { type: "string", valueHint: "DURATION", description: "The value is gone after this time" },
     text: { type: "boolean", description: "The value is a text, also when it looks like JSON" },
   },
@@ -62,7 +55,8 @@ const set = agentCommand({
       throw new HoldfastError("usage", `--ttl must be a duration, like 30s or 1h, not "${args.ttl}"`);
     const value = givenValue(args.value, args.text ?? false);
     const ttlMs = args.ttl === undefined ? null : parseDuration(args.ttl);
-    const at = await client.ask("PUT", pathOf(args.namespace, args.key), v.looseObject({}), { value, ttlMs });
+    const path = sharedPath(MEMORY, args.key, args.namespace);
+    const at = await client.ask("PUT", path, v.looseObject({}), { value, ttlMs });
     await out.line(json ? JSON.stringify(at) : `${args.key} of namespace ${args.namespace} is set.`);
   },
 });
@@ -72,7 +66,7 @@ const list = agentCommand({
   description: "List the keys of the memory that plugins share",
   example: "holdfast memory list --namespace web",
   args: {
-    namespace: { ...NAMESPACE, default: undefined, description: "Of this namespace only" },
+    namespace: { ...MEMORY.namespace, default: undefined, description: "Of this namespace only" },
     prefix: { type: "string", valueHint: "TEXT", description: "Keys that begin with this" },
     limit: { type: "string", valueHint: "N", description: "At most so many" },
   },
@@ -103,15 +97,10 @@ const list = agentCommand({
   },
 });
 
-const remove = agentCommand({
-  name: "remove",
+const remove = removeCommand(MEMORY, {
   description: "Remove a value from the memory",
   example: "holdfast memory remove restarts --namespace web",
-  args: { key: KEY, namespace: NAMESPACE },
-  async run({ client, out, json }, args) {
-    const at = await client.ask("DELETE", pathOf(args.namespace, args.key), v.looseObject({}));
-    await out.line(json ? JSON.stringify(at) : `${args.key} of namespace ${args.namespace} is removed.`);
-  },
+  removed: (key, namespace) => `${key} of namespace ${namespace} is removed.`,
 });
 
 function queryOf(fields: Record<string, string | number | undefined>): string {

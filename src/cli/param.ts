@@ -5,15 +5,23 @@ import { HoldfastError } from "../core/errors.ts";
 import type { Json } from "../model/json.ts";
 import { readSecret } from "./read-secret.ts";
 import { givenNamespace, givenValue } from "./given-value.ts";
+import {
+  getCommand,
+  placeText,
+  removeCommand,
+  type SharedKind,
+  sharedArguments,
+  sharedPath,
+} from "./shared-value.ts";
 import { age } from "./show-time.ts";
 import { table } from "./table.ts";
 
-const NAME = { type: "positional", required: true, description: "Name of the parameter" } as const;
-const NAMESPACE = {
-  type: "string",
-  valueHint: "NAME",
-  description: "Of this namespace; without it for all",
-} as const;
+const PARAMETER: SharedKind<"name"> = {
+  path: "params",
+  key: "name",
+  keyText: "Name of the parameter",
+  namespace: { type: "string", valueHint: "NAME", description: "Of this namespace; without it for all" },
+};
 
 const itemSchema = v.looseObject({
   namespace: v.nullable(v.string()),
@@ -26,23 +34,9 @@ const itemSchema = v.looseObject({
 });
 const listSchema = v.looseObject({ items: v.array(itemSchema) });
 
-function pathOf(name: string, namespace: string | undefined): string {
-  const query = namespace === undefined ? "" : `?namespace=${encodeURIComponent(givenNamespace(namespace))}`;
-  return `/v1/params/${encodeURIComponent(name)}${query}`;
-}
-
-const placeText = (namespace: string | undefined) =>
-  namespace === undefined ? "for all namespaces" : `for namespace ${namespace}`;
-
-const get = agentCommand({
-  name: "get",
+const get = getCommand(PARAMETER, {
   description: "Print what a run finds under a parameter's name, as JSON; --json tells more of it",
   example: "holdfast param get region --namespace web",
-  args: { name: NAME, namespace: NAMESPACE },
-  async run({ client, out, json }, args) {
-    const item = await client.ask("GET", pathOf(args.name, args.namespace), itemSchema);
-    await out.line(JSON.stringify(json ? item : item.value));
-  },
 });
 
 const set = agentCommand({
@@ -51,9 +45,8 @@ const set = agentCommand({
     "Set a parameter on this agent: JSON where it is JSON, else a text. It wins over the configuration's",
   example: "holdfast param set region eu-1 --namespace web",
   args: {
-    name: NAME,
+    ...sharedArguments(PARAMETER),
     value: { type: "positional", required: false, description: "JSON, or a text; not with --secret" },
-    namespace: NAMESPACE,
     text: { type: "boolean", description: "The value is a text, also when it looks like JSON" },
     secret: {
       type: "boolean",
@@ -61,7 +54,7 @@ const set = agentCommand({
     },
   },
   async run({ client, out, json }, args) {
-    const path = pathOf(args.name, args.namespace);
+    const path = sharedPath(PARAMETER, args.name, args.namespace);
     const body = args.secret
       ? { value: await secretValue(args.name, args.value), secret: true }
       : { value: plainValue(args.name, args.value, args.text ?? false) };
@@ -93,7 +86,7 @@ const list = agentCommand({
     "List the parameters that pipelines share; of a namespace what its runs find, with --sources also what is hidden by it",
   example: "holdfast param list --namespace web --sources",
   args: {
-    namespace: NAMESPACE,
+    namespace: PARAMETER.namespace,
     sources: { type: "boolean", description: "Every layer, the later one wins" },
   },
   async run({ client, out, json, clock, note }, args) {
@@ -122,17 +115,10 @@ const list = agentCommand({
   },
 });
 
-const remove = agentCommand({
-  name: "remove",
+const remove = removeCommand(PARAMETER, {
   description: "Remove a parameter that was set on this agent; what the configuration says counts again",
   example: "holdfast param remove region --namespace web",
-  args: { name: NAME, namespace: NAMESPACE },
-  async run({ client, out, json }, args) {
-    const at = await client.ask("DELETE", pathOf(args.name, args.namespace), v.looseObject({}));
-    await out.line(
-      json ? JSON.stringify(at) : `Parameter ${args.name} is removed ${placeText(args.namespace)}.`,
-    );
-  },
+  removed: (name, namespace) => `Parameter ${name} is removed ${placeText(namespace)}.`,
 });
 
 export const param: CommandDef<any> = defineCommand({

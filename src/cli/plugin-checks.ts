@@ -25,9 +25,13 @@ export type Refusals = (plugin: CatalogPlugin, settings: JsonObject) => string[]
  * Checks against the plugins of an agent, or against the shipped ones for a file that belongs to no agent. The catalog is
  * opened when the first plugin is asked for; a dropped plugin that nobody has described yet is loaded in a worker.
  */
-export function lazyPluginChecks(home: AgentHome | null, refusals?: Refusals): PluginChecks {
+export function lazyPluginChecks(
+  home: AgentHome | null,
+  refusals?: Refusals,
+  open: typeof openCatalogOf = openCatalogOf,
+): PluginChecks {
   let opening: Promise<Catalog> | undefined;
-  const catalog = () => (opening ??= openCatalogOf(home));
+  const catalog = () => (opening ??= open(home));
   const checks = async () => catalogChecks(await catalog());
   return {
     known: async (kind) => (await checks()).known(kind),
@@ -40,18 +44,25 @@ export function lazyPluginChecks(home: AgentHome | null, refusals?: Refusals): P
   };
 }
 
+/** As far as is known without loading any: a dropped plugin that nobody has described yet is not. */
+export async function openKnownCatalog(home: AgentHome | null): Promise<Catalog> {
+  const { openCatalog } = await import("../agent/plugins/catalog.ts");
+  const none = "/nonexistent";
+  const why =
+    home === null
+      ? "there are no plugins here"
+      : "nobody has loaded it yet: holdfast config validate does, or start the agent";
+  return await openCatalog({
+    pluginsDir: home?.plugins ?? none,
+    cacheDir: home?.cache ?? none,
+    readDocument,
+    describe: () => Promise.reject(new HoldfastError("not_found", why)),
+  });
+}
+
 /** The plugins of an agent, or the shipped ones alone. */
 export async function openCatalogOf(home: AgentHome | null): Promise<Catalog> {
-  const { openCatalog } = await import("../agent/plugins/catalog.ts");
-  if (home === null) {
-    const none = "/nonexistent";
-    return await openCatalog({
-      pluginsDir: none,
-      cacheDir: none,
-      readDocument,
-      describe: () => Promise.reject(new HoldfastError("not_found", "there are no plugins here")),
-    });
-  }
+  if (home === null) return await openKnownCatalog(home);
   const [
     { openPlugins },
     { probeKernel },

@@ -52,6 +52,7 @@ function lines(
       { title: "MATCHED", value: (row) => number(row, "matched") },
       { title: "FIRED", value: (row) => row.fired },
       { title: "SKIPPED", value: (row) => number(row, "skipped") },
+      { title: "SILENCED", value: (row) => number(row, "silenced") },
       { title: "LATE", value: (row) => number(row, "late") },
       {
         title: "ERRORS",
@@ -77,5 +78,5 @@ function lastError({ broken, counters }: Rule): string {
 
 export const rules: CommandDef<any> = defineCommand({
   meta: { name: "rules", description: "Rules of the agent on this host\n\nExample: holdfast rules list" },
-  subCommands: { list },
+  subCommands: { list, test: () => import("./rules-test.ts").then((module) => module.test) },
 });

@@ -8,6 +8,7 @@ import { list } from "./runs-list.ts";
 import { runLogs } from "./runs-logs.ts";
 import { marksFor } from "./runs-marks.ts";
 import { showRun } from "./runs-show.ts";
+import { explainCommand as explain } from "./runs-explain.ts";
 import { type SourceContext, sourceCommand } from "./source-command.ts";
 
 const show = sourceCommand({
@@ -80,5 +81,5 @@ export const runs: CommandDef<any> = defineCommand({
     description:
       "Runs of the agent on this host, or of all that the hub knows\n\nExample: holdfast runs list",
   },
-  subCommands: { list, show, logs, cancel, retry, approve, deny },
+  subCommands: { list, show, logs, explain, cancel, retry, approve, deny },
 });

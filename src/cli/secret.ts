@@ -2,17 +2,21 @@ import { type CommandDef, defineCommand } from "citty";
 import * as v from "valibot";
 import { HoldfastError } from "../core/errors.ts";
 import { agentCommand } from "./agent-command.ts";
-import { givenNamespace } from "./given-value.ts";
 import { readSecret } from "./read-secret.ts";
+import { placeText, removeCommand, type SharedKind, sharedArguments, sharedPath } from "./shared-value.ts";
 import { age } from "./show-time.ts";
 import { table } from "./table.ts";
 
-const NAME = { type: "positional", required: true, description: "Name of the secret" } as const;
-const NAMESPACE = {
-  type: "string",
-  valueHint: "NAME",
-  description: "For this namespace only; without it for all",
-} as const;
+const SECRET: SharedKind<"name"> = {
+  path: "secrets",
+  key: "name",
+  keyText: "Name of the secret",
+  namespace: {
+    type: "string",
+    valueHint: "NAME",
+    description: "For this namespace only; without it for all",
+  },
+};
 
 const listSchema = v.looseObject({
   items: v.array(
@@ -27,22 +31,14 @@ const listSchema = v.looseObject({
   problem: v.nullable(v.string()),
 });
 
-function pathOf(name: string, namespace: string | undefined): string {
-  const query = namespace === undefined ? "" : `?namespace=${encodeURIComponent(givenNamespace(namespace))}`;
-  return `/v1/secrets/${encodeURIComponent(name)}${query}`;
-}
-
-const placeText = (namespace: string | undefined) =>
-  namespace === undefined ? "for all namespaces" : `for namespace ${namespace}`;
-
 const set = agentCommand({
   name: "set",
   description:
     "Set a secret: its value is read from standard input, or asked for on a terminal without showing it; never from the command line",
   example: "holdfast secret set API_TOKEN --namespace web < token.txt",
-  args: { name: NAME, namespace: NAMESPACE },
+  args: sharedArguments(SECRET),
   async run({ client, out, json }, args) {
-    const path = pathOf(args.name, args.namespace);
+    const path = sharedPath(SECRET, args.name, args.namespace);
     const value = await readSecret(`Value of ${args.name}? `);
     if (value === "")
       throw new HoldfastError("usage", `secret ${args.name} was not set: standard input is empty`);
@@ -76,17 +72,10 @@ const list = agentCommand({
   },
 });
 
-const remove = agentCommand({
-  name: "remove",
+const remove = removeCommand(SECRET, {
   description: "Remove a secret",
   example: "holdfast secret remove API_TOKEN --namespace web",
-  args: { name: NAME, namespace: NAMESPACE },
-  async run({ client, out, json }, args) {
-    const at = await client.ask("DELETE", pathOf(args.name, args.namespace), v.looseObject({}));
-    await out.line(
-      json ? JSON.stringify(at) : `Secret ${args.name} is removed ${placeText(args.namespace)}.`,
-    );
-  },
+  removed: (name, namespace) => `Secret ${name} is removed ${placeText(namespace)}.`,
 });
 
 const rotate = agentCommand({

@@ -3,14 +3,17 @@
  * certificates: a high-water mark that wall jumps do not move (DESIGN promise 7).
  */
 export interface Clock {
-  /** Milliseconds since an arbitrary start; never goes back. */
+  /** Milliseconds since an arbitrary start; never goes back, and stands still while the host is asleep. */
   mono(): number;
   /** Unix milliseconds as the host says it; may jump. */
   wall(): number;
   /** Unix milliseconds that never go back, moved by `mono` and raised by `trust`. */
   trusted(): number;
-  /** Raises the trusted time (from the store at start, from the hub later); never lowers it. */
-  trust(unixMs: number): void;
+  /**
+   * Raises the trusted time (from the store at start, from the hub later). Only what is known better than the wall clock
+   * said at the start of the process, `exactly`, also lowers it; before anything has gone by it.
+   */
+  trust(unixMs: number, exactly?: boolean): void;
   /** Calls back after `ms`; the returned function cancels. */
   after(ms: number, callback: () => void): () => void;
   /** Resolves after `ms`, or rejects with the signal's reason. */
@@ -41,10 +44,10 @@ class SystemClock implements Clock {
     return Math.floor(this.#trustedBase + (performance.now() - this.#trustedAt));
   }
 
-  trust(unixMs: number): void {
-    if (unixMs <= this.trusted()) return;
+  trust(unixMs: number, exactly = false): void {
+    if (!exactly && unixMs <= this.trusted()) return;
     this.#trustedAt = performance.now();
-    this.#trustedBase = unixMs;
+    this.#trustedBase = Math.max(unixMs, BUILD_TIME_MS);
   }
 
   after(ms: number, callback: () => void): () => void {

@@ -6,3 +6,7 @@ export function isoTime(unixMs: number): string {
   const date = new Date(unixMs);
   return (Number.isNaN(date.getTime()) ? new Date(0) : date).toISOString();
 }
+
+export function isoOrNull(unixMs: number | null): string | null {
+  return unixMs === null ? null : isoTime(unixMs);
+}

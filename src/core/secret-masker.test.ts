@@ -81,3 +81,46 @@ test("values deep down, and keys", () => {
   masker.sink({ write: (line) => void lines.push(line) }).write("s3cr3t-Value", "info");
   expect(lines).toEqual(["***"]);
 });
+
+test("the beginning of one where a text was cut, and only there", () => {
+  const secret = 'tök3n-of "many" characters/and+more';
+  const masker = masking(secret);
+  for (let length = 0; length <= secret.length; length++) {
+    const cut = `said: ${secret.slice(0, length)}`;
+    const masked = masker.mask(`${cut}… (9000 bytes, cut)`);
+    expect(masked, String(length)).toBe(`${length < 6 ? cut : "said: ***"}… (9000 bytes, cut)`);
+    const value = { head: [cut], raw_output: cut, truncated: true, deep: { truncated: true, line: cut } };
+    const shown = length < 6 ? cut : "said: ***";
+    expect(masker.maskValue(value).raw_output, String(length)).toBe(shown);
+    expect(masker.maskValue({ inner: value }).inner.deep.line).toBe(shown);
+    // A text that only begins like a secret is not a part of one.
+    if (length < secret.length) expect(masker.mask(cut)).toBe(cut);
+    if (length < secret.length) expect(masker.maskValue({ raw_output: cut })).toEqual({ raw_output: cut });
+    for (const form of [
+      encodeURIComponent(secret),
+      Buffer.from(secret).toString("hex"),
+      JSON.stringify(secret),
+    ]) {
+      const left = masker.mask(`x ${form.slice(0, length)}…`);
+      expect(left.length, form.slice(0, length)).toBeLessThanOrEqual("x ***…".length + 5);
+    }
+  }
+  const bytes = Buffer.from(`x ${secret}`);
+  // In the middle of a character.
+  const broken = bytes.subarray(0, 4).toString("utf8");
+  expect(masking("täglich-neu").mask(`${Buffer.from("täglich-neu").subarray(0, 9).toString("utf8")}…`)).toBe(
+    "***…",
+  );
+  expect(broken).toEndWith("\ufffd");
+  expect(masking("ünü-ünü-ünü").mask(`${Buffer.from("ünü-ünü-ünü").subarray(0, 13).toString("utf8")}…`)).toBe(
+    "***…",
+  );
+});
+
+test("a cut costs little, whatever was handed out", () => {
+  const masker = masking("a".repeat(60_000), `${"a".repeat(60_000)}b`);
+  const text = `${"a".repeat(100_000)}c…`;
+  const began = performance.now();
+  masker.mask(text);
+  expect(performance.now() - began).toBeLessThan(20_000);
+});

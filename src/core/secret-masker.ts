@@ -1,3 +1,4 @@
+import { CUT_MARK } from "./cut-text.ts";
 import type { LogSink } from "./logger.ts";
 
 /** Shorter ones would mask half of every text. */
@@ -9,13 +10,16 @@ const MASK = "***";
 
 /**
  * Takes values that were handed out out of texts, wherever they turn up: as they are, in base64 (whatever stands around them),
- * base64url, hex, URL-encoded or escaped for JSON; of one with several lines each line too. It only grows: what was handed out once
- * may turn up for as long as this process lives.
+ * base64url, hex, URL-encoded or escaped for JSON; of one with several lines each line too. Where a text was cut (`…`, or a text
+ * beside `truncated: true`) the beginning of one as well. It only grows: what was handed out once may turn up for as long
+ * as this process lives.
  */
 export class SecretMasker {
   readonly #known = new Set<string>();
   /** Longest first, so that no shorter form leaves a part of a longer one. */
   #forms: string[] = [];
+  /** How forms begin that are longer than that. */
+  #heads: string[] = [];
 
   /** How many values it masks. */
   get size(): number {
@@ -27,12 +31,17 @@ export class SecretMasker {
     this.#known.add(value);
     const forms = new Set([...this.#forms, ...formsOf(value)]);
     this.#forms = [...forms].sort((a, b) => b.length - a.length);
+    const long = this.#forms.filter((form) => form.length > LEAST_MASKED);
+    this.#heads = [...new Set(long.map((form) => form.slice(0, LEAST_MASKED)))];
   }
 
   mask(text: string): string {
     let masked = text;
     for (const form of this.#forms) if (masked.includes(form)) masked = masked.replaceAll(form, MASK);
-    return masked;
+    if (!masked.includes(CUT_MARK)) return masked;
+    const pieces = masked.split(CUT_MARK);
+    const last = pieces.pop()!;
+    return [...pieces.map((piece) => this.#maskCut(piece)), last].join(CUT_MARK);
   }
 
   /** A copy of a JSON-like value, keys included; the value itself where there is nothing to mask. */
@@ -40,7 +49,9 @@ export class SecretMasker {
     if (this.#forms.length === 0 || value === undefined) return value;
     // One look at all of it: most values hold nothing.
     const text = JSON.stringify(value) ?? "";
-    return this.#forms.some((form) => text.includes(form)) ? (this.#deep(value, 0) as T) : value;
+    const isIn = (part: string) => text.includes(part);
+    const found = this.#forms.some(isIn) || (isCut(text) && this.#heads.some(isIn));
+    return found ? (this.#deep(value, 0) as T) : value;
   }
 
   sink(to: LogSink): LogSink {
@@ -53,10 +64,31 @@ export class SecretMasker {
     // Nobody needs what lies deeper, and it must not hide anything.
     if (depth > MAX_DEPTH) return MASK;
     if (Array.isArray(value)) return value.map((item) => this.#deep(item, depth + 1));
-    return Object.fromEntries(
-      Object.entries(value).map(([key, item]) => [this.mask(key), this.#deep(item, depth + 1)]),
-    );
+    const cut = (value as { truncated?: unknown }).truncated === true;
+    const masked = (item: unknown) =>
+      cut && typeof item === "string" ? this.#maskCut(this.mask(item)) : this.#deep(item, depth + 1);
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [this.mask(key), masked(item)]));
   }
+
+  /** Without the beginning of a secret at its end. Fewer characters than are masked of a whole one are left. */
+  #maskCut(text: string): string {
+    // What is left of a character that was cut in two.
+    const end = text.replace(/\uFFFD+$/, "");
+    if (!this.#heads.some((head) => end.includes(head))) return text;
+    for (const form of this.#forms) {
+      if (form.length <= LEAST_MASKED) continue;
+      const head = form.slice(0, LEAST_MASKED);
+      const from = Math.max(0, end.length - form.length);
+      for (let at = end.indexOf(head, from); at !== -1; at = end.indexOf(head, at + 1))
+        if (form.startsWith(end.slice(at))) return end.slice(0, at) + MASK;
+    }
+    return text;
+  }
+}
+
+/** Of a value as JSON. */
+function isCut(text: string): boolean {
+  return text.includes(CUT_MARK) || text.includes('"truncated":true');
 }
 
 function formsOf(value: string): string[] {

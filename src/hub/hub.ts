@@ -7,6 +7,8 @@ import { isLoopback, type ListenAddress, listenError, parseListen } from "../cor
 import { acquireLock } from "../core/lock-file.ts";
 import type { Logger } from "../core/logger.ts";
 import type { MetricFamily } from "../core/metrics.ts";
+import type { SinceBoot } from "../core/since-boot.ts";
+import { keepTrustedTime, type TimeMark } from "../core/trusted-time.ts";
 import { VERSION } from "../core/version.ts";
 import { createApi } from "./api/api.ts";
 import type { ApiOptions } from "./api/context.ts";
@@ -28,6 +30,7 @@ export interface HubOptions {
   /** With flags laid over it. */
   config: HubConfig;
   clock: Clock;
+  sinceBoot: SinceBoot;
   ids: Ids;
   log: Logger;
   logLinesDropped: () => number;
@@ -105,6 +108,7 @@ class HubParts {
     this.onStop(() => lock.release());
     const store = await openHubStore({ file: home.database, clock, ids });
     this.onStop(() => store.close());
+    await this.#takeUpTime(store);
     const tls = await openHubTls({ home, names: config.names, nowMs: clock.trusted(), ids, log });
 
     const ingest = new Ingest({ store, clock, log: log.child("ingest") });
@@ -135,6 +139,20 @@ class HubParts {
     syncPort = sync.port;
     this.#phase = "running";
     return { api, grpc: localUrl(listen, sync.port), health };
+  }
+
+  /** Tokens that have run out and certificates that have expired stay so when the host's clock is set back. */
+  async #takeUpTime(store: SqlHubStore): Promise<void> {
+    const { clock, sinceBoot } = this.#options;
+    const marks = {
+      read: () => store.setting("trusted_time"),
+      write: (mark: TimeMark) => store.setSetting("trusted_time", mark),
+    };
+    const time = await keepTrustedTime(marks, clock, sinceBoot);
+    this.onStop(async () => {
+      time.stop();
+      await time.keep().catch(() => {});
+    });
   }
 
   #startHealth(store: SqlHubStore, families: () => MetricFamily[]): string {

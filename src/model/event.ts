@@ -7,7 +7,8 @@ export type Severity = (typeof SEVERITIES)[number];
 
 /**
  * A CloudEvents 1.0 envelope (JSON format). `source` + `id` is unique and is the dedupe key. `time` is RFC 3339.
- * Extensions: `severity`, `causationid` (the event that led to this one), `hops` (0 for a first cause), `traceparent`.
+ * Extensions: `severity`, `causationid` (the event that led to this one), `hops` (0 for a first cause), `traceparent`,
+ * `silenced` (of a finding's event: the silence that keeps it from people).
  */
 export interface CloudEvent {
   specversion: "1.0";
@@ -22,6 +23,7 @@ export interface CloudEvent {
   causationid?: string;
   hops?: number;
   traceparent?: string;
+  silenced?: string;
 }
 
 /** What a plugin may say about an event; the agent adds source, id and time where they are missing. */

@@ -32,6 +32,13 @@ export interface FindingExtra {
   acknowledged?: { by: string; atMs: number };
   resolution?: { kind: FindingResolution; by: string; reason: string };
   notes?: FindingNote[];
+  /** Raised last under a silence, or a maintenance window. `untold`: it was never told without one. */
+  silenced?: { by: string; untold: boolean };
+}
+
+/** What keeps events of a finding from people: they were never told of it. */
+export function silencedOf(extra: FindingExtra | undefined): string | null {
+  return extra?.silenced?.untold ? extra.silenced.by : null;
 }
 
 /** Which findings a list has. Times are wall time. */

@@ -136,6 +136,14 @@ export class GrantDecider {
     return unique(this.#limit(permission, asked, this.#allowed[permission], both, String));
   }
 
+  /** Other processes of its user may read an environment: nothing of it but what the policy names. */
+  secretEnv(): string[] {
+    const asked = this.#texts("secretEnv", (text) => text !== "", "it is empty");
+    const { environment } = this.#request.policy.secrets;
+    const general = this.#limit("secretEnv", asked, environment, meetNames, String);
+    return unique(this.#limit("secretEnv", general, this.#allowed.secretEnv, meetNames, String));
+  }
+
   /** Of what any plugin may be granted, the part that the plugin's rule allows. */
   operations(): string[] {
     const asked = this.#texts("host", (text) => text !== "", "it is empty");

@@ -31,6 +31,7 @@ export function decideGrant(request: GrantRequest): GrantDecision {
     unix: decide.paths("unix"),
     env: decide.names("env"),
     secrets: decide.names("secrets"),
+    secretEnv: decide.secretEnv(),
     memory: decide.names("memory"),
     namespaces: decide.names("namespaces"),
     host: decide.operations(),

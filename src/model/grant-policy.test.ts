@@ -198,6 +198,19 @@ describe("the policy", () => {
     expect(granted(wide).grant.host).toEqual(["systemd.restart:*.service"]);
   });
 
+  test("secrets in an environment need a word of the policy", () => {
+    const permissions = { secrets: ["*"], secretEnv: ["API_TOKEN"] };
+    expect(reasons({ permissions })).toEqual([
+      expect.stringContaining("secretEnv API_TOKEN: the policy allows nothing"),
+    ]);
+    const secrets = { environment: ["API_*"] };
+    expect(granted({ permissions, policy: { secrets } }).grant.secretEnv).toEqual(["API_TOKEN"]);
+    expect(reasons({ permissions, policy: { ...only({ secretEnv: [] }), secrets } })).toHaveLength(1);
+    const wide = { secrets: ["*"], secretEnv: ["*"] };
+    const policy = { plugins: { on_more: "narrow" as const }, secrets };
+    expect(granted({ permissions: wide, policy }).grant.secretEnv).toEqual(["API_*"]);
+  });
+
   test("a wish over the limit is refused, a default over the limit is cut", () => {
     const policy = only({}, { resources: { memory: "64MB", wallTime: "1m" } });
     expect(granted({ policy }).grant).toMatchObject({

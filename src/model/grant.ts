@@ -22,6 +22,8 @@ export interface Grant {
   unix: string[];
   env: string[];
   secrets: string[];
+  /** Of them those that its environment may hold. */
+  secretEnv: string[];
   memory: string[];
   namespaces: string[];
   /** `operation:object`, `*` allowed in the object. */
@@ -66,6 +68,7 @@ export function bareGrant(resources: Resources): Grant {
     unix: [],
     env: [],
     secrets: [],
+    secretEnv: [],
     memory: [],
     namespaces: [],
     host: [],
@@ -97,6 +100,7 @@ export function summaryOf(grant: Grant): GrantSummary {
     unix: grant.unix,
     env: grant.env,
     secrets: grant.secrets,
+    secretEnv: grant.secretEnv,
     memory: grant.memory,
     namespaces: grant.namespaces,
     host: grant.host,

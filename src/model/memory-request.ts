@@ -11,9 +11,15 @@ export type MemoryRequest = { namespace?: string } & (
   | { op: "checkout"; key: string; waitMs: number }
   | { op: "update"; key: string; token: number; value: Json; ttlMs: number | null }
   | { op: "checkin"; key: string; token: number }
+  /** The state of the trigger, output or action that asks. `everyMs`: it is written at most so often, unless `force`. */
+  | { op: "load" }
+  | { op: "save"; value: Json; everyMs: number; force: boolean }
 );
 
 export const DEFAULT_WAIT_MS = 30_000;
+/** Between two writes of a plugin's state. */
+export const DEFAULT_EVERY_MS = 60_000;
+const MIN_EVERY_MS = 1000;
 const MAX_WAIT_MS = 3_600_000;
 const MAX_TEXT = 256;
 
@@ -41,6 +47,10 @@ export function parseMemoryRequest(value: unknown): MemoryRequest {
       };
     case "checkin":
       return { op, key: text(fields, "key"), token: token(fields), ...space };
+    case "load":
+      return { op };
+    case "save":
+      return { op, value: json(fields), everyMs: every(fields), force: fields.force === true };
     default:
       throw invalid("the memory knows get, set, delete, list, checkout, update and checkin");
   }
@@ -70,6 +80,12 @@ function ttl({ ttlMs }: Record<string, unknown>): number | null {
   if (ttlMs === undefined || ttlMs === null) return null;
   if (typeof ttlMs === "number" && Number.isFinite(ttlMs) && ttlMs > 0) return ttlMs;
   throw invalid("memory: `ttlMs` must be a number of milliseconds above 0");
+}
+
+function every({ everyMs }: Record<string, unknown>): number {
+  if (everyMs === undefined || everyMs === null) return DEFAULT_EVERY_MS;
+  if (typeof everyMs === "number" && everyMs >= MIN_EVERY_MS && everyMs <= MAX_WAIT_MS) return everyMs;
+  throw invalid(`state: \`every\` must be a number of milliseconds from ${MIN_EVERY_MS} to ${MAX_WAIT_MS}`);
 }
 
 function wait({ waitMs }: Record<string, unknown>): number {

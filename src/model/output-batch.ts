@@ -1,5 +1,7 @@
 import type { Json } from "./json.ts";
 
+/** Under this name the outputs emit events of their own. */
+export const OUTPUTS_TRIGGER = "outputs";
 /** Largest batch in bytes: it must fit into one frame to the worker, with room for escapes. */
 export const MAX_BATCH_BYTES = 4 * 1024 * 1024;
 /** Fewer than the store keeps for outputs at most, so that an output lets go, and counts, before the store must. */

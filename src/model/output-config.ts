@@ -16,6 +16,7 @@ export const outputSchema = v.strictObject({
   plugin: described(name, "Output plugin that receives the events"),
   match: described(v.optional(v.string()), "CEL condition over event; every event when absent"),
   enabled: v.optional(v.boolean(), true),
+  silenced: described(v.optional(v.boolean(), false), "Also gets events of findings that are silenced"),
   batch: described(
     v.optional(
       v.strictObject({

@@ -97,6 +97,8 @@ export const permissionsSchema = v.strictObject({
   /** Variables of the agent's environment that are handed on. */
   env: v.optional(list(variable), []),
   secrets: v.optional(list(name), []),
+  /** Of those that it may have: secrets that its environment may hold (scripts). The policy must name them as well. */
+  secretEnv: v.optional(list(name), []),
   memory: v.optional(list(name), []),
   namespaces: v.optional(list(name), []),
   host: v.optional(list(operationSchema), []),

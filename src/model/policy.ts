@@ -33,6 +33,13 @@ export const policySchema = v.strictObject({
     }),
     {},
   ),
+  secrets: v.optional(
+    v.strictObject({
+      /** Secrets that may stand in the environment of a script whose manifest asks for it; names, patterns with `*`. */
+      environment: v.optional(permissionsSchema.entries.secretEnv, []),
+    }),
+    {},
+  ),
   host: v.optional(
     v.strictObject({
       /** Host operations that any plugin may be granted, `operation:object` with `*`. */

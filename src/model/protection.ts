@@ -13,3 +13,14 @@ export interface Protection {
 }
 
 export type Protections = Record<ProtectionName, Protection>;
+
+/** Without the reasons. */
+export function levelsOf(protections: Protections): Record<ProtectionName, Protection["level"]> {
+  const [files, network, calls, limits] = PROTECTION_LEVELS;
+  return {
+    [files]: protections[files].level,
+    [network]: protections[network].level,
+    [calls]: protections[calls].level,
+    [limits]: protections[limits].level,
+  };
+}

@@ -27,6 +27,7 @@ export function newRun(options: {
   concurrencyKey?: string | null;
   parent?: ParentStep | null;
   retryOf?: string | null;
+  config?: string | undefined;
   createdMs: number;
 }): NewRun {
   const { definition, event } = options;
@@ -51,6 +52,7 @@ export function newRun(options: {
     createdMs: options.createdMs,
     startedMs: null,
     endedMs: null,
+    ...(options.config === undefined ? {} : { config: options.config }),
   };
   const steps = firstRows(run.id, definition.steps);
   return { run, steps, definition, records: [runRecord(run, definition)] };

@@ -1,4 +1,5 @@
 import { backoffDelay } from "../core/backoff.ts";
+import type { AttemptFacts } from "./attempt-facts.ts";
 import type { Json } from "./json.ts";
 import type { StepDefinition } from "./pipeline.ts";
 import type { AttemptState, RunState, StepError, StepRow, StepWait } from "./run.ts";
@@ -74,8 +75,9 @@ export function stepPlace({ state, waits }: Pick<StepRow, "state" | "waits">): S
 }
 
 /** How an attempt ended, as the action or its worker told. `unknown`: no result came back. */
-export type AttemptOutcome =
-  { kind: "ok"; output: Json } | { kind: "error"; error: StepError } | { kind: "unknown"; error: StepError };
+export type AttemptOutcome = (
+  { kind: "ok"; output: Json } | { kind: "error"; error: StepError } | { kind: "unknown"; error: StepError }
+) & { facts?: AttemptFacts };
 
 /** An idempotent step whose attempts keep ending unknown is given up after this many. */
 export const MAX_UNKNOWN_ATTEMPTS = 10;

@@ -1,3 +1,4 @@
+import type { AttemptFacts } from "./attempt-facts.ts";
 import type { CloudEvent } from "./event.ts";
 import type { Json } from "./json.ts";
 import type { PipelineDefinition, StepDefinition } from "./pipeline.ts";
@@ -93,6 +94,8 @@ export interface RunRow {
   createdMs: number;
   startedMs: number | null;
   endedMs: number | null;
+  /** Hash of the configuration in force when it was made (`ConfigOrigin`); absent in runs of older versions. */
+  config?: string;
 }
 
 /** In the order in which they run: `undo` and `finally` and `on_failure` begin when all of the one before have ended. */
@@ -126,6 +129,8 @@ export interface StepExtra {
   errors?: { attempt: number; atMs: number; error: StepError }[];
   /** Text of an approval, who answered it and what was said. */
   approval?: { text: string; approvers: string[]; strict: boolean; by?: string; note?: string };
+  /** What people said of attempts whose outcome was unknown, oldest first. */
+  decisions?: { by: string; approve: boolean; note: string; atMs: number }[];
 }
 
 export interface StepRow {
@@ -164,6 +169,8 @@ export interface AttemptRow {
   startedMs: number;
   endedMs: number | null;
   error: StepError | null;
+  /** Absent where nothing was recorded: it has not ended, or the agent was killed meanwhile. */
+  facts?: AttemptFacts;
 }
 
 /** An open run with all that is needed to go on with it. */

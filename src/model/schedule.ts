@@ -46,14 +46,9 @@ export interface ScheduleMemory {
 export const LATE_MS = 60_000;
 /** Missed times are counted to here; this many stands for this many or more. */
 export const MAX_COUNTED = 100;
-/** A wall clock that is set by more than this has jumped; by less, it was put right. */
-export const JUMP_MS = 300_000;
 
 /** The schedule's place among the triggers: in rules, event sources and checkpoints. */
 export const SCHEDULE_PREFIX = "schedule:";
-
-/** The trigger of events about the host's clock. */
-export const CLOCK_TRIGGER = "clock";
 
 export function isByWall(timing: Timing): boolean {
   return timing.kind === "cron" || timing.kind === "at";

@@ -1,3 +1,4 @@
+import { cutText } from "../core/cut-text.ts";
 import { isSecretName } from "../core/mask.ts";
 import type { Json, JsonObject } from "./json.ts";
 
@@ -172,7 +173,7 @@ function measure(value: Json) {
 
 function shown(value: Json, path: Path): string {
   const secret = path.some((key) => isSecretName(String(key)));
-  return secret ? "***" : JSON.stringify(value).slice(0, 80);
+  return secret ? "***" : cutText(JSON.stringify(value), 80);
 }
 
 function hasType(value: Json, type: string): boolean {

@@ -65,6 +65,21 @@ export interface PluginMemory {
   ): Promise<Json | undefined>;
 }
 
+/**
+ * What this trigger, output or action keeps for itself: one JSON value of at most 256 KB, which nobody else sees. It needs no
+ * permission. A trigger whose progress must not get out of step with its events uses its checkpoint instead.
+ */
+export interface PluginState {
+  /** What was saved last; undefined when there is nothing, or it could not be read (the agent's log says so). */
+  load(): Promise<Json | undefined>;
+  /**
+   * Resolves when the agent has taken it. It is written at most once in `every` milliseconds (60,000 by default, 1,000 at least):
+   * after a crash of the agent the value is at most so old. With `force` it is written at once, and resolves when it is durable.
+   * Throws an ActionError: `invalid` (no JSON), `too_large`.
+   */
+  save(value: Json, options?: { every?: number; force?: boolean }): Promise<void>;
+}
+
 export interface BaseContext<S> {
   /** Name of the trigger, action or output in the configuration. */
   name: string;
@@ -80,6 +95,7 @@ export interface BaseContext<S> {
    */
   host(operation: string, args?: Record<string, Json>): Promise<Json>;
   memory: PluginMemory;
+  state: PluginState;
 }
 
 /** One emit: kept as a whole, together with the checkpoint, or refused. */

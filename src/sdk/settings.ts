@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { cutText } from "../core/cut-text.ts";
 import { HoldfastError } from "../core/errors.ts";
 import { isSecretName } from "../core/mask.ts";
 
@@ -36,7 +37,7 @@ function describeIssue(schema: v.GenericSchema, issue: v.BaseIssue<unknown>): Se
     });
   const path = (issue.path ?? []).map((item) => item.key as string | number);
   // Messages end up in status and run history.
-  const actual = path.some((key) => isSecretName(String(key))) ? "***" : issue.received.slice(0, 80);
+  const actual = path.some((key) => isSecretName(String(key))) ? "***" : cutText(issue.received, 80);
   const missing = issue.received === "undefined" && issue.path?.at(-1)?.origin === "key";
   if (issue.kind === "schema" && issue.type === "strict_object" && issue.expected === "never") {
     return { path, message: "unknown setting", known: knownKeys(schema, path.slice(0, -1)) };

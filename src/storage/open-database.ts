@@ -1,9 +1,12 @@
-import { Database } from "bun:sqlite";
+import { constants, Database } from "bun:sqlite";
+import { pathToFileURL } from "node:url";
 import { storageError } from "./storage-error.ts";
 
 export interface OpenOptions {
   /** Reads only, and creates nothing. */
   readonly?: boolean;
+  /** With `readonly`, where nobody writes: no lock is taken, and no file of a log is made beside it. */
+  still?: boolean;
   /** Memory for pages, in KiB. */
   cacheKib?: number;
   /** Pages in the write-ahead log from which on a commit moves them into the file. */
@@ -18,7 +21,7 @@ export function openDatabase(path: string, options: OpenOptions = {}): Database 
   let database: Database | undefined;
   try {
     database = options.readonly
-      ? new Database(path, { readonly: true })
+      ? openReadonly(path, options.still === true)
       : new Database(path, { create: true, readwrite: true });
     database.run("PRAGMA busy_timeout = 5000");
     database.run(`PRAGMA cache_size = -${options.cacheKib ?? 8192}`);
@@ -29,6 +32,12 @@ export function openDatabase(path: string, options: OpenOptions = {}): Database 
     database?.close();
     throw storageError(error, `cannot open the database ${path}`);
   }
+}
+
+function openReadonly(path: string, still: boolean): Database {
+  if (!still) return new Database(path, { readonly: true });
+  const flags = constants.SQLITE_OPEN_READONLY | constants.SQLITE_OPEN_URI;
+  return new Database(`${pathToFileURL(path).href}?immutable=1`, flags);
 }
 
 function prepareForWriting(database: Database, checkpointPages: number): void {

@@ -58,6 +58,7 @@ export function contextFor<D extends PluginDefinition>(definition: D, options: O
   const log = (level: string) => (message: string, fields?: Record<string, Json>) =>
     void lines.push({ level, message, ...(fields && { fields }) });
   const added: Addition[] = [];
+  let kept: Json | undefined;
   const context = {
     name: options.name ?? "test",
     settings: v.parse(definition.settings, options.settings) as never,
@@ -65,6 +66,7 @@ export function contextFor<D extends PluginDefinition>(definition: D, options: O
     memory: pluginMemory(async () => {
       throw new Error("there is no memory in this test");
     }),
+    state: { load: async () => kept, save: async (value: Json) => void (kept = value) },
     host: () => Promise.reject(new Error("there is no host in this test")),
     log: { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") },
     clock: { ...realClock, ...options.clock },

@@ -1,11 +1,14 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { watchClock } from "../agent/clock-watch.ts";
 import { EventRecorder } from "../agent/events/recorder.ts";
 import { RuleSet } from "../agent/rules/rule-set.ts";
 import { Schedules } from "../agent/schedules/schedules.ts";
 import type { Ids } from "../core/ids.ts";
 import { silentLogger } from "../core/logger.ts";
+import { TimeWatch } from "../core/time-watch.ts";
+import { CLOCK_TRIGGER } from "../model/clock-event.ts";
 import type { CloudEvent } from "../model/event.ts";
 import type { Json } from "../model/json.ts";
 import { HoldfastError } from "../core/errors.ts";
@@ -50,6 +53,8 @@ export class ScheduleRig {
   store!: InProcessStore;
   recorder!: EventRecorder;
   schedules!: Schedules;
+  watch!: TimeWatch;
+  #unwatch = () => {};
   /** Replaced to hold schedules back. */
   room: () => Promise<void> = async () => {};
   #ids = 0;
@@ -103,6 +108,7 @@ export class ScheduleRig {
     });
     this.recorder = recorder;
     await recorder.start();
+    this.watch = new TimeWatch(clock);
     this.schedules = new Schedules({
       agentId: AGENT.id,
       remembered: (keep) => store.checkpointsOf(SCHEDULE_PREFIX, keep),
@@ -110,16 +116,23 @@ export class ScheduleRig {
         this.counts.records++;
         return recorder.recordStarting(trigger, given, { checkpoint: memory });
       },
-      jumped: (byMs) => recorder.record("clock", [{ type: "clock.jumped", data: { byMs } }], undefined),
       room: () => this.room(),
       clock,
+      watch: this.watch,
       log: silentLogger(),
     });
     await this.schedules.start(definitions);
+    this.#unwatch = watchClock({
+      watch: this.watch,
+      record: (event) => recorder.record(CLOCK_TRIGGER, [event], undefined),
+      clock,
+      log: silentLogger(),
+    });
   }
 
   /** Ends as an agent does that is told to. */
   async close(): Promise<void> {
+    this.#unwatch();
     await this.schedules.stop();
     await this.recorder.stop();
     await this.store.close();
@@ -129,6 +142,7 @@ export class ScheduleRig {
   crash(): void {
     this.store.crash();
     // What the dead process would still do goes nowhere; its timers must not tick on.
+    this.#unwatch();
     void this.schedules.stop();
     void this.recorder.stop();
   }

@@ -35,8 +35,8 @@ export class VirtualClock implements Clock {
     return Math.floor(this.#mono + this.#trustedOffset);
   }
 
-  trust(unixMs: number): void {
-    if (unixMs > this.trusted()) this.#trustedOffset = unixMs - this.#mono;
+  trust(unixMs: number, exactly = false): void {
+    if (exactly || unixMs > this.trusted()) this.#trustedOffset = unixMs - this.#mono;
   }
 
   /** Sets the wall time forward or back, as a person or NTP does. */

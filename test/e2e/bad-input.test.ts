@@ -2,6 +2,7 @@
  * What an operator gets wrong, on the compiled executable: each case has its exit code, one clear message without a
  * stack or a token, and leaves nothing half-made behind.
  */
+import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { appendFileSync, chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -397,14 +398,26 @@ describe("enrollment", () => {
     expect(existsSync(join(other, "agent-first", "config", "certificates", "agent.crt"))).toBe(false);
   });
 
+  /** While a host is not booted, its uptime says how late it is, and faketime leaves that alone. */
+  const booted = (home: string) => {
+    const [path] = [...new Bun.Glob("**/hub.db").scanSync({ cwd: home, absolute: true })];
+    using database = new Database(path!);
+    database.run("UPDATE meta SET value = json_set(value, '$.boot', 'before') WHERE key = 'trusted_time'");
+  };
+
   // The shortest life of a token is a minute: the hub is started again two hours later.
   const library = [...new Bun.Glob("*/faketime/libfaketime.so.1").scanSync({ cwd: "/usr/lib" })][0];
   test.skipIf(!hasTool("faketime") || library === undefined)("a token that has expired", async () => {
     const old = await makeHub("old-hub");
     const expired = await joinToken(old, "--ttl", "1m");
     expect(await old.process.stop()).toBe(0);
-    await start(old.args, { LD_PRELOAD: join("/usr/lib", library!), FAKETIME: "+2h" });
+    booted(join(base, "old-hub"));
+    const later = await start(old.args, { LD_PRELOAD: join("/usr/lib", library!), FAKETIME: "+2h" });
     const given = { url: old.url, pin: old.pin, token: expired };
+    await notEnrolled("too-late", enroll("too-late", given), 4, /join token.*expired.*make a new one/);
+    expect(await later.stop()).toBe(0);
+    // A clock that is set back brings no token back.
+    await start(old.args);
     await notEnrolled("too-late", enroll("too-late", given), 4, /join token.*expired.*make a new one/);
   });
 

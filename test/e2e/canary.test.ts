@@ -1,7 +1,8 @@
-/** Twenty planted secrets, each leaked in a way of its own; then all that the agent keeps, shows or tells is searched for them. */
+/** Planted secrets, each leaked in a way of its own; then all that the agent keeps, shows or tells is searched for them. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { secretFolderPrefix } from "../../src/agent/workers/secret-files.ts";
 import { buildExecutable, startHoldfast, temporaryHome } from "./harness.ts";
 
 setDefaultTimeout(240_000);
@@ -10,6 +11,7 @@ setDefaultTimeout(240_000);
 const WAYS = [
   ...["output", "key", "nested", "error", "told-error", "log", "fields", "stdout", "stderr", "base64"],
   ...["basic", "url", "json", "hex", "memory", "added", "script", "big", "die", "undone"],
+  ...["edge-error", "edge-stderr", "edge-head"],
 ];
 const ALPHABETS = ["abcdefghijkmnpqrstuvwxyz0123456789", "+/=&?%#;:", "\"'\\{}[]<>", "äöüß€", " .-_~"];
 /** Two alphabets each, so that every encoding has something to do. */
@@ -29,6 +31,8 @@ export default defineAction({
   permissions: { secrets: ["CANARY_*"], memory: ["*"] }, effect: "idempotent",
   async run({ settings: { way, secret, url }, log, memory, ...context }) {
     const bytes = Buffer.from(secret);
+    // What is cut after so many bytes ends with all but the last of the secret.
+    const cutAt = (size) => "y".repeat(size - bytes.length + 1) + secret;
     switch (way) {
       case "output": return { said: secret, url };
       case "key": return { [secret]: { ["x" + secret]: 1 } };
@@ -48,6 +52,9 @@ export default defineAction({
       case "added": await context.finally("leaky", { way: "output", secret }); return null;
       case "big": return "x".repeat(300000) + secret;
       case "die": writeSync(2, secret + "\\n"); process.kill(process.pid, "SIGKILL"); return null;
+      case "edge-error": throw new Error("y".repeat(4096 - secret.length + 1) + secret + "y".repeat(100));
+      case "edge-stderr": writeSync(2, cutAt(8192) + "y".repeat(100) + "\\n"); return null;
+      case "edge-head": return "y".repeat(4096 - 1 - secret.length + 1) + secret + "y".repeat(5000000);
       case "undone": return "to be taken back";
       default: throw new Error("no such way");
     }
@@ -85,6 +92,8 @@ const FORMS = SECRETS.map((secret) => {
       .slice(4, -4),
   );
   return [
+    // As a cut would leave it.
+    ...([...secret].length > 14 ? [[...secret].slice(0, -2).join("")] : []),
     ...[secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret), bytes.toString("hex")],
     ...[bytes.toString("base64").slice(0, -4), bytes.toString("base64url").slice(0, -4), ...basic],
     new URLSearchParams({ q: secret }).toString().slice(2),
@@ -169,6 +178,8 @@ test("none of them is found, in clear or encoded", async () => {
     for (const args of [
       ["runs", "show", id, "--json"],
       ["runs", "logs", id],
+      ["runs", "explain", id],
+      ["runs", "explain", id, "--json"],
       ["dead", "show", id, "--json"],
     ])
       await ask(args);
@@ -207,6 +218,9 @@ test("none of them is found, in clear or encoded", async () => {
   await ask(["run", "p0"]);
   await agent.stop();
   expect(sweep(root)).toEqual([]);
+  // Where the files of scripts were.
+  const prefix = secretFolderPrefix(join(root, "tmp/workdir"));
+  expect(readdirSync("/dev/shm").filter((name) => name.startsWith(prefix))).toEqual([]);
   // What was looked for can be found.
   writeFileSync(join(root, "tmp", "planted"), `x${SECRETS.join("\n")}`);
   expect(sweep(root).length).toBeGreaterThanOrEqual(SECRETS.length);

@@ -5,13 +5,18 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type CliAgent, cliAgent } from "../../src/testing/cli-agent.ts";
+import { createTestCa } from "../../src/testing/test-ca.ts";
 
 setDefaultTimeout(90_000);
 
 const SECRET = "0123456789abcdef-secret";
+const SAFE_SECRET = "a-secret-of-the-agent-that-no-file-holds";
 const folder = mkdtempSync(join(tmpdir(), "holdfast-hook-"));
 let agent: CliAgent;
 let port: number;
+/** Of the hook with TLS, whose secret and key are in the agent's secrets. */
+let safePort: number;
+const ca = await createTestCa();
 
 async function freePort(): Promise<number> {
   const server = createServer();
@@ -21,8 +26,22 @@ async function freePort(): Promise<number> {
   return free;
 }
 
+const MAIN = new URL("../../src/main.ts", import.meta.url).pathname;
+const executable = process.env.HOLDFAST_TEST_EXECUTABLE;
+
+async function setSecret(name: string, value: string): Promise<void> {
+  const place = ["--namespace", "webhook", "--home", agent.base, "--id", agent.id];
+  const program = executable === undefined ? [process.execPath, MAIN] : [executable];
+  const child = Bun.spawn([...program, "secret", "set", name, ...place], { stdin: new Blob([value]) });
+  expect(await child.exited).toBe(0);
+}
+
 beforeAll(async () => {
   port = await freePort();
+  safePort = await freePort();
+  const { certificate, key } = await ca.server(["127.0.0.1"]);
+  const cert = join(folder, "server.crt");
+  writeFileSync(cert, certificate);
   const secret = join(folder, "secret");
   writeFileSync(secret, `${SECRET}\n`);
   // The worker may have a user of its own.
@@ -38,11 +57,24 @@ triggers:
       rate: 50
       burst: 50
       hooks: [{ path: /say, type: said, field: text, pattern: "^deploy ([a-z]+)$" }]
+  - name: safe
+    plugin: webhook
+    with:
+      port: ${safePort}
+      address: 0.0.0.0
+      tls: { cert: ${cert}, key: "\${{ secrets.HOOK_KEY }}" }
+      auth: bearer
+      secret: "\${{ secrets.HOOK }}"
+      hooks: [{ path: /safe, type: safe }]
 rules:
   - { name: deploy, on: hook, type: said, run: deploy, params: { app: "\${{ event.data.groups[0] }}" } }
 pipelines:
   deploy: { steps: [{ id: note, action: file, with: { path: deployed.log, do: append, content: "\${{ params.app }} " } }] }
 `);
+  for (const [name, value] of Object.entries({ HOOK: SAFE_SECRET, HOOK_KEY: key }))
+    await setSecret(name, value);
+  await agent.stop();
+  await agent.start();
   for (let left = 400; !(await fetch(`http://127.0.0.1:${port}/`).catch(() => null)); left--) {
     if (left === 0) throw new Error(`the hook does not come: ${(await agent.cli(["agent", "status"])).out}`);
     await Bun.sleep(25);
@@ -110,4 +142,40 @@ test("a flood is put off, what is accepted is kept, and the agent goes on", asyn
   const { out, exit } = await agent.cli(["agent", "status"]);
   expect(exit).toBe(0);
   expect(out).toMatch(/^trigger hook: running, 0 restarts/m);
+});
+
+test("with TLS, a key and a secret out of the agent's secrets; wrong configurations are told by config validate", async () => {
+  const ask = (token: string) =>
+    fetch(`https://127.0.0.1:${safePort}/safe`, {
+      ...{ method: "POST", body: "x", tls: { ca: ca.certificate } },
+      headers: { authorization: `Bearer ${token}` },
+    });
+  for (let left = 400; !(await ask("").catch(() => null)); left--) {
+    if (left === 0) throw new Error(`the hook does not come: ${(await agent.cli(["agent", "status"])).out}`);
+    await Bun.sleep(25);
+  }
+  expect((await ask(SAFE_SECRET)).status).toBe(202);
+  expect((await ask("a-secret-of-the-agent-that-no-file-hold")).status).toBe(401);
+  const shown = await agent.cli(["config", "show"]);
+  expect(shown.out).not.toContain(SAFE_SECRET);
+  const wrong = join(folder, "wrong.yaml");
+  writeFileSync(
+    wrong,
+    `triggers:
+  - name: open
+    plugin: webhook
+    with:
+      port: 9120
+      auth: hmac
+      address: 0.0.0.0
+      secret: "\${{ secrets.HOOK }}"
+      hooks: [{ path: /a, pattern: "(?<!a)b" }]
+`,
+  );
+  const checked = await agent.bare(["config", "validate", wrong]);
+  expect(checked.exit).toBe(1);
+  expect(checked.out + checked.err).toContain("it is no regular expression (RE2)");
+  writeFileSync(wrong, (await Bun.file(wrong).text()).replace("(?<!a)b", "b"));
+  const open = await agent.bare(["config", "validate", wrong]);
+  expect(open.out + open.err).toContain("plain HTTP is for loopback only");
 });

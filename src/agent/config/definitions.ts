@@ -1,5 +1,7 @@
 import { parseDuration } from "../../core/duration.ts";
-import type { Config, PipelineConfig, RuleConfig, StepConfig } from "../../model/config.ts";
+import type { PipelineConfig, StepConfig } from "../../model/config-pipeline.ts";
+import type { RuleConfig } from "../../model/config-rule.ts";
+import type { Config } from "../../model/config.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
 import type {
   BreakerDefinition,

@@ -67,6 +67,7 @@ host: { operations: ["systemd.restart:*.service"] }
         },
       ],
     },
+    secrets: { environment: [] },
     host: { operations: ["systemd.restart:*.service"], simulate: false },
   });
 });
@@ -92,7 +93,7 @@ host: { operations: ["restart nginx"], simulate: yes please }
 `;
     expect(await problemsOf(text)).toEqual([
       'policy.yaml:1:10: sandbox: invalid value; expected one of on, strict, off; found "onn"; did you mean "on"?',
-      'policy.yaml:2:1: plugin: unknown key "plugin"; expected one of sandbox, plugins, host; did you mean "plugins"?',
+      'policy.yaml:2:1: plugin: unknown key "plugin"; expected one of sandbox, plugins, secrets, host; did you mean "plugins"?',
       'policy.yaml:4:3: plugins.blok: unknown key "blok"; expected one of allow, block, on_more, grants; did you mean "block"?',
       'policy.yaml:5:12: plugins.on_more: invalid value; expected one of refuse, narrow; found "narow"; did you mean "narrow"?',
       `policy.yaml:6:11: plugins.block[0]: invalid value; expected a plugin's name, or a pattern with *; found "Bad Name"`,

@@ -106,6 +106,16 @@ test.each([
   }
 });
 
+test("a trigger does not speak for any part of the agent, and rules may listen to all of them", async () => {
+  const own = ["manual", "later", "clock", "outputs", "agent", "rule:a", "schedule:a"];
+  const triggers = own.map((name) => `{ name: "${name}", plugin: x }`).join(", ");
+  const { problems } = await folder.load(`triggers: [${triggers}]\n`);
+  expect(problems).toHaveLength(own.length);
+  for (const problem of problems) expect(problem).toContain("stands for the events of");
+  const rules = own.slice(0, 5).map((name) => `{ name: on ${name}, on: ${name}, emit: { type: x } }`);
+  expect((await folder.load(`rules: [${rules.join(", ")}]\n`)).problems).toEqual([]);
+});
+
 test("a trigger does not speak for people or rules", async () => {
   const { problems } = await folder.load(
     'triggers: [{ name: manual, plugin: x }, { name: "rule:a", plugin: x }]\n',

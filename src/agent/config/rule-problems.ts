@@ -1,4 +1,6 @@
-import { CLOCK_TRIGGER } from "../../model/schedule.ts";
+import { AGENT_TRIGGER } from "../../model/brake.ts";
+import { CLOCK_TRIGGER } from "../../model/clock-event.ts";
+import { OUTPUTS_TRIGGER } from "../../model/output-batch.ts";
 import { LATER_TRIGGER } from "../../model/schedule-later.ts";
 import { checkKnown, list } from "./known-names.ts";
 import { child, type ConfigNode, entriesOf, itemsOf, type Path, textOf } from "./node.ts";
@@ -8,7 +10,13 @@ const KINDS = ["window", "sequence", "absence"];
 /** The trigger of events that people emit. */
 const MANUAL = "manual";
 /** Names that are always there. */
-const OWN: ReadonlySet<string> = new Set([MANUAL, LATER_TRIGGER, CLOCK_TRIGGER]);
+const OWN: ReadonlySet<string> = new Set([
+  MANUAL,
+  LATER_TRIGGER,
+  CLOCK_TRIGGER,
+  AGENT_TRIGGER,
+  OUTPUTS_TRIGGER,
+]);
 const OF_RULE = "rule:";
 const OF_SCHEDULE = "schedule:";
 
@@ -35,6 +43,8 @@ function namesOf(root: ConfigNode, section: string): string[] {
 function ownerOf(name: string): string | null {
   if (name === MANUAL) return "the events of people";
   if (name === CLOCK_TRIGGER) return "the events of the host's clock";
+  if (name === AGENT_TRIGGER) return "the events of the agent itself";
+  if (name === OUTPUTS_TRIGGER) return "the events of the outputs";
   if (name === LATER_TRIGGER) return "the events of runs that are put off";
   if (name.startsWith(OF_RULE)) return "the events of rules";
   return name.startsWith(OF_SCHEDULE) ? "the events of schedules" : null;

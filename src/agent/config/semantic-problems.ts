@@ -3,6 +3,7 @@ import { isLoopback, parseListen } from "../../core/listen.ts";
 import { checkCondition } from "./cel-problems.ts";
 import type { ExpressionChecks } from "./checks.ts";
 import { child, type ConfigNode, entriesOf, itemsOf, nodeAt, type Path, textOf } from "./node.ts";
+import { checkMaintenance } from "./maintenance-problems.ts";
 import { checkPipelineExpressions } from "./pipeline-expressions.ts";
 import { checkPipelines } from "./pipeline-problems.ts";
 import type { Report } from "./report.ts";
@@ -20,9 +21,11 @@ export async function checkMeaning(
   report: Report,
 ): Promise<void> {
   checkListen(root, report);
-  for (const section of ["triggers", "rules", "schedules", "outputs"]) checkNames(root, section, report);
+  for (const section of ["triggers", "rules", "schedules", "maintenance", "outputs"])
+    checkNames(root, section, report);
   checkRules(root, report);
   checkSchedules(root, report);
+  checkMaintenance(root, report);
   for (const section of ["triggers", "outputs"]) checkNoTemplates(root, section, "with", report);
   checkNoTemplates(root, "schedules", "params", report);
   checkPipelines(root, report);

@@ -4,6 +4,7 @@ import type { PartStatus } from "../../model/agent-status.ts";
 import { RESOURCE_NAMES, type ResourceName, type ResourceUses } from "../../model/resource-use.ts";
 import type { Protections } from "../../model/protection.ts";
 import { SEVERITIES } from "../../model/event.ts";
+import { type HistoryMetricsSource, historyMetrics } from "./history-metrics.ts";
 import { byLabel, counter, gauge } from "./metric-families.ts";
 import { outputMetrics } from "./output-metrics.ts";
 import { runMetrics, type RunMetricsSource } from "./run-metrics.ts";
@@ -26,6 +27,7 @@ export interface AgentMetricsSource {
     commits: number;
     operations: number;
     fileBytes: number;
+    history: HistoryMetricsSource;
     unacknowledged: Record<string, number>;
     events: number;
     deadLetters: number;
@@ -39,6 +41,8 @@ export interface AgentMetricsSource {
   emitSeconds: Histogram;
   stepSeconds: Histogram;
   workerEnds: { plugin: string; cause: string; count: number }[];
+  /** Of the wall clock. */
+  clockJumps: number;
   resources: ResourceUses;
   resourceCounters: {
     warnings: Record<ResourceName, number>;
@@ -48,6 +52,8 @@ export interface AgentMetricsSource {
   /** Batches of events that wait because of `limits`. */
   batchesWaiting: number;
   protections: Protections | null;
+  brakeOn: boolean;
+  silences: { active: number; windowsOpen: number; heldBack: Record<string, number> };
 }
 
 /** Everything the agent counts, under Prometheus' naming rules. Labels are names from the configuration: bounded. */
@@ -94,8 +100,27 @@ export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
       "Events that rules did not look at because too many others led to them",
       source.ruleTotals.hops,
     ),
+    gauge("holdfast_brake_on", "1 while nothing begins that no person started", source.brakeOn ? 1 : 0),
+    gauge("holdfast_agent_silences", "Silences that hold", source.silences.active),
+    gauge(
+      "holdfast_agent_maintenance_windows_open",
+      "Maintenance windows that are open",
+      source.silences.windowsOpen,
+    ),
+    byLabel(
+      "counter",
+      "holdfast_agent_silenced_total",
+      "What silences and maintenance windows held back, or marked of findings",
+      "what",
+      source.silences.heldBack,
+    ),
     ...runMetrics(source.runs),
     ...scheduleMetrics(source.schedules),
+    counter(
+      "holdfast_agent_clock_jumps_total",
+      "Jumps of the wall clock by more than 5 minutes",
+      source.clockJumps,
+    ),
     gauge("holdfast_agent_dead_letters", "Runs that ended badly and were set aside", store.deadLetters),
     gauge("holdfast_agent_findings_open", "Findings that are not resolved", store.openFindings),
     byLabel(
@@ -108,6 +133,7 @@ export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
     counter("holdfast_agent_store_commits_total", "Transactions committed", store.commits),
     counter("holdfast_agent_store_operations_total", "Operations in these transactions", store.operations),
     gauge("holdfast_agent_store_bytes", "Size of the store's file", store.fileBytes),
+    ...historyMetrics(store.history),
     gauge("holdfast_agent_store_events", "Events held", store.events),
     byLabel(
       "gauge",

@@ -1,6 +1,8 @@
 import type { Clock } from "../../core/clock.ts";
 import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
+import type { BrakeSet } from "../../model/brake.ts";
+import type { ConfigOrigin } from "../../model/attempt-facts.ts";
 import type { CloudEvent, ProposedEvent } from "../../model/event.ts";
 import type { FindingChange, FindingFilter } from "../../model/finding.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
@@ -9,6 +11,7 @@ import type { PipelineDefinition } from "../../model/pipeline.ts";
 import type { FindingRow } from "../../model/rule.ts";
 import type { ControlTimes } from "./control-schedules.ts";
 import type { ListedSecret } from "../../model/secret.ts";
+import type { Match, Mute, Silence } from "../../model/silence.ts";
 import type { ListedParameter, SetParameter } from "../../model/shared-parameter.ts";
 import type { AttemptRow, DeadLetter, RunRow, RunState, StepRow } from "../../model/run.ts";
 
@@ -32,6 +35,8 @@ export interface ControlStore {
   }): Promise<{ number: number; run: RunRow }[]>;
   childRuns(runId: string): Promise<RunRow[]>;
   event(source: string, id: string): Promise<CloudEvent | null>;
+  eventsById(id: string): Promise<CloudEvent[]>;
+  texts(hashes: string[]): Promise<Record<string, string>>;
   events(filter: {
     source?: string;
     type?: string;
@@ -79,6 +84,28 @@ export interface ControlSecrets {
   rotate(): Promise<number>;
 }
 
+/** What stops side effects (see src/agent/silences/brake.ts); `untilMs` in trusted time. */
+export interface ControlBrake {
+  state(): { on: boolean; set: BrakeSet | null; windows: { name: string; untilMs: number }[] };
+  on(asked: { by: string; reason: string; forMs: number | null }): Promise<void>;
+  off(by: string): Promise<boolean>;
+}
+
+/** A silence or a maintenance window (see src/agent/silences/silences.ts). Times: trusted, but for `nextMs`. */
+export interface ControlSilence extends Omit<Silence, "untilMs"> {
+  untilMs: number | null;
+  state: string;
+  nextMs: number | null;
+}
+
+export interface ControlSilences {
+  /** Windows first, then silences, the newest first. */
+  list(): ControlSilence[];
+  show(id: string): ControlSilence;
+  add(asked: { match: Match[]; mute: Mute[]; forMs: number; comment: string; by: string }): Promise<Silence>;
+  end(id: string, by: string): Promise<Silence>;
+}
+
 /** The engine's commands; `by` is recorded, like `local:1000`. Each resolves when it is durable. */
 export interface ControlEngine {
   start(asked: { pipeline: string; params: JsonObject; by: string }): Promise<string>;
@@ -118,8 +145,16 @@ export interface ControlPorts {
   mask: (text: string) => string;
   engine(): ControlEngine;
   /** Open runs with their steps under way. */
-  live(): { id: string; steps: string[]; overdue: boolean }[];
+  live(): { id: string; steps: string[]; overdue: boolean; heldBack: string | null }[];
+  /** What the brake holds back of a run, and why; null when nothing is. `whole`: it has not begun. */
+  heldBack(runId: string): { reason: string; whole: boolean; steps: string[] } | null;
+  /** In all. */
+  held(): { runs: number; steps: number };
+  brake: ControlBrake;
+  silences: ControlSilences;
   pipelines(): PipelineDefinition[];
+  /** The configuration in force, as runs go back to it. */
+  origin(): ConfigOrigin | null;
   /** In the order in which they are asked. */
   rules(): ControlRule[];
   /** Null for an agent that has nothing to run. */

@@ -13,6 +13,7 @@ import {
   runItemView,
   stepRevision,
 } from "./control-views.ts";
+import { explainRun } from "./explain-run.ts";
 
 const text = (max: number) => v.pipe(v.string(), v.maxLength(max));
 export const paramsSchema = v.custom<JsonObject>(
@@ -25,6 +26,9 @@ const decisionSchema = v.strictObject({
   decision: v.picklist(["approve", "deny"]),
   note: v.optional(text(1000), ""),
 });
+const explainSchema = v.strictObject({ step: v.optional(text(256)) });
+/** Runs whose ids are looked at for one that was probably meant. */
+const NEAR_RUNS = 500;
 const listSchema = v.strictObject({
   ...PAGE_QUERY,
   pipeline: v.optional(text(256)),
@@ -44,13 +48,19 @@ export function runRoutes(ports: ControlPorts, streams: ControlStreams): Control
     const id = request.part("run");
     const found = await store.run(id);
     if (found) return found;
+    const ids = (await store.runs({ limit: NEAR_RUNS })).map(({ run }) => run.id);
+    const near = nearest(id, ids) ?? ids.find((each) => nearest(id, [each.slice(-id.length)]));
+    const hint = near === undefined ? "" : `did you mean ${near}? `;
     throw new HoldfastError(
       "not_found",
-      `agent ${agent} has no run ${id}: holdfast runs list shows what it has`,
+      `agent ${agent} has no run ${id}: ${hint}holdfast runs list shows what it has`,
     );
   };
   const detail = async (found: FoundRun) =>
-    runDetailView(agent, found, await store.childRuns(found.run.id), times(ports));
+    withHeldBack(
+      runDetailView(agent, found, await store.childRuns(found.run.id), times(ports)),
+      ports.heldBack(found.run.id),
+    );
 
   return {
     "/v1/pipelines": {
@@ -67,8 +77,9 @@ export function runRoutes(ports: ControlPorts, streams: ControlStreams): Control
         const rows = await store.runs({ ...filter, limit: limit + 1 });
         const live = new Map(ports.live().map((run) => [run.id, run]));
         const views = rows.map((row) => {
-          const { steps = [], overdue = false } = live.get(row.run.id) ?? {};
-          return { ...runItemView(agent, row), current: steps, overdue };
+          const { steps = [], overdue = false, heldBack = null } = live.get(row.run.id) ?? {};
+          const view = runItemView(agent, row);
+          return { ...view, reason: view.reason ?? heldBack, current: steps, overdue };
         });
         return page(views, limit);
       },
@@ -82,6 +93,15 @@ export function runRoutes(ports: ControlPorts, streams: ControlStreams): Control
       },
     },
     "/v1/runs/:run": { GET: async (request) => await detail(await find(request)) },
+    "/v1/runs/:run/explain": {
+      async GET(request) {
+        const { step } = request.query(explainSchema);
+        const found = await find(request);
+        if (step !== undefined && !found.steps.some((row) => row.stepId === step))
+          throw noStep(found.run.id, step, found.steps);
+        return await explainRun(ports, found, step);
+      },
+    },
     "/v1/runs/:run/stream": {
       async GET(request) {
         const found = await find(request);
@@ -129,6 +149,17 @@ export function runRoutes(ports: ControlPorts, streams: ControlStreams): Control
       },
     },
   };
+}
+
+/** The rows say `queued`; why nothing of it begins is known in memory only. */
+function withHeldBack(view: RunDetailView, held: ReturnType<ControlPorts["heldBack"]>): RunDetailView {
+  if (held === null) return view;
+  const steps = view.steps.map((step) =>
+    step.state === "queued" && (held.whole || held.steps.includes(step.step))
+      ? { ...step, reason: step.reason ?? held.reason }
+      : step,
+  );
+  return { ...view, reason: view.reason ?? held.reason, steps };
 }
 
 /** A frame holds about so much at most: a run may have a thousand steps, each with a large output. */

@@ -82,8 +82,29 @@ class Rooms {
       agent: "web-01",
       status: async () => ({ id: "web-01" }),
       resetTrigger: (name) => name === "front",
-      live: () => [{ id: "run-2", steps: ["b"], overdue: true }],
+      live: () => [{ id: "run-2", steps: ["b"], overdue: true, heldBack: null }],
+      heldBack: () => null,
+      held: () => ({ runs: 0, steps: 0 }),
+      brake: {
+        state: () => ({ on: false, set: null, windows: [] }),
+        on: async (asked) => record("brake")(asked),
+        off: async (by) => (record("release")(by), true),
+      },
+      silences: {
+        list: () => [],
+        show: (id) => {
+          throw new HoldfastError("not_found", `no silence ${id}`);
+        },
+        add: async (asked) => {
+          record("silence")(asked);
+          throw new HoldfastError("exhausted", "too many");
+        },
+        end: async (id) => {
+          throw new HoldfastError("not_found", `no silence ${id}`);
+        },
+      },
       pipelines: () => [definition],
+      origin: () => null,
       rules: () => [
         {
           ...{ name: "r", enabled: true, priority: 0, on: ["x"], kind: "event", counters: {}, fired: 2 },
@@ -134,6 +155,8 @@ class Rooms {
         childRuns: async () => [],
         event: async (source, id) =>
           this.events.find((each) => each.source === source && each.id === id) ?? null,
+        eventsById: async (id) => this.events.filter((each) => each.id === id),
+        texts: async () => ({}),
         events: async ({ limit, before, type }) =>
           this.numbered()
             .filter(({ n, event }) => n < (before ?? Infinity) && (type === undefined || event.type === type))

@@ -1,5 +1,6 @@
 import { chmodSync, existsSync, unlinkSync } from "node:fs";
 import { HoldfastError } from "../../core/errors.ts";
+import { brakeRoutes } from "./control-brake.ts";
 import { deadRoutes } from "./control-dead.ts";
 import { eventRoutes } from "./control-events.ts";
 import type { ControlPorts } from "./control-ports.ts";
@@ -9,6 +10,7 @@ import { parameterRoutes } from "./control-parameters.ts";
 import { secretRoutes } from "./control-secrets.ts";
 import { runRoutes } from "./control-runs.ts";
 import { findingRoutes } from "./control-findings.ts";
+import { silenceRoutes } from "./control-silences.ts";
 import { scheduleRoutes } from "./control-schedules.ts";
 import { ControlStreams } from "./control-stream.ts";
 
@@ -39,6 +41,8 @@ export function startControlSocket(path: string, ports: ControlPorts): { stop():
     ...memoryRoutes(ports),
     ...parameterRoutes(ports),
     ...secretRoutes(ports),
+    ...brakeRoutes(ports),
+    ...silenceRoutes(ports),
   };
   const before = process.umask(0o177);
   try {

@@ -194,12 +194,13 @@ export function deadView(agent: string, letter: DeadLetter) {
 
 export function findingView(agent: string, finding: FindingRow) {
   const { firstMs, lastMs, resolvedMs, extra = {}, ...rest } = finding;
-  const { event, run, acknowledged, resolution, notes = [] } = extra;
+  const { event, run, acknowledged, resolution, silenced, notes = [] } = extra;
   return {
     agent,
     ...rest,
     event: event ? { source: event.source, id: event.id } : null,
     run: run ?? null,
+    silencedBy: silenced?.by ?? null,
     acknowledgedBy: acknowledged?.by ?? null,
     acknowledgedAt: timeOrNull(acknowledged?.atMs ?? null),
     resolution: resolution?.kind ?? null,

@@ -19,6 +19,7 @@ export interface RunMetricsSource {
     stepsInFlight: number;
     locksWaiting: number;
     sideEffects: { used: number; cap: number };
+    heldBack: { runs: number; steps: number };
     circuitRefusals: number;
     failureRate: number;
   };
@@ -35,6 +36,7 @@ const NOTHING: RunMetricsSource = {
     stepsInFlight: 0,
     locksWaiting: 0,
     sideEffects: { used: 0, cap: 0 },
+    heldBack: { runs: 0, steps: 0 },
     circuitRefusals: 0,
     failureRate: 0,
   },
@@ -80,6 +82,13 @@ export function runMetrics(source: RunMetricsSource | null): MetricFamily[] {
     gauge("holdfast_agent_locks_waiting", "Places in queues of locks that wait", gauges.locksWaiting),
     gauge("holdfast_agent_side_effects", "Attempts by rule-started runs in an hour", gauges.sideEffects.used),
     gauge("holdfast_agent_side_effects_limit", "How many there may be", gauges.sideEffects.cap),
+    byLabel(
+      "gauge",
+      "holdfast_agent_held_back",
+      "What the brake holds back: runs that have not begun, steps",
+      "what",
+      gauges.heldBack,
+    ),
     counter(
       "holdfast_agent_circuit_refusals_total",
       "Calls refused by open circuits",

@@ -2,14 +2,14 @@ import type { MetricFamily } from "../../core/metrics.ts";
 import { byLabel, counter, gauge } from "./metric-families.ts";
 
 export interface ScheduleMetricsSource {
-  counters: { fired: number; missed: number; problems: number; jumps: number };
+  counters: { fired: number; missed: number; problems: number };
   /** Schedules by state. */
   states: Record<string, number>;
   later: { counters: { started: number; refused: number; cancelled: number }; waiting: number };
 }
 
 const NOTHING: ScheduleMetricsSource = {
-  counters: { fired: 0, missed: 0, problems: 0, jumps: 0 },
+  counters: { fired: 0, missed: 0, problems: 0 },
   states: {},
   later: { counters: { started: 0, refused: 0, cancelled: 0 }, waiting: 0 },
 };
@@ -39,11 +39,6 @@ export function scheduleMetrics(source: ScheduleMetricsSource | null): MetricFam
       "Runs that were put off, by what became of them",
       "state",
       later.counters,
-    ),
-    counter(
-      "holdfast_agent_clock_jumps_total",
-      "Jumps of the wall clock by more than 5 minutes",
-      counters.jumps,
     ),
   ];
 }

@@ -5,6 +5,7 @@ import { checkoutExpired } from "../../model/memory.ts";
 import type { MemoryRequest } from "../../model/memory-request.ts";
 import { fitsAny, namespaceProblem } from "../../model/namespace.ts";
 import type { HeldCheckout, Memory } from "./memory.ts";
+import type { PluginStates } from "./plugin-states.ts";
 
 const MAX_HELD = 100;
 /** Requests of one worker or call at once. */
@@ -17,28 +18,33 @@ export interface MemoryClient {
   /** Where it is at home: of the run that called it, else its own. */
   namespace: string;
   grant: Pick<Grant, "memory" | "namespaces">;
+  /** Whose state it may keep, like `trigger/front`. */
+  part?: string | undefined;
 }
 
 /** The memory as one worker or one call of an action sees it: what it was granted, and what it holds while it is there. */
 export class MemorySession {
   readonly #memory: Memory;
   readonly #client: MemoryClient;
+  readonly #states: PluginStates | undefined;
   readonly #held = new Map<number, HeldCheckout & { namespace: string; key: string }>();
   readonly #over = new AbortController();
   #unanswered = 0;
 
-  constructor(memory: Memory, client: MemoryClient) {
+  constructor(memory: Memory, client: MemoryClient, states?: PluginStates) {
     this.#memory = memory;
+    this.#states = states;
     this.#client = client;
   }
 
   async ask(request: MemoryRequest): Promise<Json> {
     if (this.#unanswered >= MAX_UNANSWERED)
       throw new HoldfastError("busy", `${MAX_UNANSWERED} requests to the memory are under way`);
-    const namespace = this.#namespace(request.namespace);
-    if (request.op !== "list") this.#checkKey(request.key);
     this.#unanswered++;
     try {
+      if (request.op === "load" || request.op === "save") return await this.#state(request);
+      const namespace = this.#namespace(request.namespace);
+      if (request.op !== "list") this.#checkKey(request.key);
       return await this.#answer(request, namespace);
     } finally {
       this.#unanswered--;
@@ -53,7 +59,16 @@ export class MemorySession {
     this.#held.clear();
   }
 
-  async #answer(request: MemoryRequest, namespace: string): Promise<Json> {
+  async #state(request: Extract<MemoryRequest, { op: "load" | "save" }>): Promise<Json> {
+    const { part, plugin } = this.#client;
+    if (part === undefined || this.#states === undefined)
+      throw new HoldfastError("invalid", `plugin ${plugin} has no state of its own: it is a script`);
+    if (request.op === "load") return await this.#states.load(part);
+    await this.#states.save(part, request.value, request);
+    return {};
+  }
+
+  async #answer(request: Exclude<MemoryRequest, { op: "load" | "save" }>, namespace: string): Promise<Json> {
     const memory = this.#memory;
     switch (request.op) {
       case "get": {

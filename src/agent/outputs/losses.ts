@@ -1,8 +1,6 @@
 import type { CloudEvent, ProposedEvent } from "../../model/event.ts";
 import type { Waiting } from "./backlog.ts";
 
-/** Under this name the outputs emit events of their own. */
-export const OUTPUTS_TRIGGER = "outputs";
 /** Classes that one event tells apart; what is beyond them is counted together. */
 const MAX_CLASSES = 50;
 /** Severity of an event that has none, and of one that nobody can look at any more. */

@@ -81,12 +81,12 @@ function startPump(config: OutputConfig, plugin: CatalogPlugin, ports: OutputPor
   };
 }
 
-function pumpOptions({ name, match, batch, retry, breaker, backlog }: OutputConfig): PumpOptions {
+function pumpOptions({ name, match, silenced, batch, retry, breaker, backlog }: OutputConfig): PumpOptions {
   const condition = match === undefined ? null : compileExpression(match);
   return {
     name,
     backlog,
-    accepts: (event) => accepts(condition, event),
+    accepts: (event) => (silenced || event.silenced === undefined) && accepts(condition, event),
     batch: { events: batch.events, bytes: parseSize(batch.size), delayMs: parseDuration(batch.delay) },
     retry: {
       kind: retry.backoff,

@@ -1,6 +1,6 @@
 import { HoldfastError } from "../../core/errors.ts";
 import { type CloudEvent, eventSource } from "../../model/event.ts";
-import { changedFinding, type FindingChange } from "../../model/finding.ts";
+import { changedFinding, type FindingChange, silencedOf } from "../../model/finding.ts";
 import type { Json } from "../../model/json.ts";
 import type { FindingRow } from "../../model/rule.ts";
 import type { Collected, RuleTimes } from "./collected.ts";
@@ -58,12 +58,13 @@ export function resolveDueFindings(
 function tell(
   world: RuleWorld,
   collected: Collected,
-  { id, key, rule, title, severity, count }: FindingRow,
+  { id, key, rule, title, severity, count, extra }: FindingRow,
   type: string,
   hops: number,
   facts: Record<string, Json>,
   { wallMs }: RuleTimes,
 ): void {
+  const silenced = silencedOf(extra);
   const event: CloudEvent = {
     specversion: "1.0",
     id: world.newId(),
@@ -72,6 +73,7 @@ function tell(
     time: new Date(wallMs).toISOString(),
     severity,
     ...(hops === 0 ? {} : { hops }),
+    ...(silenced === null ? {} : { silenced }),
     datacontenttype: "application/json",
     data: { id, key, rule, title, severity, count, ...facts },
   };

@@ -100,6 +100,11 @@ export class Collected {
     this.#findings.set(row.id, row);
   }
 
+  /** Findings as they stand now, of those that have changed. */
+  findings(): Iterable<FindingRow> {
+    return this.#findings.values();
+  }
+
   countFired(rule: CompiledRule): void {
     this.#fired.add(rule);
   }

@@ -17,6 +17,8 @@ export interface RuleCounters {
   skipped: number;
   /** Held back by cooldown or throttle. */
   cooled: number;
+  /** Runs and events of firings that were not made because of a silence. */
+  silenced: number;
   /** Too old or too far in the future to be counted. */
   late: number;
   /** Keys and entries that were let go because there were too many. */
@@ -79,6 +81,7 @@ export function compileRule(definition: RuleDefinition): CompiledRule {
       fired: 0,
       skipped: 0,
       cooled: 0,
+      silenced: 0,
       late: 0,
       dropped: 0,
       errors: 0,

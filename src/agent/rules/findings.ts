@@ -25,6 +25,8 @@ export interface RaisedFinding {
 export interface Raising {
   event: NonNullable<FindingExtra["event"]>;
   resolveAfterMs: number | undefined;
+  /** What silences it. */
+  silencedBy: string | null;
 }
 
 /** Findings that nobody and nothing has resolved, by key: the same key again is counted, not told again. */
@@ -65,18 +67,21 @@ export class OpenFindings {
     if (atMs !== undefined) this.#queue(row.key, atMs);
   }
 
-  /** The row as it stands now, and whether it is new; null when there are too many. */
+  /** The row as it stands now, and whether it is to be told as opened; null when there are too many. */
   raise(
     raised: RaisedFinding,
-    { event, resolveAfterMs }: Raising,
+    { event, resolveAfterMs, silencedBy }: Raising,
     { trustedMs, wallMs }: RuleTimes,
     newId: () => string,
   ): { row: FindingRow; opened: boolean } | null {
     const before = this.#open.get(raised.key);
     if (!before && this.#open.size >= MAX_OPEN_FINDINGS) return null;
-    const { resolveAtMs: _, ...kept } = before?.extra ?? {};
+    const { resolveAtMs: _, silenced, ...kept } = before?.extra ?? {};
+    // Nobody was told of it while it was silenced: it is told when it comes again after that.
+    const untold = before === undefined || silenced?.untold === true;
     const extra: FindingExtra = { ...kept, event };
     if (resolveAfterMs !== undefined) extra.resolveAtMs = trustedMs + resolveAfterMs;
+    if (silencedBy !== null) extra.silenced = { by: silencedBy, untold };
     const row: FindingRow = before
       ? { ...before, data: raised.data, count: before.count + 1, lastMs: wallMs, extra }
       : {
@@ -90,7 +95,7 @@ export class OpenFindings {
           extra,
         };
     this.put(row);
-    return { row, opened: before === undefined };
+    return { row, opened: silencedBy === null ? untold : before === undefined };
   }
 
   /** The row as an event resolved it; null when none is open under this key. */

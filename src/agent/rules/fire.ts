@@ -2,12 +2,15 @@ import { messageOf } from "../../core/errors.ts";
 import type { CloudEvent, Severity } from "../../model/event.ts";
 import { eventSource } from "../../model/event.ts";
 import type { ExpressionContext } from "../../model/expression.ts";
+import { silencedOf } from "../../model/finding.ts";
 import type { Json } from "../../model/json.ts";
+import type { FindingRow } from "../../model/rule.ts";
+import type { FiringFacts, Mute } from "../../model/silence.ts";
 import type { Collected } from "./collected.ts";
 import { type CompiledOutcome, type CompiledRule, note } from "./compiled-rule.ts";
 import type { WindowFacts } from "./debounce.ts";
 import { emptyState, type KeyState } from "./key-state.ts";
-import { type EventView, MAX_KEY, type RuleWorld } from "./rule-world.ts";
+import { type EventView, MAX_KEY, type Quiet, type RuleWorld } from "./rule-world.ts";
 import { isCooling, isThrottled, stillCounted } from "./throttle.ts";
 
 /** An outcome with its templates filled in. */
@@ -53,7 +56,8 @@ export function fire(
   rule.firedEver++;
   rule.lastFiredMs = view.times.wallMs;
   collected.countFired(rule);
-  for (const outcome of ready) carryOut(world, collected, rule, view, outcome);
+  const quiet = world.quiet?.(() => firingFacts(world, rule, key, view)) ?? null;
+  for (const outcome of ready) carryOut(world, collected, rule, view, outcome, quiet);
 }
 
 export function stateOf(rule: CompiledRule, key: string, nowMs: number): KeyState {
@@ -118,28 +122,59 @@ function textOf(value: Json, max: number): string {
   return text.length <= max ? text : `${text.slice(0, max - 1)}…`;
 }
 
+/** What silences look at. */
+function firingFacts(world: RuleWorld, rule: CompiledRule, key: string, { event }: EventView): FiringFacts {
+  const { name, namespace } = rule.definition;
+  const run = rule.outcomes.find((outcome) => outcome.kind === "run");
+  const finding = rule.outcomes.find((outcome) => outcome.kind === "finding");
+  const own = eventSource(world.agentId, "");
+  return {
+    rule: name,
+    namespace,
+    pipeline: run?.pipeline ?? null,
+    trigger: event.source.startsWith(own) ? event.source.slice(own.length) : event.source,
+    type: event.type,
+    subject: event.subject ?? null,
+    key: key === "" ? null : key,
+    severity: finding?.severity ?? event.severity ?? null,
+  };
+}
+
+/** The rule has fired all the same: only what it would have done is left out, and counted. */
+function isMuted(rule: CompiledRule, quiet: Quiet | null, what: Mute): boolean {
+  if (quiet?.by[what] === undefined) return false;
+  quiet.count(what);
+  rule.counters.silenced++;
+  return true;
+}
+
 function carryOut(
   world: RuleWorld,
   collected: Collected,
   rule: CompiledRule,
   view: EventView,
   outcome: Ready,
+  quiet: Quiet | null,
 ): void {
   const { event, index } = view;
   switch (outcome.kind) {
     case "run": {
       const { pipeline, params } = outcome;
+      if (isMuted(rule, quiet, "runs")) return;
       collected.runs.push({ rule: rule.definition.name, pipeline, params, event, index });
       return;
     }
     case "emit":
+      if (isMuted(rule, quiet, "events")) return;
       derive(world, collected, rule, view, outcome);
       return;
     case "finding": {
       const { kind: _, resolveAfterMs, ...raised } = outcome;
+      const silencedBy = quiet?.by.findings ?? null;
+      if (silencedBy !== null) quiet!.count("findings");
       const found = world.findings.raise(
         { rule: rule.definition.name, ...raised },
-        { event: { source: event.source, id: event.id, hops: event.hops ?? 0 }, resolveAfterMs },
+        { event: { source: event.source, id: event.id, hops: event.hops ?? 0 }, resolveAfterMs, silencedBy },
         view.times,
         world.newId,
       );
@@ -156,21 +191,11 @@ export function tellFinding(
   rule: CompiledRule,
   view: EventView,
   type: "finding.opened" | "finding.resolved",
-  {
-    id,
-    key,
-    title,
-    severity,
-    data,
-    count,
-  }: { [K in "id" | "key" | "title"]: string } & {
-    severity: Severity;
-    data: Json;
-    count: number;
-  },
+  { id, key, title, severity, data, count, extra }: FindingRow,
 ): void {
   const body = { id, key, rule: rule.definition.name, title, severity, data, count };
-  derive(world, collected, rule, view, { type, subject: null, severity, data: body });
+  const silenced = silencedOf(extra);
+  derive(world, collected, rule, view, { type, subject: null, severity, data: body, silenced });
 }
 
 export interface Derived {
@@ -178,6 +203,8 @@ export interface Derived {
   subject: string | null;
   severity: Severity | null;
   data: Json;
+  /** What keeps it from people. */
+  silenced?: string | null;
 }
 
 /** An event that the rule causes; null when it was refused. `cause` null: no event caused it. */
@@ -199,6 +226,7 @@ export function derive(
     ...(derived.severity === null ? {} : { severity: derived.severity }),
     ...(view.event === null || view.event.id === "" ? {} : { causationid: view.event.id }),
     hops: (view.event?.hops ?? 0) + 1,
+    ...(derived.silenced ? { silenced: derived.silenced } : {}),
     datacontenttype: "application/json",
     data: derived.data,
   };

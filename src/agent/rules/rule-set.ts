@@ -11,7 +11,7 @@ import { fireDueKeys } from "./fire-due.ts";
 import { beginWatching, loadMemory } from "./load-memory.ts";
 import { matchEvent } from "./match-event.ts";
 import { RuleIndex } from "./rule-index.ts";
-import { EventView, noDueKeys, type RuleTotals, type RuleWorld } from "./rule-world.ts";
+import { EventView, noDueKeys, type QuietPort, type RuleTotals, type RuleWorld } from "./rule-world.ts";
 import { sweepWhenDue } from "./sweep.ts";
 
 export interface RuleSetOptions {
@@ -20,6 +20,8 @@ export interface RuleSetOptions {
   maxEventBytes: number;
   /** What expressions see as `memory`, by namespace; nothing when absent. */
   memory?: (namespace: string) => unknown;
+  /** What silences a rule that fires; nothing when absent. */
+  quiet?: QuietPort;
   /** Keys that one rule remembers. */
   maxKeys?: number;
   /** Events that one key of a window remembers. */
@@ -79,6 +81,7 @@ export class RuleSet {
       findings: new OpenFindings(),
       due: noDueKeys(),
       totals: this.totals,
+      ...(options.quiet ? { quiet: options.quiet } : {}),
       newId: options.newId,
       maxEventBytes: options.maxEventBytes,
       maxKeys: options.maxKeys ?? MAX_KEYS,
@@ -98,6 +101,12 @@ export class RuleSet {
   /** False when no rule listens to this trigger, so that its events need not be looked at. */
   concerns(trigger: string): boolean {
     return this.#index.concerns(trigger);
+  }
+
+  /** False when no rule would look at an event of this trigger and type, so that its data need not be read. */
+  wants(trigger: string, type: string): boolean {
+    const { rules, resolvers } = this.#index.candidates(trigger, type);
+    return rules.length > 0 || (resolvers.length > 0 && this.#world.findings.size > 0);
   }
 
   /** What the rules make of a trigger's events, and of the events that they cause themselves. */

@@ -2,6 +2,7 @@ import { Heap } from "../../core/heap.ts";
 import type { CloudEvent } from "../../model/event.ts";
 import { celValue, type Expression, type ExpressionContext } from "../../model/expression.ts";
 import { DEFAULT_NAMESPACE } from "../../model/namespace.ts";
+import type { FiringFacts, Mute } from "../../model/silence.ts";
 import type { RuleTimes } from "./collected.ts";
 import { type CompiledRule, note } from "./compiled-rule.ts";
 import type { WindowFacts } from "./debounce.ts";
@@ -25,6 +26,15 @@ export function noDueKeys(): Heap<DueKey> {
   return new Heap((a, b) => a.atMs - b.atMs);
 }
 
+/** See src/agent/silences/silences.ts. */
+export type QuietPort = (facts: () => FiringFacts) => Quiet | null;
+
+/** What a rule is kept from, and by what; `count` when it was. */
+export interface Quiet {
+  readonly by: Partial<Record<Mute, string>>;
+  count(what: Mute): void;
+}
+
 /** What the rules of one agent share. */
 export interface RuleWorld {
   agentId: string;
@@ -35,6 +45,8 @@ export interface RuleWorld {
   findings: OpenFindings;
   due: Heap<DueKey>;
   totals: RuleTotals;
+  /** What silences a rule that fires; nothing when absent. */
+  quiet?: QuietPort;
   newId: () => string;
   maxEventBytes: number;
   maxKeys: number;

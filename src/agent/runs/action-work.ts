@@ -7,10 +7,12 @@ import type { Additions } from "./additions.ts";
 import { type Beginning, ofInput } from "./beginning.ts";
 import { boundOutput } from "./bound-output.ts";
 import { type Breakers, type Passage, passage } from "./breakers.ts";
+import type { HeldBack } from "./held-back.ts";
 import { type Attempt, type HeldRun, isRuleStarted } from "./held-run.ts";
 import { planLease } from "./plan-lease.ts";
 import { planCancelled, planOutcome, planUnstarted } from "./plan-outcome.ts";
 import { planStop } from "./plan-stop.ts";
+import type { Times } from "./plan.ts";
 import { planTimeout } from "./plan-waits.ts";
 import type { ActionPort } from "./ports.ts";
 import type { RunChanges } from "./run-changes.ts";
@@ -22,6 +24,7 @@ interface Options {
   additions: Additions;
   breakers: Breakers;
   sideEffects: SideEffects;
+  heldBack: HeldBack;
   counters: { attempts: number; unknown: number; limited: number };
   ids: Ids;
   maxOutputBytes: number;
@@ -55,7 +58,7 @@ export class ActionWork {
     { held, step, definition, compiled, context, inputContext }: Beginning,
     free: () => void,
   ): Promise<void> {
-    const { breakers, changes, killing } = this.#options;
+    const { breakers, changes, heldBack, killing } = this.#options;
     if (killing.aborted) return;
     const input = ofInput(() => compiled.input(inputContext));
     const { breaker } = definition;
@@ -70,16 +73,20 @@ export class ActionWork {
     if (refused !== null) return await this.#refused(held, step, refused);
     const counted = isRuleStarted(held);
     const limited = counted ? this.#limit(held, step, nowMs) : null;
+    let braked = false;
+    const mayLease = () => !(braked = heldBack.refusal(held) !== null);
     if (limited === null) {
       const attempt: Attempt = { controller: new AbortController(), cause: null };
       held.attempts.set(step.stepId, attempt);
       try {
-        const leased = await changes.ofStep(held, step, (live, row, now) => {
+        const lease = (live: HeldRun, row: StepRow, now: Times) => {
+          if (!mayLease()) return null;
           const planned = planLease(live, row, now);
           const { pipeline } = live.run;
           if (counted) planned.change.sideEffect = { minute: minuteOf(nowMs), pipeline };
           return planned;
-        });
+        };
+        const leased = await changes.ofStep(held, step, lease, mayLease);
         if (leased !== null) {
           const { action, timeoutMs } = definition;
           const { secrets } = compiled;
@@ -94,6 +101,7 @@ export class ActionWork {
     if (through) breakers.withdraw(through);
     if (limited !== null) await this.#limited(held, step, limited);
     else if (counted) this.#options.sideEffects.takeBack(held.run.pipeline, nowMs);
+    if (braked) heldBack.park(held, step.stepId);
   }
 
   async #attempt(
@@ -155,13 +163,13 @@ export class ActionWork {
   ): Promise<void> {
     const { changes, ids, maxOutputBytes } = this.#options;
     const told: AttemptOutcome =
-      outcome.kind === "ok" ? { kind: "ok", output: boundOutput(outcome.output, maxOutputBytes) } : outcome;
+      outcome.kind === "ok" ? { ...outcome, output: boundOutput(outcome.output, maxOutputBytes) } : outcome;
     await changes.change(held, (now) => {
       // The row as it is by now: what the action added is counted in it.
       const row = held.steps.get(stepId);
       if (row?.state !== "running" || row.fence !== fence) return null;
-      if (told.kind !== "ok" && cause === "stop") return planCancelled(held, row, now);
-      if (told.kind !== "ok" && cause === "deadline") return planTimeout(held, row, now);
+      if (told.kind !== "ok" && cause === "stop") return planCancelled(held, row, now, told.facts);
+      if (told.kind !== "ok" && cause === "deadline") return planTimeout(held, row, now, told.facts);
       return planOutcome(held, row, told, now, ids.random);
     });
   }

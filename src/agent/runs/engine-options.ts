@@ -2,7 +2,14 @@ import type { Clock } from "../../core/clock.ts";
 import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { Effect, PipelineDefinition } from "../../model/pipeline.ts";
-import type { ActionPort, LaterPort, RunMemoryPort, RunStorePort, SharedParametersPort } from "./ports.ts";
+import type {
+  ActionPort,
+  BrakePort,
+  LaterPort,
+  RunMemoryPort,
+  RunStorePort,
+  SharedParametersPort,
+} from "./ports.ts";
 
 export interface RunCounters {
   started: number;
@@ -26,6 +33,8 @@ export interface EngineOptions {
   actions: ActionPort;
   pipelines: Map<string, PipelineDefinition>;
   agent: { id: string; labels: Record<string, string> };
+  /** Hash of the configuration in force; it is kept with each run that comes into being. */
+  config?: string;
   /** What an action declares; undefined when there is no such action. */
   effectOf: (action: string) => Effect | undefined;
   /** What expressions see as `memory`. */
@@ -36,6 +45,8 @@ export interface EngineOptions {
   secretPlace?: (name: string) => string;
   /** Keeps the runs that actions put off; without it there are none. */
   later?: LaterPort;
+  /** Holds back what no person started; without it nothing is. */
+  brake?: BrakePort;
   /** Of a local user, for `user:NAME` among approvers. */
   uidOf: (name: string) => number | undefined;
   clock: Clock;

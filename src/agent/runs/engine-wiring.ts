@@ -7,6 +7,7 @@ import type { EngineOptions, RunCounters } from "./engine-options.ts";
 import { Recovery } from "./recovery.ts";
 import { RunBuilder } from "./run-builder.ts";
 import { RunChanges } from "./run-changes.ts";
+import { HeldBack } from "./held-back.ts";
 import { type KeeperHooks, RunKeeper } from "./run-keeper.ts";
 import { RunLocks } from "./run-locks.ts";
 import { RunStops } from "./run-stops.ts";
@@ -25,9 +26,20 @@ export function createParts(
 ) {
   const { store, clock, ids, log, pipelines, effectOf, later } = options;
   const inputs = new StepInputs(options.agent, options);
-  const builder = new RunBuilder({ pipelines, inputs, shared: options.parameters, clock, ids });
+  const builder = new RunBuilder({
+    pipelines,
+    inputs,
+    shared: options.parameters,
+    config: options.config,
+    clock,
+    ids,
+  });
   const breakers = new Breakers();
   const sideEffects = new SideEffects(options.maxSideEffects);
+  const heldBack = new HeldBack({
+    brake: options.brake,
+    again: (held, stepId) => keeper.goOn(held, stepId),
+  });
   const keeper = new RunKeeper({
     clock,
     log,
@@ -38,6 +50,11 @@ export function createParts(
     },
     hooks: {
       ...told,
+      holdBack: (held) => {
+        if (heldBack.refusal(held) === null) return false;
+        heldBack.park(held, null);
+        return true;
+      },
       queued: (held) => keeper.track("a run that waits for a place", held, locks.queued(held)),
       begin: (held) => {
         if (held.definition.exclusive === null) keeper.open(held);
@@ -74,17 +91,19 @@ export function createParts(
     additions: new Additions({ changes, builder, store, effectOf, later, clock, ids }),
     breakers,
     sideEffects,
+    heldBack,
     counters,
     ids,
     maxOutputBytes: options.maxOutputBytes,
     killing,
   });
-  const work = new StepWork({ changes, inputs, locks, actions, children, log, killing });
+  const work = new StepWork({ changes, inputs, locks, actions, children, heldBack, log, killing });
   return {
     keeper,
     builder,
     breakers,
     sideEffects,
+    heldBack,
     children,
     stops,
     approvals: new Approvals({ keeper, changes, store, uidOf: options.uidOf }),

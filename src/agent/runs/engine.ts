@@ -48,6 +48,10 @@ export class RunEngine {
       admit: (runs) => this.admit(runs),
       mayStart: () => this.#mayStart(),
     });
+    options.brake?.onChange((on) => {
+      if (on) this.#keeper.holdBackWaiting();
+      else this.#parts.heldBack.release();
+    });
   }
 
   get openRuns(): number {
@@ -117,7 +121,15 @@ export class RunEngine {
   /** The open runs, the oldest first. */
   live(): RunSummary[] {
     const now = this.#options.clock.wall();
-    return [...this.#keeper.runs.values()].map((held) => summaryOf(held, now));
+    const { heldBack } = this.#parts;
+    return [...this.#keeper.runs.values()].map((held) =>
+      summaryOf(held, now, heldBack.of(held.run.id)?.reason ?? null),
+    );
+  }
+
+  /** What of a run the brake holds back, and why; null when nothing is. `whole`: it has not begun. */
+  heldBack(runId: string): { reason: string; whole: boolean; steps: string[] } | null {
+    return this.#parts.heldBack.of(runId);
   }
 
   /** Locks that runs wait for, and who holds them. */
@@ -140,6 +152,7 @@ export class RunEngine {
       stepsInFlight: keeper.stepPlaces.inFlight,
       locksWaiting: keeper.locks.waiting,
       sideEffects: { used: sideEffects.used(this.#options.clock.trusted()), cap: sideEffects.cap },
+      heldBack: { runs: this.#parts.heldBack.runs, steps: this.#parts.heldBack.steps },
       circuitRefusals: this.#parts.breakers.refused,
       failureRate: this.#ends.failureRate,
     };
@@ -185,7 +198,8 @@ export class RunEngine {
       throw new HoldfastError("conflict", "the agent is stopping and starts no runs any more");
     }
     const { maxOpenRuns } = this.#options;
-    if (this.openRuns < maxOpenRuns) return;
+    // What the brake holds back must not keep people out.
+    if (this.openRuns - this.#parts.heldBack.runs < maxOpenRuns) return;
     this.counters.refused++;
     throw new HoldfastError(
       "busy",
@@ -202,6 +216,7 @@ export class RunEngine {
     const { id, pipeline, state, reason, parent, starter } = held.run;
     this.counters.ended[state] = (this.counters.ended[state] ?? 0) + 1;
     this.#ends.note(state);
+    this.#parts.heldBack.forget(id);
     if (this.openRuns < this.#options.maxOpenRuns) this.#makeRoom();
     const fields = { run: id, pipeline, state, reason };
     if (state === "succeeded") this.#options.log.debug("run ended", fields);

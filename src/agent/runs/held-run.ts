@@ -1,4 +1,4 @@
-import type { OpenRun } from "../../model/run.ts";
+import type { OpenRun, RunRow } from "../../model/run.ts";
 import type { LiveRun } from "./ports.ts";
 
 /** The parts of a run's context that stay, and the steps that have ended so far. */
@@ -36,6 +36,8 @@ export interface HeldRun extends LiveRun {
   spawned: Set<string> | null;
   /** Taken up after a restart: `spawned` may lack what it began before. */
   recovered: boolean;
+  /** No person started it, nor what it belongs to: the brake holds for it. */
+  unattended: boolean;
 }
 
 export function holdRun({ run, steps, definition, event }: OpenRun): HeldRun {
@@ -53,7 +55,24 @@ export function holdRun({ run, steps, definition, event }: OpenRun): HeldRun {
     overdue: false,
     spawned: null,
     recovered: false,
+    unattended: isUnattended(run),
   };
+}
+
+/** As far as the run itself says: one that another run began is like that one, unless a rule is behind both. */
+export function isUnattended({ starter, rule }: Pick<RunRow, "starter" | "rule">): boolean {
+  switch (starter.kind) {
+    case "rule":
+    case "schedule":
+      return true;
+    case "manual":
+    case "retry":
+    case "dispatch":
+      return false;
+    case "parent":
+    case "spawn":
+      return rule !== null;
+  }
 }
 
 /** A rule began it, or the run of a rule did: then the caps on side effects bind it. */

@@ -1,3 +1,4 @@
+import type { AttemptFacts } from "../../model/attempt-facts.ts";
 import { advanceRun } from "../../model/run-advance.ts";
 import type { RunDraft, StepFields } from "../../model/run-draft.ts";
 import { stoppedState } from "../../model/run-foreach.ts";
@@ -20,7 +21,8 @@ export function planOutcome(
   const draft = draftOf(live);
   const step = underLease(draft, leased);
   if (step === null) return refusedPlan(draft, leased, now);
-  if (outcome.kind === "unknown" && isCutShort(draft, step)) return planCancelled(live, leased, now);
+  const { facts } = outcome;
+  if (outcome.kind === "unknown" && isCutShort(draft, step)) return planCancelled(live, leased, now, facts);
   const definition = draft.definitionOf(step);
   const decision = decideStep(definition, step, outcome, random);
   const error = outcome.kind === "ok" ? null : outcome.error;
@@ -34,7 +36,7 @@ export function planOutcome(
   settle(draft, step, decision, fields, now);
   advanceRun(draft, now);
   const attempt = endedAttempt(draft, step, decision.attempt, error, now);
-  return planOf(draft, [leased], now, attempt ? { attempt } : {});
+  return planOf(draft, [leased], now, attempt ? { attempt: withFacts(attempt, facts) } : {});
 }
 
 /**
@@ -85,7 +87,12 @@ export function planSkip(live: LiveRun, step: StepRow, now: Times): PlannedChang
  * An aborted attempt (or child run) has ended without a result that counts. `cancelled`, or `timed_out` where the run's
  * or the step's own deadline was the reason.
  */
-export function planCancelled(live: LiveRun, leased: StepRow, now: Times): PlannedChange {
+export function planCancelled(
+  live: LiveRun,
+  leased: StepRow,
+  now: Times,
+  facts?: AttemptFacts,
+): PlannedChange {
   const draft = draftOf(live);
   const step = underLease(draft, leased);
   if (step === null) return refusedPlan(draft, leased, now);
@@ -98,7 +105,7 @@ export function planCancelled(live: LiveRun, leased: StepRow, now: Times): Plann
   draft.move(step, state, { endedMs: now.wallMs, error, reason: why, extra });
   advanceRun(draft, now);
   const attempt = endedAttempt(draft, step, "unknown", error, now);
-  return planOf(draft, [leased], now, attempt ? { attempt } : {});
+  return planOf(draft, [leased], now, attempt ? { attempt: withFacts(attempt, facts) } : {});
 }
 
 /** The row under this lease with what was noted on it since; null when somebody else has moved on. */
@@ -179,4 +186,8 @@ function endedAttempt(
   const { work, foreach } = draft.definitionOf(step);
   if (work !== "action" || (foreach !== null && step.extra?.foreach === undefined)) return null;
   return { ...attemptRow(step, step.startedMs ?? now.wallMs), state, endedMs: now.wallMs, error };
+}
+
+function withFacts(attempt: AttemptRow, facts: AttemptFacts | undefined): AttemptRow {
+  return facts === undefined ? attempt : { ...attempt, facts };
 }

@@ -1,3 +1,4 @@
+import type { AttemptFacts } from "../../model/attempt-facts.ts";
 import { HoldfastError } from "../../core/errors.ts";
 import { advanceRun } from "../../model/run-advance.ts";
 import type { RunDraft } from "../../model/run-draft.ts";
@@ -6,6 +7,9 @@ import type { StepRow } from "../../model/run.ts";
 import { planCancelled } from "./plan-outcome.ts";
 import { draftOf, type PlannedChange, planOf, type Times } from "./plan.ts";
 import type { LiveRun } from "./ports.ts";
+
+/** Of a step: what people said of its unknown attempts. */
+const MAX_DECISIONS = 20;
 
 /** An approval step asks. `deadlineMs`: trusted time. */
 export function planAsk(
@@ -69,10 +73,12 @@ function decideUnknown(
   now: Times,
 ): void {
   const said = note === "" ? "" : ` (${note})`;
-  if (approve) draft.move(step, "queued", { notBeforeMs: 0, reason: `approved by ${by}${said}` });
+  const word = { by, approve, note, atMs: now.wallMs };
+  const extra = { decisions: [...(step.extra?.decisions ?? []), word].slice(-MAX_DECISIONS) };
+  if (approve) draft.move(step, "queued", { notBeforeMs: 0, reason: `approved by ${by}${said}`, extra });
   else {
     const reason = `denied by ${by}${said}; ${step.error?.message ?? "the outcome is unknown"}`;
-    draft.move(step, "uncertain", { endedMs: now.wallMs, reason });
+    draft.move(step, "uncertain", { endedMs: now.wallMs, reason, extra });
   }
 }
 
@@ -80,9 +86,9 @@ function decideUnknown(
  * An approval was not answered in time, or a step's own deadline has passed. Of a running attempt: to be called when
  * nothing of it runs any more. Of a running `foreach`: its items in `abort` are to be stopped, and their end is its end.
  */
-export function planTimeout(live: LiveRun, step: StepRow, now: Times): PlannedChange {
+export function planTimeout(live: LiveRun, step: StepRow, now: Times, facts?: AttemptFacts): PlannedChange {
   if (step.state === "running" && live.steps.get(`${step.stepId}[0]`) === undefined) {
-    return planCancelled(live, step, now);
+    return planCancelled(live, step, now, facts);
   }
   const draft = draftOf(live);
   const abort: StepRow[] = [];

@@ -60,6 +60,14 @@ export interface ActionCall {
   add(additions: Addition[]): Promise<void>;
 }
 
+/** What stops the side effects of runs that no person started (`holdfast brake`). */
+export interface BrakePort {
+  /** Why nothing of them may begin now; null when it may. */
+  reason(): string | null;
+  /** Called when it comes on, also when it was on already, and once it is off. */
+  onChange(listener: (on: boolean) => void): void;
+}
+
 /** Keeps the runs that actions put off. */
 export interface LaterPort {
   /** False when there are as many as there may be. */

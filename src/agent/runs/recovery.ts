@@ -4,7 +4,7 @@ import type { AttemptOutcome } from "../../model/run-transitions.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
 import type { ActionWork } from "./action-work.ts";
 import type { ChildRuns } from "./child-runs.ts";
-import type { HeldRun } from "./held-run.ts";
+import { type HeldRun, isUnattended } from "./held-run.ts";
 import type { RunKeeper } from "./run-keeper.ts";
 import type { RunLocks } from "./run-locks.ts";
 import type { RunStops } from "./run-stops.ts";
@@ -36,6 +36,7 @@ export class Recovery {
     const [open, places] = await Promise.all([store.openRuns(), store.lockPlaces()]);
     keeper.locks.load(places);
     const runs = holdAll(open, keeper);
+    for (const held of runs) held.unattended ||= await this.#isUnattended(held);
     let interrupted = 0;
     for (const held of runs) interrupted += this.#takeUp(held);
     const { begun, queued } = bySeat(runs, keeper);
@@ -43,6 +44,18 @@ export class Recovery {
     for (const held of queued) keeper.seat(held, false);
     await locks.recovered();
     return { runs: runs.length, interrupted };
+  }
+
+  /** Of a run that another one began: as that one is, which may have ended. One that nobody knows any more was no person's. */
+  async #isUnattended({ run }: HeldRun): Promise<boolean> {
+    const { keeper, store } = this.#options;
+    for (let row = run; row.starter.kind === "parent" || row.starter.kind === "spawn";) {
+      const above: HeldRun | undefined = keeper.runs.get(row.starter.by);
+      const found: RunRow | undefined = above?.run ?? (await store.run(row.starter.by))?.run;
+      if (found === undefined || above?.unattended || isUnattended(found)) return true;
+      row = found;
+    }
+    return false;
   }
 
   /** Timers of a run, and what it waits for that may have come meanwhile. Gives how many attempts were cut off. */

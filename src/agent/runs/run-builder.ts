@@ -29,6 +29,8 @@ interface Options {
   inputs: StepInputs;
   /** What runs find where nothing was given to them. */
   shared: SharedParametersPort | undefined;
+  /** Hash of the configuration in force. */
+  config: string | undefined;
   clock: Clock;
   ids: Ids;
 }
@@ -66,6 +68,7 @@ export class RunBuilder {
       concurrencyKey: this.#concurrencyKey(definition, event, params),
       parent: request.parent ?? null,
       retryOf: request.retryOf ?? null,
+      config: this.#options.config,
       createdMs: clock.wall(),
     });
     if (event !== null) this.#events.set(made, event);

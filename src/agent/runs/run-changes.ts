@@ -38,9 +38,14 @@ export class RunChanges {
 
   /**
    * `plan` gives null when there is nothing left to do. Resolves with what was done, or null. Throws what `plan` throws,
-   * and when the agent gives up before the change is durable.
+   * and when the agent gives up before the change is durable. `stillWanted` is asked before what the store has refused is
+   * sent to it again; when it is not, nothing was done.
    */
-  async change(held: HeldRun, plan: (now: Times) => PlannedChange | null): Promise<PlannedChange | null> {
+  async change(
+    held: HeldRun,
+    plan: (now: Times) => PlannedChange | null,
+    stillWanted: () => boolean = () => true,
+  ): Promise<PlannedChange | null> {
     if (held.changing) await new Promise<void>((resolve) => held.turns.push(resolve));
     held.changing = true;
     try {
@@ -51,7 +56,9 @@ export class RunChanges {
       if (planned.run.state === "succeeded" && held.definition.output !== null) {
         planned = this.#withOutput(held, planned, now);
       }
-      if (!(await this.#persist(planned.change))) {
+      const kept = await this.#persist(planned.change, stillWanted);
+      if (kept === null) return null;
+      if (!kept) {
         this.#options.counters.stale++;
         const fence = planned.change.guards[0]?.fence;
         this.#options.log.warn("a change of a run came too late and was refused", {
@@ -73,20 +80,25 @@ export class RunChanges {
   ofStep(
     held: HeldRun,
     { stepId, fence }: StepRow,
-    plan: (live: HeldRun, row: StepRow, now: Times) => PlannedChange,
+    plan: (live: HeldRun, row: StepRow, now: Times) => PlannedChange | null,
+    stillWanted?: () => boolean,
   ): Promise<PlannedChange | null> {
-    return this.change(held, (now) => {
+    const planStep = (now: Times) => {
       const row = held.steps.get(stepId);
       return row?.state === "queued" && row.fence === fence ? plan(held, row, now) : null;
-    });
+    };
+    return this.change(held, planStep, stillWanted);
   }
 
   now(): Times {
     return { wallMs: this.#options.clock.wall(), trustedMs: this.#options.clock.trusted() };
   }
 
-  /** A result is never given up for a full disk or a slow one: it is tried until it is durable or the agent stops. */
-  async #persist(change: RunChange): Promise<boolean> {
+  /**
+   * A result is never given up for a full disk or a slow one: it is tried until it is durable or the agent stops. Null:
+   * it is not wanted any more.
+   */
+  async #persist(change: RunChange, stillWanted: () => boolean): Promise<boolean | null> {
     const { store, killing, clock, ids, log } = this.#options;
     for (let failures = 0; ;) {
       try {
@@ -105,6 +117,7 @@ export class RunChanges {
         await clock.sleep(backoffDelay(PERSIST_RETRY, failures, ids.random), killing).catch(() => {
           throw gaveUp(change.runId, error);
         });
+        if (!stillWanted()) return null;
       }
     }
   }

@@ -18,6 +18,8 @@ export interface KeeperHooks {
   started(held: HeldRun): void;
   /** A run that another one waits for has no place yet. */
   queued(held: HeldRun): void;
+  /** Whether a run that has not begun is held back; it is given to `goOn` later. */
+  holdBack(held: HeldRun): boolean;
   /** The run has its place: take its lock, then `open` it. */
   begin(held: HeldRun): void;
   /** A queued step has its place, until it calls `free` or settles. */
@@ -63,13 +65,28 @@ export class RunKeeper {
   }
 
   /** Takes over a run that has come into being. */
-  add(open: OpenRun): HeldRun {
+  add(open: OpenRun, parent?: HeldRun): HeldRun {
     const held = this.hold(open);
+    if (parent?.unattended) held.unattended = true;
     this.#options.hooks.started(held);
-    this.seat(held, false);
-    const { id, starter } = held.run;
-    if (starter.kind === "parent" && !this.runPlaces.hasBegun(id)) this.#options.hooks.queued(held);
+    this.#place(held);
     return held;
+  }
+
+  /** What was held back stands where it would have stood: a step, or with null a run that has not begun. */
+  goOn(held: HeldRun, stepId: string | null): void {
+    if (this.#stopped || this.runs.get(held.run.id) !== held) return;
+    if (stepId === null) return this.#place(held);
+    const step = held.steps.get(stepId);
+    if (step?.state === "queued") this.#enqueue(held, step);
+  }
+
+  /** Runs that wait for a place and are to be held back leave the queue, so that others do not wait behind them. */
+  holdBackWaiting(): void {
+    for (const held of this.runs.values()) {
+      const { id } = held.run;
+      if (this.runPlaces.waits(id) && this.#options.hooks.holdBack(held)) this.runPlaces.remove(id);
+    }
   }
 
   hold(open: OpenRun): HeldRun {
@@ -80,6 +97,7 @@ export class RunKeeper {
 
   /** Puts a held run in the queue for a place; `begun`: it had its place before a restart. */
   seat(held: HeldRun, begun: boolean): void {
+    if (!begun && this.#options.hooks.holdBack(held)) return;
     const { id, pipeline, concurrencyKey, priority } = held.run;
     this.runPlaces.add(
       { run: id, pipeline, key: concurrencyKey, priority },
@@ -163,12 +181,18 @@ export class RunKeeper {
     while (this.#background.size > 0);
   }
 
+  #place(held: HeldRun): void {
+    this.seat(held, false);
+    const { id, starter } = held.run;
+    if (starter.kind === "parent" && this.runPlaces.waits(id)) this.#options.hooks.queued(held);
+  }
+
   #addStarted(parent: HeldRun, made: NewRun): void {
     const { key } = made.run.parent!;
     // The store has left out what an earlier attempt had begun already.
     if (parent.spawned?.has(key)) return;
     (parent.spawned ??= new Set()).add(key);
-    this.add({ ...made, event: parent.event });
+    this.add({ ...made, event: parent.event }, parent);
   }
 
   #enqueue(held: HeldRun, step: StepRow): void {

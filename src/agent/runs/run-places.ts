@@ -62,6 +62,11 @@ export class RunPlaces {
     return this.#entries.get(run)?.place === "begun";
   }
 
+  waits(run: string): boolean {
+    const entry = this.#entries.get(run);
+    return entry !== undefined && entry.place !== "begun";
+  }
+
   /**
    * What a run that waits for a place waits for: of each of these fewer than the limit may be under way. Those that
    * stand in front of it come to a place themselves when it does.

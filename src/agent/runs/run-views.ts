@@ -20,6 +20,8 @@ export interface RunSummary {
   priority: number;
   /** It takes longer than `warn_after`. */
   overdue: boolean;
+  /** Why steps of it, or all of it, are held back. */
+  heldBack: string | null;
 }
 
 export function questions(runs: Iterable<HeldRun>): Question[] {
@@ -32,7 +34,11 @@ export function questions(runs: Iterable<HeldRun>): Question[] {
   return asking;
 }
 
-export function summaryOf({ run, steps, overdue }: HeldRun, wallMs: number): RunSummary {
+export function summaryOf(
+  { run, steps, overdue }: HeldRun,
+  wallMs: number,
+  heldBack: string | null,
+): RunSummary {
   const current = [...steps.values()].filter(
     (step) => step.state === "running" || (step.state === "waiting" && step.waits !== "needs"),
   );
@@ -45,6 +51,7 @@ export function summaryOf({ run, steps, overdue }: HeldRun, wallMs: number): Run
     ageMs: Math.max(0, wallMs - run.createdMs),
     priority: run.priority,
     overdue,
+    heldBack,
   };
 }
 

@@ -5,6 +5,7 @@ import type { StepError, StepRow } from "../../model/run.ts";
 import type { ActionWork } from "./action-work.ts";
 import { type Beginning, beginningOf, InputProblem, ofInput } from "./beginning.ts";
 import type { ChildRuns } from "./child-runs.ts";
+import type { HeldBack } from "./held-back.ts";
 import type { HeldRun } from "./held-run.ts";
 import { planItems } from "./plan-lease.ts";
 import { planSkip, planUnstarted } from "./plan-outcome.ts";
@@ -19,6 +20,7 @@ interface Options {
   locks: RunLocks;
   actions: ActionWork;
   children: ChildRuns;
+  heldBack: HeldBack;
   log: Logger;
   killing: AbortSignal;
 }
@@ -46,6 +48,9 @@ export class StepWork {
   async #execute(held: HeldRun, stepId: string, free: () => void): Promise<void> {
     const step = held.steps.get(stepId);
     if (step?.state !== "queued" || held.attempts.has(stepId)) return;
+    const { heldBack } = this.#options;
+    // Before its condition and its lock: what is held back is in nobody's way, and looks at the world when it goes on.
+    if (heldBack.refusal(held) !== null) return heldBack.park(held, stepId);
     try {
       await this.#begin(held, step, free);
     } catch (error) {

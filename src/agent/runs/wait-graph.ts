@@ -32,8 +32,19 @@ export class WaitGraph {
       known = this.#ending.size;
       if (this.#canEnd(run, asked, new Set())) return false;
     }
+    this.#lookFurther(run, asked);
     // One that only waits for others who are in a deadlock is freed with them.
-    return this.#reachesItself(run, asked);
+    return this.#stuckBefore(run, asked).has(run);
+  }
+
+  /** The run cannot end; whether those that it waits for can was asked only until that was clear. */
+  #lookFurther(run: string, asked: string | null): void {
+    const others = this.#stuckBefore(run, asked);
+    for (let known = -1; known < this.#ending.size;) {
+      known = this.#ending.size;
+      const passed = new Set([run]);
+      for (const each of others) this.#canEnd(each, null, passed);
+    }
   }
 
   /**
@@ -85,16 +96,18 @@ export class WaitGraph {
     return asked === null || names.includes(asked) ? names : [...names, asked];
   }
 
-  #reachesItself(run: string, asked: string | null): boolean {
-    const seen = new Set<string>();
+  /** Those that it waits for, and that they wait for in turn, as far as they are not known to end. */
+  #stuckBefore(run: string, asked: string | null): Set<string> {
+    const stuck = new Set<string>();
     const next = [...this.#waitsFor(run, asked)];
     for (let each = next.pop(); each !== undefined; each = next.pop()) {
-      if (each === run) return true;
-      if (seen.has(each) || this.#ending.has(each)) continue;
-      seen.add(each);
-      for (const other of this.#waitsFor(each, null)) if (!seen.has(other)) next.push(other);
+      if (stuck.has(each) || this.#ending.has(each)) continue;
+      stuck.add(each);
+      for (const other of this.#waitsFor(each, each === run ? asked : null)) {
+        if (!stuck.has(other)) next.push(other);
+      }
     }
-    return false;
+    return stuck;
   }
 
   *#waitsFor(id: string, asked: string | null): Iterable<string> {

@@ -15,17 +15,15 @@ interface Due<T> {
 export class DueTimes<T> {
   readonly #clock: Clock;
   readonly #wake: () => void;
-  readonly #idleMs: number;
   readonly #byWall = new Heap<Due<T>>((a, b) => a.atMs - b.atMs);
   readonly #byTrusted = new Heap<Due<T>>((a, b) => a.atMs - b.atMs);
   #cancelTimer = () => {};
   #stopped = false;
 
-  /** `wake` is called when something may be due, and after `idleMs` at the latest; `arm` has it called again. */
-  constructor(clock: Clock, wake: () => void, idleMs = Infinity) {
+  /** `wake` is called when something may be due; `arm` has it called again. */
+  constructor(clock: Clock, wake: () => void) {
     this.#clock = clock;
     this.#wake = wake;
-    this.#idleMs = idleMs;
   }
 
   push(item: T, atMs: number, byWall: boolean): void {
@@ -48,7 +46,6 @@ export class DueTimes<T> {
     if (this.#stopped) return;
     const [byWall, byTrusted] = [this.#byWall.peek(), this.#byTrusted.peek()];
     const waits = [
-      this.#idleMs,
       byWall === undefined ? Infinity : Math.min(byWall.atMs - this.#clock.wall(), WATCH_MS),
       byTrusted === undefined ? Infinity : Math.min(byTrusted.atMs - this.#clock.trusted(), TRUSTED_WATCH_MS),
     ];

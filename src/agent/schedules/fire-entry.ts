@@ -1,9 +1,9 @@
+import type { TimeWatch } from "../../core/time-watch.ts";
 import type { ProposedEvent } from "../../model/event.ts";
 import type { Json } from "../../model/json.ts";
 import { type Firing, type ScheduleMemory, settle } from "../../model/schedule.ts";
 import type { StartingEvent } from "./ports.ts";
 import type { ScheduleEntry } from "./schedule-entry.ts";
-import type { TimeWatch } from "./time-watch.ts";
 
 /** What is due of a schedule now, or null. */
 export function firingOf(entry: ScheduleEntry, watch: TimeWatch): Firing | null {

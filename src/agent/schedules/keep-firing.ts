@@ -11,8 +11,6 @@ export interface ScheduleCounters {
   missed: number;
   /** Due times whose pipeline could not be started. */
   problems: number;
-  /** Of the wall clock. */
-  jumps: number;
 }
 
 /**

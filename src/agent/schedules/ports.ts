@@ -1,5 +1,6 @@
 import type { Clock } from "../../core/clock.ts";
 import type { Logger } from "../../core/logger.ts";
+import type { TimeWatch } from "../../core/time-watch.ts";
 import type { CloudEvent, ProposedEvent } from "../../model/event.ts";
 import type { Json } from "../../model/json.ts";
 import type { ParentStep, Starter } from "../../model/run.ts";
@@ -29,10 +30,9 @@ export interface SchedulePorts {
   remembered(keep: string[]): Promise<{ trigger: string; value: Json }[]>;
   /** Keeps events, the runs that they start and where the schedule stands, in one transaction. */
   record(trigger: string, events: StartingEvent[], memory: Json): Promise<Started[]>;
-  /** Keeps the event that the wall clock has jumped. */
-  jumped(byMs: number): Promise<void>;
   /** Resolves when more may be recorded and another run opened. */
   room(): Promise<void>;
   clock: Clock;
+  watch: TimeWatch;
   log: Logger;
 }

@@ -1,9 +1,9 @@
 import { formatDuration } from "../../core/duration.ts";
+import { JUMP_MS, type TimeWatch } from "../../core/time-watch.ts";
 import type { CronTime } from "../../model/cron.ts";
 import type { Json } from "../../model/json.ts";
 import {
   isByWall,
-  JUMP_MS,
   nextDue,
   SCHEDULE_PREFIX,
   type ScheduleDefinition,
@@ -11,7 +11,6 @@ import {
   spreadOffset,
   timingText,
 } from "../../model/schedule.ts";
-import type { TimeWatch } from "./time-watch.ts";
 
 /** A schedule, where it stands, and when it is looked at next. */
 export class ScheduleEntry {

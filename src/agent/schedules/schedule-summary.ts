@@ -1,7 +1,7 @@
 import { formatDuration } from "../../core/duration.ts";
 import type { CronTime } from "../../model/cron.ts";
 import type { ScheduleEntry } from "./schedule-entry.ts";
-import type { TimeWatch } from "./time-watch.ts";
+import type { TimeWatch } from "../../core/time-watch.ts";
 
 /** A schedule for people: settings, where it stands, when it is due next. Times are by the host's wall clock. */
 export interface ScheduleSummary {

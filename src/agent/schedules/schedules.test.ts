@@ -180,7 +180,7 @@ describe("a wall clock that is set", () => {
     await rig.clock.advance(MINUTE);
     expect((await named("skip")).length).toBe(2);
     expect((await named("every")).length).toBe(1);
-    expect(rig.schedules.counters.jumps).toBe(1);
+    expect(rig.watch.jumps).toBe(1);
     const jumps = (await rig.events()).filter(({ type }) => type === "clock.jumped");
     expect(jumps).toMatchObject([{ source: "urn:holdfast:agent:web-01/clock", data: { byMs: HOUR } }]);
   });
@@ -214,7 +214,7 @@ describe("a wall clock that is set", () => {
     expect((await rig.runs()).length).toBe(10);
     await rig.clock.advance(2 * MINUTE + 2 * SECOND);
     expect((await rig.runs()).length).toBe(12);
-    expect(rig.schedules.counters.jumps).toBe(0);
+    expect(rig.watch.jumps).toBe(0);
   });
 
   test("years ahead and right again: the schedule goes on", async () => {

@@ -1,5 +1,6 @@
 import { HoldfastError, messageOf } from "../../core/errors.ts";
 import { nearest } from "../../core/nearest.ts";
+import type { TimeWatch } from "../../core/time-watch.ts";
 import type { CronTime } from "../../model/cron.ts";
 import type { Json } from "../../model/json.ts";
 import type { ScheduleDefinition, ScheduleMemory } from "../../model/schedule.ts";
@@ -9,10 +10,7 @@ import { keepFiring, type ScheduleCounters } from "./keep-firing.ts";
 import type { SchedulePorts, Started, StartingEvent } from "./ports.ts";
 import { ScheduleEntry } from "./schedule-entry.ts";
 import { comingTimes, scheduleSummary, type ScheduleSummary } from "./schedule-summary.ts";
-import { TimeWatch } from "./time-watch.ts";
 
-/** How often the clock is looked at while nothing goes by it. */
-const IDLE_WATCH_MS = 5000;
 /** After a commit that failed. */
 const RETRY_MS = 1000;
 /** Schedules that fire at once; the others wait in line, so that not every one of them sees the last free place for a run. */
@@ -20,12 +18,13 @@ const MAX_AT_ONCE = 64;
 
 /** What starts by time: each due time is settled once, durably, in one transaction with the run that it starts. */
 export class Schedules {
-  readonly counters: ScheduleCounters = { fired: 0, missed: 0, problems: 0, jumps: 0 };
+  readonly counters: ScheduleCounters = { fired: 0, missed: 0, problems: 0 };
   readonly #ports: SchedulePorts;
   readonly #watch: TimeWatch;
   readonly #entries = new Map<string, ScheduleEntry>();
   readonly #due: DueTimes<ScheduleEntry>;
   readonly #stopped = new AbortController();
+  readonly #deaf: () => void;
   #line: ScheduleEntry[] = [];
   /** Place in the line of the one that is next. */
   #lineAt = 0;
@@ -33,8 +32,9 @@ export class Schedules {
 
   constructor(ports: SchedulePorts) {
     this.#ports = ports;
-    this.#watch = new TimeWatch(ports.clock);
-    this.#due = new DueTimes(ports.clock, () => this.#look(), IDLE_WATCH_MS);
+    this.#watch = ports.watch;
+    this.#due = new DueTimes(ports.clock, () => this.#look());
+    this.#deaf = this.#watch.onJump(({ byMs }) => this.#afterJump(byMs));
   }
 
   /** Takes up each schedule where the store says that it stands. Resolves when the beginning of new ones is durable. */
@@ -61,6 +61,7 @@ export class Schedules {
   /** Nothing fires any more, and what did is durable. */
   async stop(): Promise<void> {
     this.#stopped.abort();
+    this.#deaf();
     this.#due.stop();
     this.#line.length = 0;
     await Promise.all([...this.#entries.values()].map((entry) => entry.work));
@@ -149,27 +150,16 @@ export class Schedules {
     this.#due.push(entry, entry.dueMs, entry.byWall);
   }
 
-  #noticeJump(): void {
-    const { jumpedMs } = this.#watch.look();
-    if (jumpedMs === 0) return;
-    this.counters.jumps++;
-    this.#tellJump(Math.round(jumpedMs));
-    if (jumpedMs > 0) return;
+  #afterJump(byMs: number): void {
+    if (byMs > 0) return;
     this.#due.clearWall();
     for (const entry of this.#entries.values()) if (entry.byWall && !entry.busy) this.#armAgain(entry);
-  }
-
-  #tellJump(byMs: number): void {
-    const { jumped, log } = this.#ports;
-    log.warn("the wall clock has jumped", { byMs });
-    jumped(byMs).catch((error: unknown) => {
-      log.warn("the event of the jump could not be kept", { error: messageOf(error) });
-    });
+    this.#due.arm();
   }
 
   #look(): void {
     if (this.#stopped.signal.aborted) return;
-    this.#noticeJump();
+    this.#watch.look();
     for (let due = this.#due.take(); due !== null; due = this.#due.take()) {
       const { item: entry, atMs } = due;
       // One that was armed anew since is there once more.
@@ -211,7 +201,7 @@ export class Schedules {
     const { clock, log } = this.#ports;
     try {
       if (this.#stopped.signal.aborted) return;
-      this.#noticeJump();
+      this.#watch.look();
       const firing = firingOf(entry, this.#watch);
       if (firing !== null) await keepFiring(this.#ports, entry, firing, this.counters);
       entry.rebase(this.#watch);

@@ -22,6 +22,16 @@ export class SecretPlaces {
     return `{${this.#nonce}:${name}}`;
   }
 
+  /** Names of the secrets whose places are in a setting, by the setting's name. */
+  held(input: JsonObject): Record<string, string[]> {
+    const held: Record<string, string[]> = {};
+    for (const [key, value] of Object.entries(input)) {
+      const pieces = JSON.stringify(value).split(`{${this.#nonce}:`).slice(1);
+      if (pieces.length > 0) held[key] = pieces.map((piece) => piece.slice(0, piece.indexOf("}")));
+    }
+    return held;
+  }
+
   /** A copy of the input with the values of these names in their places. `open` may throw. */
   fill(input: JsonObject, names: string[], open: (name: string) => string): JsonObject {
     const values = new Map<string, string>();

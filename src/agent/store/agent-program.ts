@@ -1,4 +1,6 @@
+import type { Database } from "bun:sqlite";
 import { statSync } from "node:fs";
+import type { HashedText } from "../../model/attempt-facts.ts";
 import type { Json } from "../../model/json.ts";
 import { LANES } from "../../model/record.ts";
 import type { FindingFilter } from "../../model/finding.ts";
@@ -22,17 +24,23 @@ import type {
 } from "./commands.ts";
 import { noteDamage } from "./damage.ts";
 import { History } from "./history.ts";
+import { historyStats } from "./history-stats.ts";
 import { openAgentDatabase } from "./open-agent-database.ts";
 import type { EventFilter, RunFilter, StoreFacts, StreamState } from "./port.ts";
 import { sharingReads, sharingWrites } from "./sharing-program.ts";
 import { loadParts, type StoreParts } from "./store-parts.ts";
+import type { TrimCommand } from "./trim-step.ts";
 
 /** The agent's store as it runs on the storage thread. */
-export function agentProgram(command: OpenCommand, faults: Faults | undefined): StorageProgram {
+export function agentProgram(
+  command: OpenCommand,
+  faults: Faults | undefined,
+  mono: () => number,
+): StorageProgram {
   const gate = new WriteGate(faults);
   const { database, parts, salvage } = openAgentDatabase(command, gate);
   const { values, heads, rules, memory } = parts;
-  const history = new History(database, gate, parts, command.retention);
+  const history = new History(database, gate, parts, command.retention, mono);
   const facts: StoreFacts = { epoch: heads.epoch, schemaVersion: schemaVersion(database), salvage };
   let told = heads.epoch;
   return {
@@ -40,7 +48,7 @@ export function agentProgram(command: OpenCommand, faults: Faults | undefined): 
     name: command.path,
     facts,
     writes: writesOf(parts, history),
-    reads: readsOf(parts, command.path),
+    reads: { ...readsOf(parts, command), moveLog: () => moveLog(database) },
     labels: () => gate.labels,
     flush: () => {
       values.flush();
@@ -74,6 +82,9 @@ function writesOf(parts: StoreParts, history: History): StorageProgram["writes"]
     checkpointsOf: (args: { prefix: string; keep: string[] }) => values.checkpointsOf(args.prefix, args.keep),
     endLater: (args: { id: string; state: LaterEnd }) => parts.laters.end(args.id, args.state),
     ruleMemory: (keep: string[]) => rules.memory(keep),
+    keepTexts: (texts: HashedText[]) => {
+      for (const { hash, text } of texts) parts.definitions.add(hash, text);
+    },
     startRuns: (starts: PackedRun[], text: string) => startRuns(parts, starts, text),
     changeRun: (change: ChangeRunCommand, text: string) => runs.change(change, text),
     editDeadLetter: (args: { runId: string; params: Json }) => dead.edit(args.runId, args.params),
@@ -83,7 +94,7 @@ function writesOf(parts: StoreParts, history: History): StorageProgram["writes"]
     renewEpoch: (args: RenewEpochCommand) => outbox.renew(args),
     setSetting: (args: { key: string; value: never }) => values.setSetting(args.key, args.value),
     ...sharingWrites(parts),
-    trim: () => history.trim(),
+    trim: (command: TrimCommand) => history.trim(command),
     probe: (args: { nowMs: number }) => values.setMeta("probed_ms", args.nowMs),
   };
 }
@@ -100,7 +111,7 @@ function dropDeadLetter({ dead, runs }: StoreParts, args: DropDeadLetterCommand,
   return true;
 }
 
-function readsOf(parts: StoreParts, path: string): StorageProgram["reads"] {
+function readsOf(parts: StoreParts, command: OpenCommand): StorageProgram["reads"] {
   const { values, events, locks, dead, rules, reads, outbox } = parts;
   return {
     checkpoint: (trigger: string) => values.checkpoint(trigger),
@@ -116,6 +127,8 @@ function readsOf(parts: StoreParts, path: string): StorageProgram["reads"] {
       JSON.stringify(reads.openPage(args.after, args.limit)),
     run: (id: string) => reads.find(id),
     runs: (filter: RunFilter) => reads.list(filter),
+    texts: (hashes: string[]) => parts.definitions.texts(hashes),
+    eventsById: (id: string) => events.byId(id),
     childRuns: (runId: string) => reads.children(runId),
     lockPlaces: () => locks.all(),
     laterRuns: (keys: string[] | null) => parts.laters.waiting(keys),
@@ -127,8 +140,13 @@ function readsOf(parts: StoreParts, path: string): StorageProgram["reads"] {
     readBatch: (args: [number, number, number, number, number]) => outbox.read(...args),
     setting: (key: string) => values.setting(key),
     ...sharingReads(parts),
-    counts: () => countRows(path, parts),
+    counts: () => countRows(command, parts),
   };
+}
+
+/** Pages of the log into the file, now and in a small bite: else a commit does it, when there are many. */
+function moveLog(database: Database): void {
+  database.run("PRAGMA wal_checkpoint(PASSIVE)");
 }
 
 function streamStates(parts: StoreParts): StreamState[] {
@@ -141,7 +159,7 @@ function streamStates(parts: StoreParts): StreamState[] {
   }));
 }
 
-function countRows(path: string, parts: StoreParts): CountedRows {
+function countRows({ path, retention }: OpenCommand, parts: StoreParts): CountedRows {
   const unacknowledged: Record<string, number> = {};
   for (const [name, lane] of Object.entries(LANES)) {
     const heads = parts.heads.all().filter((head) => head.lane === lane);
@@ -155,7 +173,8 @@ function countRows(path: string, parts: StoreParts): CountedRows {
     openRuns: parts.reads.openCount(),
     deadLetters: parts.dead.count(),
     deadLettersDropped: parts.dead.dropped(),
-    openFindings: parts.rules.count("open"),
+    openFindings: parts.rules.unresolved(),
+    history: historyStats(parts, retention),
     unacknowledged,
     fileBytes,
   };

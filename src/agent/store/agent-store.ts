@@ -1,4 +1,5 @@
 import type { Ids } from "../../core/ids.ts";
+import type { HashedText } from "../../model/attempt-facts.ts";
 import type { CloudEvent } from "../../model/event.ts";
 import type { Json } from "../../model/json.ts";
 import type { RecordBatch, StreamCursor } from "../../model/record.ts";
@@ -18,6 +19,7 @@ import type {
 } from "./commands.ts";
 import { packEvents } from "./commit-events.ts";
 import { definitionOf } from "./definition-rows.ts";
+import type { EventPage } from "./event-rows.ts";
 import { unpackMemory } from "./pack-memory.ts";
 import { RunPacker } from "./pack-runs.ts";
 import type {
@@ -87,7 +89,13 @@ export class ThreadedAgentStore extends SharingStore implements AgentStore {
   }
 
   async events(filter: EventFilter): Promise<{ n: number; body: string }[]> {
-    return await this.client.read("events", filter);
+    const found: EventPage["events"] = [];
+    for (let rest: EventFilter | null = filter; rest !== null;) {
+      const page: EventPage = await this.client.read("events", rest);
+      found.push(...page.events);
+      rest = page.next;
+    }
+    return found;
   }
 
   async eventsAfter(n: number, limit: number): Promise<{ n: number; body: string }[]> {
@@ -96,6 +104,19 @@ export class ThreadedAgentStore extends SharingStore implements AgentStore {
 
   async lastEvent(): Promise<number> {
     return await this.client.read("lastEvent");
+  }
+
+  async keepTexts(texts: HashedText[]): Promise<void> {
+    await this.client.write("keepTexts", texts);
+  }
+
+  async texts(hashes: string[]): Promise<Record<string, string>> {
+    return await this.client.read("texts", hashes);
+  }
+
+  async eventsById(id: string): Promise<CloudEvent[]> {
+    const rows = await this.client.read<{ body: string }[]>("eventsById", id);
+    return rows.map(({ body }) => JSON.parse(body) as CloudEvent);
   }
 
   async startRuns(runs: NewRun[]): Promise<void> {

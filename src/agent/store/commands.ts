@@ -4,29 +4,8 @@ import type { RunRow, StepRow } from "../../model/run.ts";
 import type { LaterEnd, LaterRun } from "../../model/schedule-later.ts";
 import type { PackedUpdate } from "../../storage/column-updates.ts";
 import type { Cell } from "../../storage/write-gate.ts";
-
-/** How much history the store keeps, by count. */
-export interface Retention {
-  /** Rows of each lane that the hub has acknowledged: a hub restored from a backup asks for them again. */
-  acknowledgedRows: number;
-  /** Events that the hub holds and every output has read. */
-  events: number;
-  /** From here on an output that has not read them holds events back no longer. */
-  maxEvents: number;
-  /** Of those whose children have ended too; a run goes with its children. */
-  endedRuns: number;
-  deadLetters: number;
-  resolvedFindings: number;
-}
-
-export const DEFAULT_RETENTION: Retention = {
-  acknowledgedRows: 10_000,
-  events: 200_000,
-  maxEvents: 1_000_000,
-  endedRuns: 10_000,
-  deadLetters: 10_000,
-  resolvedFindings: 10_000,
-};
+import type { HistoryStats } from "./history-stats.ts";
+import type { Retention } from "./retention.ts";
 
 /** Arguments of the operations, as they cross to the storage thread (JSON). */
 export interface OpenCommand {
@@ -34,6 +13,7 @@ export interface OpenCommand {
   /** Epoch for a store that is created or salvaged by this opening. */
   newEpoch: string;
   nowMs: number;
+  trustedMs: number;
   retention: Retention;
 }
 
@@ -160,6 +140,7 @@ export interface CountedRows {
   openFindings: number;
   unacknowledged: Record<string, number>;
   fileBytes: number;
+  history: HistoryStats;
 }
 
 /** What a commit did that the main side must know. */

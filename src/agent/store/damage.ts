@@ -30,6 +30,9 @@ const SMALL_TABLES = [
   "dead_letters",
 ];
 
+/** More than these are not looked through at a start. */
+const MANY_RUNS = 20_000;
+
 /** A note beside the file that its bytes were found to be wrong while it was in use. */
 function notePath(path: string): string {
   return `${path}-damaged`;
@@ -90,7 +93,16 @@ export function truncation(header: Buffer, size: number): string | null {
 function smallTables(database: Database): string[] {
   const rows = database.query("SELECT name FROM sqlite_schema WHERE type = 'table'").all();
   const names = new Set((rows as { name: string }[]).map((row) => row.name));
-  return SMALL_TABLES.filter((name) => names.has(name));
+  const large = names.has("runs") && hasManyRuns(database) ? ["runs", "steps"] : [];
+  return SMALL_TABLES.filter((name) => names.has(name) && !large.includes(name));
+}
+
+/** By their numbers, which takes two looks: nothing at start goes through a table that may be large. */
+function hasManyRuns(database: Database): boolean {
+  const row = database
+    .query("SELECT (SELECT max(n) FROM runs) - (SELECT min(n) FROM runs) AS span")
+    .get() as { span: number | null };
+  return (row.span ?? 0) > MANY_RUNS;
 }
 
 /** Through a read-only connection, which leaves file and log as they are. */

@@ -4,6 +4,7 @@ import type { DeadLetter } from "../../model/run.ts";
 import type { Cell, WriteGate } from "../../storage/write-gate.ts";
 import type { KeyValues } from "./key-values.ts";
 import { DEAD_LETTER_COLUMNS, deadLetterFromRow, type SqlRow } from "./run-columns.ts";
+import type { StoreTime } from "./store-time.ts";
 
 const DROPPED = "dead_letters_dropped";
 
@@ -15,15 +16,18 @@ export class DeadLetters {
   readonly #edit;
   readonly #drop;
   readonly #trim;
+  readonly #time: StoreTime;
+  #count: number | undefined;
 
-  constructor(database: Database, gate: WriteGate, values: KeyValues) {
+  constructor(database: Database, gate: WriteGate, values: KeyValues, time: StoreTime) {
     this.#database = database;
     this.#values = values;
+    this.#time = time;
     const prepare = (label: string, sql: string) => gate.prepare(database, label, sql);
     this.#put = gate.prepareList(
       database,
       "dead_letters.put",
-      `INSERT OR REPLACE INTO dead_letters (${DEAD_LETTER_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT OR REPLACE INTO dead_letters (${DEAD_LETTER_COLUMNS}, kept_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
     this.#edit = prepare("dead_letters.edit", "UPDATE dead_letters SET params = ? WHERE run = ?");
     this.#drop = prepare("dead_letters.drop", "DELETE FROM dead_letters WHERE run = ?");
@@ -33,8 +37,14 @@ export class DeadLetters {
     );
   }
 
+  /** After a roll-back the rows are counted again. */
+  load(): void {
+    this.#count = undefined;
+  }
+
   put(cells: Cell[]): void {
-    this.#put(cells);
+    this.#put([...cells, this.#time.trustedMs]);
+    this.#count = undefined;
   }
 
   edit(runId: string, params: Json): boolean {
@@ -42,6 +52,7 @@ export class DeadLetters {
   }
 
   drop(runId: string): boolean {
+    this.#count = undefined;
     return this.#drop(runId) > 0;
   }
 
@@ -63,21 +74,36 @@ export class DeadLetters {
   }
 
   count(): number {
-    return (this.#database.query("SELECT count(*) AS count FROM dead_letters").get() as { count: number })
-      .count;
+    const query = this.#database.query("SELECT count(*) AS count FROM dead_letters");
+    this.#count ??= (query.get() as { count: number }).count;
+    return this.#count;
   }
 
-  /** How many had to go because there were too many, since the store began. */
+  /** When the oldest one came, by the host's clock. */
+  oldestMs(): number | null {
+    const row = this.#database.query("SELECT created_ms AS ms FROM dead_letters ORDER BY n LIMIT 1").get();
+    return (row as { ms: number } | null)?.ms ?? null;
+  }
+
+  /** How many of the oldest came before `ms` of trusted time, as far as `limit`. */
+  aged(ms: number, limit: number): number {
+    const rows = this.#database.query("SELECT kept_ms FROM dead_letters ORDER BY n LIMIT ?").all(limit) as {
+      kept_ms: number;
+    }[];
+    const young = rows.findIndex(({ kept_ms }) => kept_ms >= ms);
+    return young < 0 ? rows.length : young;
+  }
+
+  /** How many had to go because they were too many or too old, since the store began. */
   dropped(): number {
     return (this.#values.meta(DROPPED) as number | undefined) ?? 0;
   }
 
-  /** Drops the oldest beyond `keep`, at most `step` of them; true when there are more. */
-  trim(keep: number, step: number): boolean {
-    const excess = this.count() - keep;
-    if (excess <= 0) return false;
-    const dropped = this.#trim(Math.min(excess, step));
+  /** Drops the oldest; gives how many. */
+  trim(rows: number): number {
+    const dropped = this.#trim(rows);
     this.#values.setMeta(DROPPED, this.dropped() + dropped);
-    return excess > step;
+    this.#count = undefined;
+    return dropped;
   }
 }

@@ -29,7 +29,10 @@ const STEP_DEFAULTS = {
   approval: null,
 } satisfies Partial<StepDefinition>;
 
-/** Versions of pipelines, as JSON by the hash of their content. */
+/**
+ * Versions of pipelines, as JSON by the hash of their content; and in the same way what runs and attempts go back to:
+ * configurations, rules, workers (model/attempt-facts.ts).
+ */
 export class DefinitionRows {
   readonly #database: Database;
   readonly #insert;
@@ -76,12 +79,24 @@ export class DefinitionRows {
     return definitionOf(body);
   }
 
-  /** Deletes versions that no run has and nobody has sent since the start. */
-  trim(): void {
-    const unused = this.#database
-      .query("SELECT hash FROM definitions WHERE hash NOT IN (SELECT definition FROM runs)")
-      .all() as { hash: string }[];
-    for (const { hash } of unused) if (!this.#received.has(hash)) this.#delete(hash);
+  /** Those of the hashes that are here. */
+  texts(hashes: string[]): Record<string, string> {
+    return Object.fromEntries(
+      hashes.flatMap((hash) => {
+        const text = this.text(hash);
+        return text === undefined ? [] : [[hash, text]];
+      }),
+    );
+  }
+
+  /** Those that nobody has sent since the start. */
+  old(): string[] {
+    const all = this.#database.query("SELECT hash FROM definitions").all() as { hash: string }[];
+    return all.flatMap(({ hash }) => (this.#received.has(hash) ? [] : [hash]));
+  }
+
+  delete(hash: string): void {
+    this.#delete(hash);
   }
 }
 

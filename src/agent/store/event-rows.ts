@@ -3,6 +3,7 @@ import { systemCode } from "../../core/errors.ts";
 import { BULK_ROWS, BulkInsert } from "../../storage/bulk-insert.ts";
 import type { WriteGate } from "../../storage/write-gate.ts";
 import { storedBody, wholeBody } from "./envelope.ts";
+import type { KeyValues } from "./key-values.ts";
 import type { EventFilter } from "./port.ts";
 import type { StreamHeads } from "./stream-heads.ts";
 
@@ -20,6 +21,17 @@ const SELECT = `SELECT events.n, sources.name AS source, events.id, events.type,
 const COLUMNS = 7;
 /** Source names that are held in memory; an agent has about as many as triggers. */
 const MAX_SOURCES = 10_000;
+const DELETED = "deleted_events";
+/** Numbers that one look for events of a kind goes through: some milliseconds. */
+const LOOKED_AT = 5000;
+/** Events with one id that are looked at. */
+const MAX_SAME_ID = 16;
+
+export interface EventPage {
+  events: { n: number; body: string }[];
+  /** Where to go on for more; null when there is no more. */
+  next: EventFilter | null;
+}
 
 interface StoredEvent {
   n: number;
@@ -37,12 +49,15 @@ export class EventRows {
   readonly #insertNew;
   readonly #addSource;
   readonly #sources = new Map<string, number>();
+  readonly #values: KeyValues;
   #last = 0;
-  #count: number | undefined;
+  /** Numbers that have no row any more: with them nobody need count the rows. */
+  #deleted = 0;
 
-  constructor(database: Database, gate: WriteGate, heads: StreamHeads) {
+  constructor(database: Database, gate: WriteGate, heads: StreamHeads, values: KeyValues) {
     this.#database = database;
     this.#heads = heads;
+    this.#values = values;
     this.#insert = new BulkInsert(database, gate, "events.insert", INSERT, "(?, ?, ?, ?, ?, ?, ?)");
     this.#insertNew = gate.prepareList(
       database,
@@ -54,9 +69,9 @@ export class EventRows {
 
   load(): void {
     this.#sources.clear();
-    this.#count = undefined;
     const row = this.#database.query("SELECT max(n) AS last FROM events").get() as { last: number | null };
     this.#last = row.last ?? 0;
+    this.#deleted = (this.#values.meta(DELETED) as number | undefined) ?? 0;
   }
 
   /** Number of the event that was committed last; 0 is none. */
@@ -64,16 +79,21 @@ export class EventRows {
     return this.#last;
   }
 
+  /** Numbers are given out without gaps, and those that are gone are counted. */
   count(): number {
-    this.#count ??= (
-      this.#database.query("SELECT count(*) AS count FROM events").get() as { count: number }
-    ).count;
-    return this.#count;
+    return this.#last - this.#deleted;
+  }
+
+  /** When the oldest one came, by the host's clock. */
+  oldestMs(): number | null {
+    const row = this.#database.query("SELECT recorded_ms AS ms FROM events ORDER BY n LIMIT 1").get();
+    return (row as { ms: number } | null)?.ms ?? null;
   }
 
   /** Takes note that rows were deleted. */
   removed(rows: number): void {
-    if (this.#count !== undefined) this.#count -= rows;
+    this.#deleted += rows;
+    this.#values.setMeta(DELETED, this.#deleted);
   }
 
   /**
@@ -131,7 +151,6 @@ export class EventRows {
 
   #grow(rows: number): void {
     this.#last += rows;
-    if (this.#count !== undefined) this.#count += rows;
   }
 
   #source(name: string): number {
@@ -155,6 +174,19 @@ export class EventRows {
     return row && whole(row);
   }
 
+  /** Of whatever source: an event says of its cause only the id. The newest first. */
+  byId(id: string): { n: number; body: string }[] {
+    // One look into the index of identities for each source.
+    const rows = this.#database
+      .query(
+        `SELECT events.n, sources.name AS source, events.id, events.type, events.body
+          FROM sources CROSS JOIN events ON events.source = sources.n AND events.id = ?
+          ORDER BY events.n DESC LIMIT ${MAX_SAME_ID}`,
+      )
+      .all(id) as StoredEvent[];
+    return rows.map(whole);
+  }
+
   at(n: number): { n: number; body: string } | null {
     const row = this.#database.query(`${SELECT} WHERE events.n = ?`).get(n) as StoredEvent | null;
     return row && whole(row);
@@ -171,25 +203,38 @@ export class EventRows {
     return rows.map((row) => row.id);
   }
 
-  /** The newest first; with `after` the oldest first. */
-  list(filter: EventFilter): { n: number; body: string }[] {
-    const { source, type, after, before, limit } = filter;
-    const conditions = ["TRUE"];
-    const params: SQLQueryBindings[] = [];
-    const add = (condition: string, value: SQLQueryBindings | undefined) => {
-      if (value === undefined) return;
-      conditions.push(condition);
-      params.push(value);
-    };
+  /**
+   * The newest first; with `after` the oldest first. One that looks for something looks at so many numbers at once: whoever
+   * asks goes on from `next`, and commits have their turn between.
+   */
+  list(filter: EventFilter): EventPage {
+    const { source, type, limit } = filter;
+    const selective = source !== undefined || type !== undefined;
+    const forward = filter.after !== undefined;
+    let { after = 0, before = this.#last + 1 } = filter;
+    if (selective && forward) before = Math.min(before, after + LOOKED_AT + 1);
+    else if (selective) after = Math.max(after, before - LOOKED_AT - 1);
+    const conditions = ["events.n > ?", "events.n < ?"];
+    const params: SQLQueryBindings[] = [after, before];
     // The plus: in the order of the rows, and not by the index of identities with a sort behind it.
-    add("+events.source = (SELECT n FROM sources WHERE name = ?)", source);
-    add("events.type = ?", type);
-    add("events.n > ?", after);
-    add("events.n < ?", before);
-    const order = after === undefined ? "DESC" : "ASC";
-    const where = `WHERE ${conditions.join(" AND ")} ORDER BY events.n ${order} LIMIT ?`;
-    const rows = this.#database.query(`${SELECT} ${where}`).all(...params, limit) as StoredEvent[];
-    return rows.map(whole);
+    if (source !== undefined) conditions.push("+events.source = (SELECT n FROM sources WHERE name = ?)");
+    if (type !== undefined) conditions.push("events.type = ?");
+    params.push(...[source, type].filter((value) => value !== undefined), limit);
+    const order = `ORDER BY events.n ${forward ? "ASC" : "DESC"} LIMIT ?`;
+    const rows = this.#database
+      .query(`${SELECT} WHERE ${conditions.join(" AND ")} ${order}`)
+      .all(...params) as StoredEvent[];
+    const rest = { ...filter, limit: limit - rows.length };
+    const over = forward ? before >= (filter.before ?? this.#last + 1) : after <= this.#deletedUpTo();
+    const ended = rest.limit <= 0 || !selective || over;
+    const next = ended ? null : forward ? { ...rest, after: before - 1 } : { ...rest, before: after + 1 };
+    return { events: rows.map(whole), next };
+  }
+
+  /** No row has this number or a lower one. */
+  #deletedUpTo(): number {
+    const row = this.#database.query("SELECT n FROM events ORDER BY n LIMIT 1").get();
+    return ((row as { n: number } | null)?.n ?? this.#last + 1) - 1;
   }
 
   after(n: number, limit: number): { n: number; body: string }[] {

@@ -8,22 +8,28 @@ import { LANES } from "../../model/record.ts";
 import type { FindingRow, RuleChanges } from "../../model/rule.ts";
 import type { DeadLetter, RunRow } from "../../model/run.ts";
 import type { LaterRun } from "../../model/schedule-later.ts";
+import { noCounts, type Silence } from "../../model/silence.ts";
 import type { Fault } from "../../storage/faults.ts";
 import { type InProcessStore, openInProcessStore } from "../../testing/in-process-store.ts";
 import type { RunChange } from "./port.ts";
-import { commitOf, readLane, runRecordOf, startOf, stepOf } from "./store-fixtures.ts";
+import { keep, commitOf, readLane, runRecordOf, startOf, stepOf } from "./store-fixtures.ts";
 
 setDefaultTimeout(120_000);
 
 /** What dies here is never the host: hundreds of stores need not wait for a disk. */
 const MEMORY = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 const RETENTION = {
-  ...{ acknowledgedRows: 2, events: 3, maxEvents: 3, endedRuns: 1, deadLetters: 1, resolvedFindings: 1 },
+  ...{ acknowledgedRows: 2, heldForOutputs: 3, events: keep(3), runs: keep(1) },
+  ...{ deadLetters: keep(1), findings: keep(1) },
 };
 
 let folder: string;
 beforeEach(() => (folder = mkdtempSync(join(MEMORY, "holdfast-writes-"))));
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const HOUR_MS = 3_600_000;
+/** Trusted time, by which history goes; it is set back once, as by a hub that knows better. */
+let trustedMs = HOUR_MS;
 
 /** One thing that is done to a store, and how one sees that it was done. */
 interface Step {
@@ -38,6 +44,11 @@ const finding: FindingRow = {
 
 const LETTER: Omit<DeadLetter, "runId"> = {
   ...{ pipeline: "react", rule: null, params: 1, state: "failed", reason: "no", errors: [], createdMs: 1 },
+};
+
+const SILENCE: Silence = {
+  ...{ id: "s-0", match: [{ name: "rule", pattern: "a*" }], mute: ["runs"], comment: "c", createdBy: "x" },
+  ...{ createdMs: 1, untilMs: 2, ended: null, counts: noCounts() },
 };
 
 function changeOf(runId: string, more: Partial<RunChange>): RunChange {
@@ -96,6 +107,7 @@ function steps(): Step[] {
       },
       done: async (store) => (await store.lastEvent()) === 42,
     },
+    { act: (store) => store.trim(), done: async () => false },
     {
       act: (store) => store.startRuns([startOf("run-1", null), startOf("run-2", null)]),
       done: has("run-2"),
@@ -141,6 +153,10 @@ function steps(): Step[] {
     {
       act: (store) => store.setOutputCursor("archive", 42),
       done: async (store) => (await store.outputCursor("archive")) === 42,
+    },
+    {
+      act: (store) => store.keepTexts([{ hash: "config-1", text: '{"rules":{"r":"rule-1"}}' }]),
+      done: async (store) => (await store.texts(["config-1"]))["config-1"] !== undefined,
     },
     { act: (store) => store.setSetting("a", 1), done: async (store) => (await store.setting("a")) === 1 },
     ...memorySteps(),
@@ -243,6 +259,10 @@ function memorySteps(): Step[] {
       act: (store) => store.removeSecret(null, "b"),
       done: async (store) => (await store.sealedSecrets()).secrets.length === 1,
     },
+    ...[0, 1].map((runs): Step => ({
+      act: (store) => store.putSilence({ ...SILENCE, counts: { ...noCounts(), runs } }, 1),
+      done: async (store) => (await store.silences())[0]?.counts.runs === runs,
+    })),
     { act: (store) => store.memoryFree(), done: async () => false },
   ];
 }
@@ -259,7 +279,10 @@ async function unacknowledged(store: InProcessStore): Promise<number> {
 
 /** By itself trimming is tried again later and says nothing: here its failure is looked for. */
 async function trimAll(store: InProcessStore): Promise<void> {
-  for (let round = 0; round < 4; round++) await store.trim();
+  for (const hour of [9, 9, 9, 8]) {
+    trustedMs = hour * HOUR_MS;
+    await store.trim();
+  }
   const { deadLetters } = await store.stats();
   const ended = await store.runs({ open: false, limit: 9 });
   if (deadLetters > 1 || ended.length > 1) throw new Error("it was not trimmed");
@@ -283,6 +306,7 @@ async function everything(store: InProcessStore) {
     setting: await store.setting("a"),
     parameters: await store.parameters(),
     secrets: await store.sealedSecrets(),
+    silences: await store.silences(),
     memory: (await store.memoryOf("web")).map(({ key, value }) => [key, value]),
     streams: (await store.streams())
       .map(({ lane, last, acknowledged }) => ({ lane, last, acknowledged }))
@@ -300,6 +324,7 @@ async function workload(path: string, faults: Fault[]) {
       path,
       ids: systemIds(),
       wall: () => 1,
+      time: { trusted: () => trustedMs, mono: () => 1 },
       retention: RETENTION,
       onCrash: () => crashed(),
       onFault: () => void struck++,
@@ -308,6 +333,7 @@ async function workload(path: string, faults: Fault[]) {
     order = [];
     return await openInProcessStore({ ...options, faults: given }).catch(() => open());
   };
+  trustedMs = HOUR_MS;
   let store = await open();
   let again = 0;
   for (const { act, done } of steps()) {

@@ -1,111 +1,123 @@
 import type { Database } from "bun:sqlite";
-import { LANES } from "../../model/record.ts";
 import type { WriteGate } from "../../storage/write-gate.ts";
-import type { Retention } from "./commands.ts";
+import { DefinitionSweep } from "./definition-sweep.ts";
+import { EventHistory } from "./event-history.ts";
+import { FilePages } from "./file-pages.ts";
+import { OutboxHistory } from "./outbox-history.ts";
+import type { Retention } from "./retention.ts";
 import { RunHistory } from "./run-history.ts";
+import { DeadLetterHistory, FindingHistory } from "./small-histories.ts";
 import type { StoreParts } from "./store-parts.ts";
-import type { StreamHead } from "./stream-heads.ts";
+import {
+  STEP_MS,
+  type TrimCommand,
+  type Trimmed,
+  type TrimNow,
+  type TrimResult,
+  TrimStep,
+} from "./trim-step.ts";
 
-/** Rows of a table that one step deletes: short enough that commits behind it do not notice. */
-const STEP = 2000;
-/** Free pages that stay in the file for new rows, and how many a step gives back of the rest. */
-const SPARE_PAGES = 4096;
-const VACUUM_PAGES = 256;
+interface Part {
+  step: TrimStep;
+  trim(now: TrimNow, rows: number): Trimmed;
+}
 
 /**
- * Bounds the store by count, in small steps. Never deletes a row that the hub has not acknowledged, nor an event that such
- * a row or an open run points to.
+ * Keeps the store within its bounds by count, age and size, in steps of about a millisecond. Never deletes a row that the
+ * hub has not acknowledged, nor an event that such a row or an open run points to.
  */
 export class History {
-  readonly #database: Database;
   readonly #parts: StoreParts;
   readonly #retention: Retention;
+  readonly #pages: FilePages;
+  readonly #mono: () => number;
+  readonly #events: EventHistory;
   readonly #runs: RunHistory;
-  readonly #deleteOutbox;
-  readonly #deleteEvents;
+  readonly #definitions: DefinitionSweep;
+  readonly #all: Part[];
+  /** Whose turn it is first: a part with much to do keeps nobody else waiting. */
+  #turn = 0;
 
-  constructor(database: Database, gate: WriteGate, parts: StoreParts, retention: Retention) {
-    this.#database = database;
+  constructor(
+    database: Database,
+    gate: WriteGate,
+    parts: StoreParts,
+    retention: Retention,
+    mono: () => number,
+  ) {
     this.#parts = parts;
     this.#retention = retention;
-    this.#runs = new RunHistory(database, gate, parts);
-    const prepare = (label: string, sql: string) => gate.prepare(database, label, sql);
-    this.#deleteOutbox = prepare(
-      "outbox.trim",
-      "DELETE FROM outbox WHERE lane = ? AND segment = ? AND number <= ?",
-    );
-    this.#deleteEvents = prepare(
-      "events.trim",
-      `DELETE FROM events WHERE n IN (SELECT n FROM events WHERE n <= ? AND n NOT IN
-        (SELECT event_n FROM runs WHERE open = 1 AND event_n IS NOT NULL) ORDER BY n LIMIT ?)`,
-    );
+    this.#mono = mono;
+    this.#pages = new FilePages(database, retention.bytes);
+    this.#events = new EventHistory(database, gate, parts, retention);
+    this.#runs = new RunHistory(database, gate, parts, retention.runs);
+    this.#definitions = new DefinitionSweep(database, parts.definitions);
+    const outbox = new OutboxHistory(database, gate, parts.heads, retention.acknowledgedRows);
+    const findings = new FindingHistory(parts, retention.findings);
+    const letters = new DeadLetterHistory(parts, retention.deadLetters);
+    this.#all = [
+      { step: new TrimStep(2000), trim: (_now, rows) => outbox.trim(rows) },
+      { step: new TrimStep(2000), trim: (now, rows) => this.#events.trim(now, rows) },
+      { step: new TrimStep(200), trim: (now, rows) => this.#trimRuns(now, rows) },
+      { step: new TrimStep(1000), trim: (now, rows) => this.#definitions.trim(now, rows) },
+      { step: new TrimStep(500), trim: (now, rows) => findings.trim(now, rows) },
+      { step: new TrimStep(500), trim: (now, rows) => letters.trim(now, rows) },
+      { step: new TrimStep(256), trim: (_now, pages) => this.#pages.giveBack(pages) },
+    ];
   }
 
   load(): void {
+    this.#events.load();
     this.#runs.load();
+    this.#definitions.load();
   }
 
-  /** One step; true when there is more to delete. */
-  trim(): boolean {
-    const { heads, dead, rules } = this.#parts;
-    const { endedRuns, deadLetters, resolvedFindings } = this.#retention;
+  /** One step of all parts, or of as many as the time is enough for. */
+  trim(command: TrimCommand): TrimResult {
+    this.#begin(command);
+    const now = { ...command, tooLarge: this.#pages.tooLarge() };
+    const began = this.#mono();
+    let more = false;
+    for (let done = 0; done < this.#all.length; done++) {
+      const late = this.#mono() - began >= STEP_MS;
+      const turn = (this.#turn + done) % this.#all.length;
+      if (late) {
+        this.#turn = turn;
+        return { more: true, excess: this.#excess() };
+      }
+      if (this.#one(this.#all[turn]!, now)) more = true;
+    }
+    return { more, excess: this.#excess() };
+  }
+
+  #begin({ trustedMs, monoMs }: TrimCommand): void {
+    const { time, marks, trimCounts, heads, events, runs } = this.#parts;
+    time.trustedMs = trustedMs;
+    trimCounts.begin(monoMs);
     heads.flushRows();
-    const more = [
-      ...heads.all().map((head) => this.#trimOutbox(head)),
-      this.#trimEvents(),
-      this.#runs.trim(endedRuns),
-      dead.trim(deadLetters, STEP),
-      rules.trim(resolvedFindings, STEP),
-    ];
-    this.#giveBackPages();
-    return more.includes(true);
+    marks.correct(trustedMs);
+    marks.note("events", events.last(), trustedMs, this.#retention.events.ageMs);
+    marks.note("runs", runs.last(), trustedMs, this.#retention.runs.ageMs);
   }
 
-  #trimOutbox(head: StreamHead): boolean {
-    const target = head.acknowledged - this.#retention.acknowledgedRows;
-    const to = Math.min(target, head.trimmed + STEP);
-    if (to <= head.trimmed) return false;
-    const row = this.#database
-      .query("SELECT hash FROM outbox WHERE lane = ? AND segment = ? AND number = ?")
-      .get(head.lane, head.segment, to) as { hash: Uint8Array } | null;
-    if (!row) return false;
-    this.#deleteOutbox(head.lane, head.segment, to);
-    head.trimmed = to;
-    head.trimmedHash = row.hash.slice();
-    this.#parts.heads.changed(head);
-    return to < target;
+  #one({ step, trim }: Part, now: TrimNow): boolean {
+    const from = this.#mono();
+    const { touched, more } = trim(now, step.rows);
+    if (touched > 0) step.took(this.#mono() - from);
+    return more;
   }
 
-  #trimEvents(): boolean {
-    const count = this.#parts.events.count();
-    const excess = count - this.#retention.events;
-    if (excess <= 0) return false;
-    const last = this.#parts.events.last();
-    // The newest row stays whatever happens: numbers go on from it.
-    const bound = Math.min(last - 1, this.#firstReferenced(last) - 1, this.#readByOutputs(count, last));
-    const wanted = Math.min(excess, STEP);
-    const deleted = this.#deleteEvents(bound, wanted);
-    this.#parts.events.removed(deleted);
-    return deleted === wanted && excess > wanted;
+  /** Room is made by runs only when no event is left that may go. */
+  #trimRuns(now: TrimNow, rows: number): Trimmed {
+    const trimmed = this.#runs.trim({ ...now, tooLarge: now.tooLarge && this.#events.exhausted }, rows);
+    if (trimmed.touched > 0) this.#definitions.want();
+    return trimmed;
   }
 
-  /** The oldest event that an outbox row points to. */
-  #firstReferenced(last: number): number {
-    const row = this.#database
-      .query("SELECT event_n FROM outbox WHERE lane = ? ORDER BY lane, segment, number LIMIT 1")
-      .get(LANES.events) as { event_n: number | null } | null;
-    return row?.event_n ?? last + 1;
-  }
-
-  /** An output that has stood still for too long (or is gone from the configuration) no longer holds events back. */
-  #readByOutputs(count: number, last: number): number {
-    if (count > this.#retention.maxEvents) return last;
-    return this.#parts.values.lowestCursor() ?? last;
-  }
-
-  #giveBackPages(): void {
-    const free = (this.#database.query("PRAGMA freelist_count").get() as { freelist_count: number })
-      .freelist_count;
-    if (free > SPARE_PAGES) this.#database.run(`PRAGMA incremental_vacuum(${VACUUM_PAGES})`);
+  /** How far the store is beyond its bounds: trimming hurries when this grows in spite of it. */
+  #excess(): number {
+    const { events, runs } = this.#parts;
+    const rows = Math.max(0, events.count() - this.#retention.events.keep);
+    return rows + Math.max(0, runs.ended() - this.#retention.runs.keep) + this.#pages.excess();
   }
 }

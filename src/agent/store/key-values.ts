@@ -83,9 +83,14 @@ export class KeyValues {
     this.#putCursor(output, n);
   }
 
-  /** The event that every known output has read; undefined when there is no output. */
-  lowestCursor(): number | undefined {
-    const row = this.#database.query("SELECT min(n) AS n FROM output_cursors").get();
+  /** The event that each of these outputs has read (null: every known one); undefined when there is none. */
+  lowestCursor(outputs: string[] | null): number | undefined {
+    const row =
+      outputs === null
+        ? this.#database.query("SELECT min(n) AS n FROM output_cursors").get()
+        : this.#database
+            .query("SELECT min(n) AS n FROM output_cursors WHERE output IN (SELECT value FROM json_each(?))")
+            .get(JSON.stringify(outputs));
     return (row as { n: number | null }).n ?? undefined;
   }
 }

@@ -10,7 +10,16 @@ export interface KnownRun {
   n: number;
   open: boolean;
   byRule: boolean;
+  /** Number of the event that it is about. */
+  event: number | null;
   steps: Map<string, KnownStep>;
+}
+
+interface FoundRun {
+  n: number;
+  open: number;
+  by_rule: number;
+  event_n: number | null;
 }
 
 /** Runs whose numbers, fences and states are held; what was forgotten is read again. */
@@ -26,7 +35,7 @@ export class KnownRuns {
   readonly #steps: Statement;
 
   constructor(database: Database, gate: WriteGate) {
-    this.#find = gate.statement(database, "SELECT n, open, by_rule FROM runs WHERE id = ?");
+    this.#find = gate.statement(database, "SELECT n, open, by_rule, event_n FROM runs WHERE id = ?");
     this.#steps = gate.statement(database, "SELECT step, fence, state FROM steps WHERE run = ?");
   }
 
@@ -48,11 +57,12 @@ export class KnownRuns {
   }
 
   #read(id: string): KnownRun | undefined {
-    const row = this.#find.get(id) as { n: number; open: number; by_rule: number } | null;
+    const row = this.#find.get(id) as FoundRun | null;
     if (!row) return undefined;
     const rows = this.#steps.all(row.n) as ({ step: string } & KnownStep)[];
     const steps = new Map(rows.map(({ step, fence, state }) => [step, { fence, state }]));
-    const run = { n: row.n, open: row.open === 1, byRule: row.by_rule === 1, steps };
+    const { n, event_n: event } = row;
+    const run = { n, open: row.open === 1, byRule: row.by_rule === 1, event, steps };
     if (run.open) this.put(id, run);
     return run;
   }

@@ -47,6 +47,7 @@ function openSound(command: OpenCommand, gate: WriteGate): { database: Database;
     checkOwner(database);
     const { from } = migrate(database, AGENT_MIGRATIONS, command.path);
     const parts = storeParts(database, gate);
+    parts.time.trustedMs = command.trustedMs;
     // A crash between the first migration and the first rows leaves tables without an epoch, and nothing else.
     if (from === 0 || isBlank(database)) {
       const created = { epoch: command.newEpoch, reason: "created", nowMs: command.nowMs };
@@ -63,7 +64,9 @@ function openSound(command: OpenCommand, gate: WriteGate): { database: Database;
 
 function isBlank(database: Database): boolean {
   const row = database
-    .query("SELECT (SELECT count(*) FROM meta) + (SELECT count(*) FROM epochs) AS rows")
+    .query(
+      "SELECT (SELECT count(*) FROM meta WHERE key NOT IN ('deleted_events', 'deleted_runs')) + (SELECT count(*) FROM epochs) AS rows",
+    )
     .get() as { rows: number };
   return row.rows === 0;
 }

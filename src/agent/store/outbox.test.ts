@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { LANES } from "../../model/record.ts";
 import type { AgentStore } from "./port.ts";
 import {
+  keep,
   commitOf,
   failure,
   type Fixture,
@@ -73,7 +74,7 @@ describe("acknowledgement", () => {
 
 describe("history", () => {
   test("keeps the newest acknowledged rows; what is gone is told as gone", async () => {
-    const store = await place.open({ retention: { acknowledgedRows: 100, events: 50 } });
+    const store = await place.open({ retention: { acknowledgedRows: 100, events: keep(50) } });
     await store.commitEvents(commitOf(numbered("e", 5000)));
     await store.acknowledge(await cursorAt(store, 4900));
     while ((await store.stats()).events > 200) await store.trim();
@@ -89,7 +90,7 @@ describe("history", () => {
   });
 
   test("holds events that an output has not read or that an open run is about", async () => {
-    const store = await place.open({ retention: { acknowledgedRows: 0, events: 10 } });
+    const store = await place.open({ retention: { acknowledgedRows: 0, events: keep(10) } });
     const runs = [{ event: 2, start: startOf("run-1", "e-2") }];
     await store.commitEvents(commitOf(numbered("e", 100), { runs }));
     await store.setOutputCursor("archive", 60);
@@ -100,8 +101,26 @@ describe("history", () => {
     expect((await store.openRuns())[0]!.event).toMatchObject({ id: "e-2", source: SOURCE });
   });
 
+  test("holds nothing for an output that is not at work, whose position stays", async () => {
+    const open = (outputs: string[]) =>
+      place.open({ retention: { acknowledgedRows: 0, events: keep(10), outputs } });
+    const store = await open(["busy"]);
+    await store.commitEvents(commitOf(numbered("e", 100)));
+    await store.setOutputCursor("disabled", 5);
+    await store.setOutputCursor("busy", 80);
+    await store.acknowledge(await cursorAt(store, 100));
+    while ((await store.stats()).events > 20) await store.trim();
+    await store.trim();
+    expect((await store.eventsAfter(0, 1)).map((row) => row.n)).toEqual([81]);
+    await store.close();
+    const none = await open([]);
+    while ((await none.stats()).events > 10) await none.trim();
+    expect((await none.eventsAfter(0, 1)).map((row) => row.n)).toEqual([91]);
+    expect(await none.outputCursor("disabled")).toBe(5);
+  });
+
   test("keeps the newest ended runs", async () => {
-    const store = await place.open({ retention: { endedRuns: 5 } });
+    const store = await place.open({ retention: { runs: keep(5) } });
     for (let i = 0; i < 12; i++) {
       const runs = [{ event: 0, start: startOf(`run-${i}`, `e-${i}`) }];
       await store.commitEvents(commitOf([`e-${i}`], { runs }));
@@ -117,7 +136,7 @@ describe("history", () => {
   });
 
   test("runs go with their children, and stay while one of those is open", async () => {
-    const store = await place.open({ retention: { endedRuns: 3 } });
+    const store = await place.open({ retention: { runs: keep(3) } });
     const below = (id: string, parent: string) =>
       startOf(id, null, { parent: { run: parent, step: "call", key: `${parent}/${id}` } });
     await store.startRuns([
@@ -147,7 +166,7 @@ describe("history", () => {
   });
 
   test("the oldest dead letters are dropped, and that is counted", async () => {
-    const store = await place.open({ retention: { deadLetters: 3 } });
+    const store = await place.open({ retention: { deadLetters: keep(3) } });
     for (const runId of numbered("run", 5)) {
       await store.startRuns([startOf(runId, null)]);
       const dead = {
@@ -168,7 +187,7 @@ describe("history", () => {
   });
 
   test("a pipeline version stays while its sender may take it for known", async () => {
-    const first = await place.open({ retention: { endedRuns: 0 } });
+    const first = await place.open({ retention: { runs: keep(0) } });
     const old = startOf("old", null, { definition: "hash-of-old" });
     await first.startRuns([old, startOf("new", null)]);
     await first.changeRun({ runId: "old", guards: [], steps: [], run: { state: "failed" }, records: [] });

@@ -1,3 +1,4 @@
+import type { HashedText } from "../../model/attempt-facts.ts";
 import type { CloudEvent } from "../../model/event.ts";
 import type { FindingFilter } from "../../model/finding.ts";
 import type { Json } from "../../model/json.ts";
@@ -14,7 +15,8 @@ import type {
   RunState,
   StepRow,
 } from "../../model/run.ts";
-import type { MemoryStore, ParameterStore, SecretStore } from "./sharing-port.ts";
+import type { HistoryStats } from "./history-stats.ts";
+import type { MemoryStore, ParameterStore, SecretStore, SilenceStore } from "./sharing-port.ts";
 import type { LaterEnd, LaterRun } from "../../model/schedule-later.ts";
 
 /**
@@ -144,6 +146,7 @@ export interface StoreStats {
   commits: number;
   operations: number;
   fileBytes: number;
+  history: HistoryStats;
 }
 
 /** A stream of this store's epoch and the rows it holds. */
@@ -160,7 +163,7 @@ export interface StreamState {
  * The agent's durable state behind an asynchronous port. Every method that changes something resolves after the commit
  * that holds it (group commit: concurrent calls share one transaction, each in a savepoint of its own).
  */
-export interface AgentStore extends MemoryStore, ParameterStore, SecretStore {
+export interface AgentStore extends MemoryStore, ParameterStore, SecretStore, SilenceStore {
   readonly facts: StoreFacts;
 
   commitEvents(commit: EventCommit): Promise<EventCommitResult>;
@@ -178,6 +181,13 @@ export interface AgentStore extends MemoryStore, ParameterStore, SecretStore {
   /** Events after `n` in commit order, oldest first. */
   eventsAfter(n: number, limit: number): Promise<{ n: number; body: string }[]>;
   lastEvent(): Promise<number>;
+  /** Events with this id, of whatever source; the newest first, at most 16. */
+  eventsById(id: string): Promise<CloudEvent[]>;
+
+  /** Keeps what runs and attempts go back to: at least as long as this program runs, then as long as one of them refers to it. */
+  keepTexts(texts: HashedText[]): Promise<void>;
+  /** Those that are there, by hash. */
+  texts(hashes: string[]): Promise<Record<string, string>>;
 
   /** Runs that no event starts: by a person, a retry. One whose parent key the store already has is left out. */
   startRuns(runs: NewRun[]): Promise<void>;

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import type { FindingRow, RuleChanges } from "../../model/rule.ts";
-import { commitOf, failure, type Fixture, fixture, numbered } from "./store-fixtures.ts";
+import { keep, commitOf, failure, type Fixture, fixture, numbered } from "./store-fixtures.ts";
 
 let place: Fixture;
 beforeEach(() => {
@@ -128,7 +128,7 @@ describe("findings", () => {
   });
 
   test("resolved ones are kept up to a number, open ones always", async () => {
-    const store = await place.open({ retention: { resolvedFindings: 3 } });
+    const store = await place.open({ retention: { findings: keep(3) } });
     const findings = numbered("f", 8).map((id, i) => finding(id, { state: i < 2 ? "open" : "resolved" }));
     await store.commitEvents(changes({ findings }));
     await store.trim();

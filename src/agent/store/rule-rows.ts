@@ -7,6 +7,7 @@ import type { WriteGate } from "../../storage/write-gate.ts";
 import type { KeyValues } from "./key-values.ts";
 import { packMemory } from "./pack-memory.ts";
 import { fromJson, type SqlRow, toJson } from "./run-columns.ts";
+import type { StoreTime } from "./store-time.ts";
 import { damagedText } from "./stored-json.ts";
 
 const VERSION = "rule_version";
@@ -30,10 +31,13 @@ export class RuleRows {
   /** Commits that were computed from what rules remember; written once a transaction. */
   #version = 0;
   #counted = false;
+  readonly #time: StoreTime;
+  #resolved: number | undefined;
 
-  constructor(database: Database, gate: WriteGate, values: KeyValues) {
+  constructor(database: Database, gate: WriteGate, values: KeyValues, time: StoreTime) {
     this.#database = database;
     this.#values = values;
+    this.#time = time;
     const prepare = (label: string, sql: string) => gate.prepare(database, label, sql);
     this.#putState = prepare(
       "rule_states.put",
@@ -51,24 +55,28 @@ export class RuleRows {
     );
     this.#putFinding = prepare(
       "findings.put",
-      `INSERT INTO findings (id, rule, key, severity, title, data, state, count, first_ms, last_ms, resolved_ms, extra)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      `INSERT INTO findings (id, rule, key, severity, title, data, state, count, first_ms, last_ms, resolved_ms, extra,
+          over_ms)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (id) DO UPDATE SET rule = excluded.rule, key = excluded.key, severity = excluded.severity,
           title = excluded.title, data = excluded.data, state = excluded.state, count = excluded.count,
           first_ms = excluded.first_ms, last_ms = excluded.last_ms, resolved_ms = excluded.resolved_ms,
-          extra = excluded.extra`,
+          extra = excluded.extra,
+          over_ms = CASE WHEN excluded.over_ms IS NULL THEN NULL ELSE coalesce(over_ms, excluded.over_ms) END`,
     );
     const others = "rule NOT IN (SELECT value FROM json_each(?))";
     this.#forgetStates = prepare("rule_states.forget", `DELETE FROM rule_states WHERE ${others}`);
     this.#forgetEntries = prepare("window_entries.forget", `DELETE FROM window_entries WHERE ${others}`);
     this.#trimFindings = prepare(
       "findings.trim",
-      "DELETE FROM findings WHERE n IN (SELECT n FROM findings WHERE state = 'resolved' ORDER BY n LIMIT ?)",
+      `DELETE FROM findings WHERE n IN
+        (SELECT n FROM findings WHERE over_ms IS NOT NULL AND over_ms < ? ORDER BY over_ms, n LIMIT ?)`,
     );
   }
 
   load(): void {
     this.#version = (this.#values.meta(VERSION) as number | undefined) ?? 0;
+    this.#resolved = undefined;
     this.#counted = false;
   }
 
@@ -108,7 +116,9 @@ export class RuleRows {
     const { id, rule, key, severity, title, data, state, count, firstMs, lastMs, resolvedMs } = finding;
     const extra = finding.extra === undefined ? null : JSON.stringify(finding.extra);
     const texts = [id, rule, key, severity, title, toJson(data), state] as const;
-    this.#putFinding(...texts, count, firstMs, lastMs, resolvedMs, extra);
+    const overMs = state === "resolved" ? this.#time.trustedMs : null;
+    this.#putFinding(...texts, count, firstMs, lastMs, resolvedMs, extra, overMs);
+    this.#resolved = undefined;
   }
 
   /** As `packMemory` makes it. Findings of rules that are gone stay: they are for people to look at. */
@@ -170,19 +180,39 @@ export class RuleRows {
     return rows.length === 0 ? null : findingFromRow(rows[0]!);
   }
 
-  /** Findings that are over, or that are not. */
-  count(state: "open" | "resolved"): number {
-    const condition = state === "open" ? UNRESOLVED : "state = 'resolved'";
-    const row = this.#database.query(`SELECT count(*) AS count FROM findings WHERE ${condition}`).get();
+  /** Findings that are not over. */
+  unresolved(): number {
+    return this.#countWhere(UNRESOLVED);
+  }
+
+  resolved(): number {
+    this.#resolved ??= this.#countWhere("over_ms IS NOT NULL");
+    return this.#resolved;
+  }
+
+  /** When the one was resolved that is over for longest, by the host's clock. */
+  oldestResolvedMs(): number | null {
+    const query =
+      "SELECT resolved_ms AS ms FROM findings WHERE over_ms IS NOT NULL ORDER BY over_ms, n LIMIT 1";
+    return (this.#database.query(query).get() as { ms: number | null } | null)?.ms ?? null;
+  }
+
+  /** How many were resolved before `ms` of trusted time, as far as `limit`. */
+  resolvedBefore(ms: number, limit: number): number {
+    const aged = "SELECT 1 FROM findings WHERE over_ms IS NOT NULL AND over_ms < ? LIMIT ?";
+    const row = this.#database.query(`SELECT count(*) AS count FROM (${aged})`).get(ms, limit);
     return (row as { count: number }).count;
   }
 
-  /** Forgets the oldest resolved findings beyond `keep`, at most `step` of them; true when there are more. */
-  trim(keep: number, step: number): boolean {
-    const excess = this.count("resolved") - keep;
-    if (excess <= 0) return false;
-    this.#trimFindings(Math.min(excess, step));
-    return excess > step;
+  /** Forgets those that were resolved before `ms`, the oldest first; gives how many. */
+  trim(ms: number, rows: number): number {
+    this.#resolved = undefined;
+    return this.#trimFindings(ms, rows);
+  }
+
+  #countWhere(condition: string): number {
+    const row = this.#database.query(`SELECT count(*) AS count FROM findings WHERE ${condition}`).get();
+    return (row as { count: number }).count;
   }
 }
 

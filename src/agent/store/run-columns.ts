@@ -1,3 +1,4 @@
+import type { AttemptEnd, AttemptFacts } from "../../model/attempt-facts.ts";
 import type { Json } from "../../model/json.ts";
 import {
   type AttemptRow,
@@ -31,7 +32,7 @@ export function fromJson(text: unknown): Json {
 /** Columns of `runs` that a run brings along, in the order of `runCells`. */
 export const RUN_COLUMNS = `id, definition, state, open, parent_run, parent_key, event_source, event_id, starter_kind,
   starter_by, pipeline, rule, params, priority, concurrency_key, parent_step, retry_of, reason, stop, deadline_ms, output,
-  created_ms, started_ms, ended_ms`;
+  created_ms, started_ms, ended_ms, config`;
 
 /** Places in `runCells` of what the store itself looks at. */
 export const RUN_CELL = {
@@ -72,6 +73,7 @@ export function runCells(run: RunRow): Cell[] {
     run.createdMs,
     run.startedMs,
     run.endedMs,
+    run.config ?? null,
   ];
 }
 
@@ -98,6 +100,7 @@ export function runFromRow(row: SqlRow): RunRow {
     createdMs: row.created_ms as number,
     startedMs: row.started_ms as number | null,
     endedMs: row.ended_ms as number | null,
+    ...(typeof row.config === "string" ? { config: row.config } : {}),
   };
 }
 
@@ -199,8 +202,9 @@ function waitsOf(row: SqlRow): StepRow["waits"] {
 
 /** Cells after the run's number, in the order of the columns. */
 export function attemptCells(attempt: AttemptRow): Cell[] {
-  const { stepId, number, fence, state, startedMs, endedMs, error } = attempt;
-  return [stepId, number, fence, state, startedMs, endedMs, toJson(error)];
+  const { stepId, number, fence, state, startedMs, endedMs, error, facts } = attempt;
+  const { worker = null, ended } = facts ?? {};
+  return [stepId, number, fence, state, startedMs, endedMs, toJson(error), worker, toJson(ended)];
 }
 
 export function attemptFromRow(runId: string, row: SqlRow): AttemptRow {
@@ -213,7 +217,15 @@ export function attemptFromRow(runId: string, row: SqlRow): AttemptRow {
     startedMs: row.started_ms as number,
     endedMs: row.ended_ms as number | null,
     error: fromJson(row.error) as unknown as StepError | null,
+    ...factsOf(row),
   };
+}
+
+function factsOf({ worker, ended }: SqlRow): { facts?: AttemptFacts } {
+  const facts: AttemptFacts = {};
+  if (typeof worker === "string") facts.worker = worker;
+  if (typeof ended === "string") facts.ended = fromJson(ended) as unknown as AttemptEnd;
+  return Object.keys(facts).length > 0 ? { facts } : {};
 }
 
 export const DEAD_LETTER_COLUMNS = "run, pipeline, rule, params, state, reason, errors, created_ms";

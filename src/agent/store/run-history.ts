@@ -1,22 +1,26 @@
 import type { Database } from "bun:sqlite";
 import type { WriteGate } from "../../storage/write-gate.ts";
+import { type Cap, type Doomed, doomed, type TableFacts } from "./retention.ts";
 import type { StoreParts } from "./store-parts.ts";
+import type { Trimmed, TrimNow } from "./trim-step.ts";
 
-/** Runs that one step deletes. */
-const STEP = 200;
+/** Run numbers that one step looks at: among them may be many that go with others, or stay. */
+const LOOKED_AT = 1000;
+/** A run that took less is as old as its beginning. */
+const SHORT_MS = 60_000;
 /** A chain in which each run starts the next has no end: beyond so many descendants the oldest goes alone. */
 const MAX_FAMILY = 200;
 
 interface Member {
   n: number;
   open: number;
+  created_ms: number;
+  ended_ms: number | null;
 }
 
-interface Root {
-  n: number;
+interface Root extends Member {
   id: string;
   parent: number;
-  newest: number;
 }
 
 /**
@@ -26,15 +30,17 @@ interface Root {
 export class RunHistory {
   readonly #database: Database;
   readonly #parts: StoreParts;
+  readonly #cap: Cap;
   readonly #deleteSteps;
   readonly #deleteAttempts;
   readonly #deleteRuns;
   /** Where the next step goes on: behind families that one of them holds back, which have their turn with the next trimming. */
   #from = 0;
 
-  constructor(database: Database, gate: WriteGate, parts: StoreParts) {
+  constructor(database: Database, gate: WriteGate, parts: StoreParts, cap: Cap) {
     this.#database = database;
     this.#parts = parts;
+    this.#cap = cap;
     const prepare = (label: string, table: string, column: string) =>
       gate.prepare(
         database,
@@ -51,68 +57,107 @@ export class RunHistory {
     this.#from = 0;
   }
 
-  /** One step; true when there is more to delete. */
-  trim(keep: number): boolean {
-    const { runs, definitions } = this.#parts;
-    const excess = runs.ended() - keep;
-    if (excess <= 0) return false;
-    const doomed = this.#oldest(Math.min(excess, STEP));
-    if (doomed.length > 0) {
-      const list = JSON.stringify(doomed);
-      this.#deleteSteps(list);
-      this.#deleteAttempts(list);
-      this.#deleteRuns(list);
-      runs.removed(doomed.length);
-    }
-    const more = doomed.length > 0 && excess > doomed.length;
-    if (!more) {
-      definitions.trim();
+  trim(now: TrimNow, step: number): Trimmed {
+    const facts = this.#facts(now);
+    const due = doomed(facts, this.#cap, step);
+    if (due === null) {
       this.#from = 0;
+      return { touched: 0, more: false };
     }
-    return more;
+    const before = this.#from;
+    const gone = this.#oldest(due, now);
+    if (gone.length > 0) this.#deleteAll(gone);
+    this.#parts.trimCounts.add("runs", due.reason, gone.length, facts.rows, now.monoMs);
+    return { touched: Math.max(gone.length, this.#from - before > 0 ? 1 : 0), more: true };
   }
 
-  /** Whole families, the oldest first, until there are `wanted` runs. */
-  #oldest(wanted: number): number[] {
-    const roots = this.#roots();
-    const doomed = new Set<number>();
-    for (const root of roots) {
-      if (doomed.size >= wanted) break;
+  #facts({ trustedMs, monoMs, tooLarge }: TrimNow): TableFacts {
+    const { runs, marks, trimCounts } = this.#parts;
+    const rows = runs.ended();
+    const first = this.#firstAfter(this.#from) ?? runs.last() + 1;
+    if (this.#from === 0) marks.forget("runs", first);
+    // The newest run of all stays, because numbers go on from it.
+    const newest = runs.last();
+    return {
+      ...{ rows, first, neededFrom: newest, neededThough: newest, tooLarge },
+      agedTo: marks.before("runs", trustedMs - this.#cap.ageMs),
+      ageAllowance: trimCounts.allowance("runs", rows, monoMs),
+    };
+  }
+
+  #firstAfter(n: number): number | undefined {
+    const row = this.#database.query("SELECT n FROM runs WHERE n > ? ORDER BY n LIMIT 1").get(n);
+    return (row as { n: number } | null)?.n;
+  }
+
+  #deleteAll(runs: number[]): void {
+    const list = JSON.stringify(runs);
+    this.#deleteSteps(list);
+    this.#deleteAttempts(list);
+    this.#deleteRuns(list);
+    this.#parts.runs.removed(runs.length);
+  }
+
+  /** Whole families, the oldest first, until there are as many runs as are due. */
+  #oldest(due: Doomed, now: TrimNow): number[] {
+    const gone = new Set<number>();
+    const last = Math.min(due.to, this.#lastLookedAt());
+    for (const root of this.#roots(last)) {
+      const family = this.#goingWith(root, due, now);
+      if (gone.size > 0 && gone.size + family.length > due.rows) return [...gone];
       this.#from = root.n;
-      for (const n of this.#goingWith(root)) doomed.add(n);
+      for (const n of family) gone.add(n);
+      if (gone.size >= due.rows) return [...gone];
     }
-    return [...doomed];
+    this.#from = last;
+    return [...gone];
   }
 
-  /** The run and its descendants, or nothing: the newest run of all stays, because numbers go on from it. */
-  #goingWith({ n, id, parent, newest }: Root): number[] {
-    if (n === newest) return [];
-    if (parent === 0) return [n];
-    const family = this.#family(id);
-    if (family.length >= MAX_FAMILY) return [n];
-    if (family.some((member) => member.open === 1 || member.n === newest)) return [];
-    return [n, ...family.map((member) => member.n)];
+  /** Over numbers that have no row any more it goes at once. */
+  #lastLookedAt(): number {
+    const first = this.#firstAfter(this.#from);
+    return first === undefined ? this.#from : Math.max(this.#from, first - 1) + LOOKED_AT;
   }
 
-  #roots(): Root[] {
+  /** The run and its descendants, or nothing. */
+  #goingWith(root: Root, due: Doomed, now: TrimNow): number[] {
+    const family = root.parent === 0 ? [] : this.#family(root.id);
+    // Of one that has no end the oldest goes alone.
+    const all = family.length >= MAX_FAMILY ? [root] : [root, ...family];
+    const stays = (member: Member) =>
+      member.open === 1 ||
+      member.n === this.#parts.runs.last() ||
+      (due.reason === "age" && !this.#isOld(member, due, now));
+    return all.some(stays) ? [] : all.map(({ n }) => n);
+  }
+
+  /** Its number says when it came; from there it is as long to its end as the host's clock says. */
+  #isOld({ n, created_ms, ended_ms }: Member, { to }: Doomed, { trustedMs }: TrimNow): boolean {
+    const took = (ended_ms ?? created_ms) - created_ms;
+    if (took < SHORT_MS) return n <= to;
+    return n <= this.#parts.marks.before("runs", trustedMs - this.#cap.ageMs - took);
+  }
+
+  #roots(last: number): Root[] {
     return this.#database
       .query(
-        `SELECT n, id, EXISTS (SELECT 1 FROM runs WHERE parent_run = run.id) AS parent,
-            (SELECT max(n) FROM runs) AS newest
-          FROM runs AS run WHERE open = 0 AND n > ?
+        `SELECT n, id, open, created_ms, ended_ms,
+            EXISTS (SELECT 1 FROM runs WHERE parent_run = run.id) AS parent
+          FROM runs AS run WHERE open = 0 AND n > ? AND n <= ?
           AND (parent_run IS NULL OR NOT EXISTS (SELECT 1 FROM runs WHERE id = run.parent_run))
-          ORDER BY n LIMIT ?`,
+          ORDER BY n`,
       )
-      .all(this.#from, STEP) as Root[];
+      .all(this.#from, last) as Root[];
   }
 
   #family(id: string): Member[] {
     return this.#database
       .query(
-        `WITH RECURSIVE below (id, n, open) AS (
-            SELECT id, n, open FROM runs WHERE parent_run = ?
-            UNION SELECT runs.id, runs.n, runs.open FROM runs JOIN below ON runs.parent_run = below.id)
-          SELECT n, open FROM below LIMIT ${MAX_FAMILY}`,
+        `WITH RECURSIVE below (id, n, open, created_ms, ended_ms) AS (
+            SELECT id, n, open, created_ms, ended_ms FROM runs WHERE parent_run = ?
+            UNION SELECT runs.id, runs.n, runs.open, runs.created_ms, runs.ended_ms
+              FROM runs JOIN below ON runs.parent_run = below.id)
+          SELECT n, open, created_ms, ended_ms FROM below LIMIT ${MAX_FAMILY}`,
       )
       .all(id) as Member[];
   }

@@ -8,6 +8,8 @@ import type { ChangeRunCommand, PackedRun } from "./commands.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import type { DefinitionRows } from "./definition-rows.ts";
 import type { EventRows } from "./event-rows.ts";
+import { HeldEvents } from "./held-events.ts";
+import type { KeyValues } from "./key-values.ts";
 import { type KnownRun, KnownRuns } from "./known-runs.ts";
 import type { LaterRows } from "./later-rows.ts";
 import type { LockPlaces } from "./lock-places.ts";
@@ -24,7 +26,10 @@ import {
 } from "./run-columns.ts";
 import type { StreamHeads } from "./stream-heads.ts";
 
+const DELETED = "deleted_runs";
+
 export interface RunRowsParts {
+  values: KeyValues;
   heads: StreamHeads;
   events: EventRows;
   definitions: DefinitionRows;
@@ -36,6 +41,8 @@ export interface RunRowsParts {
 
 /** The write side of runs, their steps and attempts. */
 export class RunRows {
+  /** Events that open runs are about. */
+  readonly heldEvents: HeldEvents;
   readonly #database: Database;
   readonly #parts: RunRowsParts;
   readonly #known: KnownRuns;
@@ -47,11 +54,14 @@ export class RunRows {
   readonly #updateStep: ColumnUpdates;
   readonly #hasParentKey;
   #last = 0;
+  /** Numbers that have no row any more. */
+  #deleted = 0;
   #ended: number | undefined;
 
   constructor(database: Database, gate: WriteGate, parts: RunRowsParts) {
     this.#database = database;
     this.#parts = parts;
+    this.heldEvents = new HeldEvents(database);
     this.#known = new KnownRuns(database, gate);
     this.#insertRun = gate.prepareList(
       database,
@@ -69,8 +79,9 @@ export class RunRows {
     this.#insertAttempt = gate.prepareList(
       database,
       "attempts.put",
-      `INSERT OR REPLACE INTO attempts (step, number, fence, state, started_ms, ended_ms, error, run)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT OR REPLACE INTO attempts
+          (step, number, fence, state, started_ms, ended_ms, error, worker, ended, run)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
     this.#deleteStep = gate.prepare(database, "steps.remove", "DELETE FROM steps WHERE run = ? AND step = ?");
     this.#updateRun = new ColumnUpdates(database, gate, "runs.update", {
@@ -89,19 +100,35 @@ export class RunRows {
   load(): void {
     const row = this.#database.query("SELECT max(n) AS last FROM runs").get() as { last: number | null };
     this.#last = row.last ?? 0;
+    this.#deleted = (this.#parts.values.meta(DELETED) as number | undefined) ?? 0;
     this.#ended = undefined;
     this.#known.clear();
+    this.heldEvents.load();
   }
 
   /** Runs that have ended and are still here. */
   ended(): number {
-    const query = "SELECT (SELECT count(*) FROM runs) - (SELECT count(*) FROM runs WHERE open = 1) AS count";
-    this.#ended ??= (this.#database.query(query).get() as { count: number }).count;
+    const open = "SELECT count(*) AS count FROM runs WHERE open = 1";
+    this.#ended ??=
+      this.#last - this.#deleted - (this.#database.query(open).get() as { count: number }).count;
     return this.#ended;
+  }
+
+  /** Number of the run that came last; 0 is none. */
+  last(): number {
+    return this.#last;
+  }
+
+  /** When the oldest one was made, by the host's clock. */
+  oldestMs(): number | null {
+    const row = this.#database.query("SELECT created_ms AS ms FROM runs ORDER BY n LIMIT 1").get();
+    return (row as { ms: number } | null)?.ms ?? null;
   }
 
   /** Takes note that ended runs were deleted. */
   removed(runs: number): void {
+    this.#deleted += runs;
+    this.#parts.values.setMeta(DELETED, this.#deleted);
     if (this.#ended !== undefined) this.#ended -= runs;
   }
 
@@ -121,13 +148,16 @@ export class RunRows {
     const n = this.#last + 1;
     const id = run[RUN_CELL.id] as string;
     const byRule = this.#isByRule(run);
-    this.#insertRun([...run, n, eventN === undefined ? this.#eventOf(run) : eventN, byRule ? 1 : 0]);
+    const event = eventN === undefined ? this.#eventOf(run) : eventN;
+    this.#insertRun([...run, n, event, byRule ? 1 : 0]);
     this.#last = n;
     const open = run[RUN_CELL.open] === 1;
-    const known: KnownRun = { n, open, byRule, steps: new Map() };
+    const known: KnownRun = { n, open, byRule, event, steps: new Map() };
     this.#addSteps(known, steps);
-    if (open) this.#known.put(id, known);
-    else if (this.#ended !== undefined) this.#ended++;
+    if (open) {
+      this.#known.put(id, known);
+      this.heldEvents.began(n, event);
+    } else if (this.#ended !== undefined) this.#ended++;
     eachRecord(records, text, (lane, recordClass, body) => heads.append(lane, recordClass, body));
     return n;
   }
@@ -183,6 +213,7 @@ export class RunRows {
     this.#updateRun.run(update, [run.n]);
     if (!ended || !run.open) return;
     this.#known.forget(id);
+    this.heldEvents.ended(run.n, run.event);
     if (this.#ended !== undefined) this.#ended++;
   }
 

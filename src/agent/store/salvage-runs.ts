@@ -1,3 +1,5 @@
+import { type ConfigOrigin, hashOfText } from "../../model/attempt-facts.ts";
+import type { AttemptRow, RunRow } from "../../model/run.ts";
 import { TextReader } from "../../storage/text-parts.ts";
 import type { PackedRun } from "./commands.ts";
 import { definitionOf } from "./definition-rows.ts";
@@ -49,7 +51,8 @@ export class RunSalvage {
     const rows = of("steps").map((step) => stepFromRow(run.id, step));
     checkOpenRun(run, rows);
     const steps = rows.map(stepCells);
-    const attempts = of("attempts").map((item) => attemptCells(attemptFromRow(run.id, item)));
+    const tried = of("attempts").map((item) => attemptFromRow(run.id, item));
+    const attempts = tried.map(attemptCells);
     const { body } = database.query("SELECT body FROM definitions WHERE hash = ?").get(run.definition) as {
       body: string;
     };
@@ -59,6 +62,26 @@ export class RunSalvage {
     if (n === undefined) return;
     for (const cells of attempts) this.#parts.runs.putAttempt(n, cells);
     this.#saved.add(run.id);
+    this.#carryOrigin(run, tried);
+  }
+
+  /** What the run goes back to is carried as far as it can be read. */
+  #carryOrigin({ config, rule }: RunRow, attempts: AttemptRow[]): void {
+    const texts = new Map<string, string>();
+    const read = (hash: string | null | undefined) => {
+      if (!hash || texts.has(hash)) return;
+      attempted(() => {
+        const query = this.#source.database.query("SELECT body FROM definitions WHERE hash = ?");
+        const { body } = query.get(hash) as { body: string };
+        if (hashOfText(body) === hash) texts.set(hash, body);
+      });
+    };
+    read(config);
+    for (const { facts } of attempts) read(facts?.worker);
+    const known = config ? texts.get(config) : undefined;
+    if (known !== undefined && rule !== null)
+      attempted(() => read((JSON.parse(known) as ConfigOrigin).rules[rule]));
+    for (const [hash, text] of texts) this.#parts.definitions.add(hash, text);
   }
 
   #event(row: SqlRow): number | undefined {

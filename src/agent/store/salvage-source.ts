@@ -16,6 +16,7 @@ export interface SalvageCounts extends Record<string, number> {
   memory: number;
   parameters: number;
   secrets: number;
+  silences: number;
   outbox: number;
   outboxLost: number;
   runs: number;

@@ -9,6 +9,7 @@ import { AGENT_MIGRATIONS } from "./migrations/migrations.ts";
 import { parameterFromRow } from "./parameter-rows.ts";
 import { laterFromRow } from "./later-rows.ts";
 import { keyFromRow, secretFromRow } from "./secret-rows.ts";
+import { silenceFromRow } from "./silence-rows.ts";
 import { findingFromRow, stateFromRow } from "./rule-rows.ts";
 import { deadLetterCells, deadLetterFromRow, fromJson, type SqlRow } from "./run-columns.ts";
 import { OutboxSalvage } from "./salvage-outbox.ts";
@@ -29,7 +30,7 @@ export interface SalvageOptions {
 
 /**
  * Builds a new store, in a new epoch, from what can still be read of a damaged one: settings, what rules remember,
- * findings, dead letters, the memory, parameters, sealed secrets, rows that the hub has not acknowledged, open runs with their locks, runs that are put off. Of checkpoints
+ * findings, dead letters, the memory, parameters, sealed secrets, silences, rows that the hub has not acknowledged, open runs with their locks, runs that are put off. Of checkpoints
  * those of schedules only: triggers start from now. Returns how much was saved and lost.
  */
 export function salvage(options: SalvageOptions): Record<string, number> {
@@ -37,6 +38,7 @@ export function salvage(options: SalvageOptions): Record<string, number> {
   try {
     migrate(target, AGENT_MIGRATIONS, options.fresh);
     const parts = storeParts(target, options.gate);
+    parts.time.trustedMs = options.command.trustedMs;
     return transaction(target, () => fill(target, parts, options));
   } finally {
     options.gate.close();
@@ -59,6 +61,7 @@ function fill(target: Database, parts: StoreParts, options: SalvageOptions): Rec
     memory: 0,
     parameters: 0,
     secrets: 0,
+    silences: 0,
     outbox: 0,
     outboxLost: 0,
     runs: 0,
@@ -105,6 +108,7 @@ function carry(source: SalvageSource, parts: StoreParts, counts: SalvageCounts, 
   table("secrets", "secrets", (row) => secrets.put({ key: null, secrets: [secretFromRow(row as never)] }));
   for (const row of source.table("secret_keys"))
     attempted(() => secrets.put({ key: keyFromRow(row as never), secrets: [] }));
+  table("silences", "silences", (row) => parts.silences.put(silenceFromRow(row as never)));
   table("parameters", "parameters", (row) => parameters.put(parameterFromRow(row as never)));
   table("memory", "memory", (row) => memory.restore(row as never));
   table("dead_letters", "deadLetters", (row) => dead.put(deadLetterCells(deadLetterFromRow(row))));

@@ -59,7 +59,7 @@ CREATE TABLE runs (
   created_ms INTEGER NOT NULL,
   started_ms INTEGER,
   ended_ms INTEGER
-, starter_kind TEXT NOT NULL DEFAULT 'manual', starter_by TEXT NOT NULL DEFAULT 'unknown', by_rule INTEGER NOT NULL DEFAULT 0, priority INTEGER NOT NULL DEFAULT 0, concurrency_key TEXT, parent_run TEXT, parent_step TEXT, parent_key TEXT, retry_of TEXT, stop TEXT, deadline_ms INTEGER, output TEXT) STRICT;
+, starter_kind TEXT NOT NULL DEFAULT 'manual', starter_by TEXT NOT NULL DEFAULT 'unknown', by_rule INTEGER NOT NULL DEFAULT 0, priority INTEGER NOT NULL DEFAULT 0, concurrency_key TEXT, parent_run TEXT, parent_step TEXT, parent_key TEXT, retry_of TEXT, stop TEXT, deadline_ms INTEGER, output TEXT, config TEXT) STRICT;
 
 CREATE TABLE steps (
   run INTEGER NOT NULL,
@@ -87,7 +87,7 @@ CREATE TABLE attempts (
   state TEXT NOT NULL,
   started_ms INTEGER NOT NULL,
   ended_ms INTEGER,
-  error TEXT,
+  error TEXT, worker TEXT, ended TEXT,
   PRIMARY KEY (run, step, number)
 ) STRICT, WITHOUT ROWID;
 
@@ -158,7 +158,7 @@ CREATE TABLE findings (
   first_ms INTEGER NOT NULL,
   last_ms INTEGER NOT NULL,
   resolved_ms INTEGER
-, extra TEXT) STRICT;
+, extra TEXT, over_ms INTEGER) STRICT;
 
 CREATE INDEX findings_state ON findings (state, n);
 
@@ -182,7 +182,7 @@ CREATE TABLE dead_letters (
   reason TEXT NOT NULL,
   errors TEXT NOT NULL,
   created_ms INTEGER NOT NULL
-) STRICT;
+, kept_ms INTEGER) STRICT;
 
 CREATE TABLE later_runs (
   n INTEGER PRIMARY KEY,
@@ -254,3 +254,26 @@ CREATE TABLE secrets (
   changed_by TEXT NOT NULL,
   UNIQUE (namespace, name)
 ) STRICT;
+
+CREATE TABLE silences (
+  n INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  matches TEXT NOT NULL,
+  mute TEXT NOT NULL,
+  comment TEXT NOT NULL,
+  created_by TEXT NOT NULL,
+  created_ms INTEGER NOT NULL,
+  until_ms INTEGER NOT NULL,
+  ended_ms INTEGER,
+  ended_by TEXT,
+  counts TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE history_marks (
+  name TEXT NOT NULL,
+  n INTEGER NOT NULL,
+  trusted_ms INTEGER NOT NULL,
+  PRIMARY KEY (name, n)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX findings_over ON findings (over_ms) WHERE over_ms IS NOT NULL;

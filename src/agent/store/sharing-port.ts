@@ -2,6 +2,7 @@ import type { Json } from "../../model/json.ts";
 import type { MemoryEntry, MemoryListing } from "../../model/memory.ts";
 import type { SealedKey, SealedSecret } from "../../model/secret.ts";
 import type { SetParameter } from "../../model/shared-parameter.ts";
+import type { Silence } from "../../model/silence.ts";
 import type { MemoryFilter } from "./memory-reads.ts";
 
 /** One write of the memory; times are trusted Unix milliseconds. */
@@ -54,6 +55,14 @@ export interface SecretStore {
   putSecrets(put: { key: SealedKey | null; secrets: SealedSecret[] }): Promise<void>;
   /** False when there was none. */
   removeSecret(namespace: string | null, name: string): Promise<boolean>;
+}
+
+/** What people have silenced. */
+export interface SilenceStore {
+  /** In the order in which they were made. Of those that are over the newest thousand are kept. */
+  silences(): Promise<Silence[]>;
+  /** Makes it, or takes over how it stands: whether it was ended, and what it counts. `nowMs`: trusted time. */
+  putSilence(silence: Silence, nowMs: number): Promise<void>;
 }
 
 export interface KnownMemory {

@@ -2,13 +2,24 @@ import type { Json } from "../../model/json.ts";
 import type { MemoryEntry, MemoryListing } from "../../model/memory.ts";
 import type { SealedKey, SealedSecret } from "../../model/secret.ts";
 import type { SetParameter } from "../../model/shared-parameter.ts";
+import type { Silence } from "../../model/silence.ts";
 import type { MemoryFilter } from "./memory-reads.ts";
-import type { KnownMemory, MemoryPut, MemoryStore, ParameterStore, SecretStore } from "./sharing-port.ts";
+import type {
+  KnownMemory,
+  MemoryPut,
+  MemoryStore,
+  ParameterStore,
+  SecretStore,
+  SilenceStore,
+} from "./sharing-port.ts";
 import type { PackedKey, PackedSecret } from "./secret-rows.ts";
 import { StoreConnection } from "./store-connection.ts";
 
 /** The main side of what plugins share. */
-export class SharingStore extends StoreConnection implements MemoryStore, ParameterStore, SecretStore {
+export class SharingStore
+  extends StoreConnection
+  implements MemoryStore, ParameterStore, SecretStore, SilenceStore
+{
   async memoryGet(namespace: string, key: string, nowMs: number): Promise<MemoryEntry | null> {
     return await this.client.read("memoryGet", [namespace, key, nowMs]);
   }
@@ -79,6 +90,14 @@ export class SharingStore extends StoreConnection implements MemoryStore, Parame
 
   async putSecrets({ key, secrets }: { key: SealedKey | null; secrets: SealedSecret[] }): Promise<void> {
     await this.client.write("putSecrets", { key: key && packed(key), secrets: secrets.map(packed) });
+  }
+
+  async silences(): Promise<Silence[]> {
+    return await this.client.read("silences");
+  }
+
+  async putSilence(silence: Silence, nowMs: number): Promise<void> {
+    await this.client.write("putSilence", { silence, nowMs });
   }
 
   async removeSecret(namespace: string | null, name: string): Promise<boolean> {

@@ -2,8 +2,11 @@ import type { Ids } from "../../core/ids.ts";
 import type { Fault } from "../../storage/faults.ts";
 import { StorageClient } from "../../storage/storage-client.ts";
 import type { StorageLink } from "../../storage/storage-link.ts";
-import { type CommitSignal, DEFAULT_RETENTION, type OpenCommand, type Retention } from "./commands.ts";
+import type { CommitSignal, OpenCommand } from "./commands.ts";
 import type { StoreFacts } from "./port.ts";
+import { DEFAULT_RETENTION, type Retention } from "./retention.ts";
+import { Trimming } from "./trimming.ts";
+import type { TrimCommand } from "./trim-step.ts";
 
 export interface AgentStoreOptions {
   /** The database file; its folder is made when it is missing. */
@@ -13,6 +16,8 @@ export interface AgentStoreOptions {
   wall: () => number;
   /** When given, a store that cannot go on tries again every second, so that it notices the end of the trouble by itself. */
   after?: (ms: number, callback: () => void) => () => void;
+  /** What history is kept by; without it the host's clock stands for both. */
+  time?: { trusted(): number; mono(): number };
   retention?: Partial<Retention>;
   /** Where the database's program runs. */
   link: () => StorageLink;
@@ -32,13 +37,20 @@ export class StoreConnection {
   #problem: string | null = null;
   #outboxListeners: (() => void)[] = [];
   #healthListeners: ((problem: string | null) => void)[] = [];
-  #trimming = false;
+  readonly #trimming: Trimming;
   #untrimmed = 0;
   #cancelProbe: (() => void) | undefined;
   #closing = false;
 
   constructor(options: AgentStoreOptions) {
     this.#options = options;
+    const { after } = options;
+    this.#trimming = new Trimming({
+      step: () => this.#client.write("trim", this.#now()),
+      moveLog: () => this.#client.read("moveLog"),
+      mono: () => this.#now().monoMs,
+      ...(after ? { after } : {}),
+    });
   }
 
   get facts(): StoreFacts {
@@ -60,6 +72,7 @@ export class StoreConnection {
       path,
       newEpoch: ids.hex(16),
       nowMs: wall(),
+      trustedMs: this.#now().trustedMs,
       retention: { ...DEFAULT_RETENTION, ...retention },
     };
     const opened = await StorageClient.open<StoreFacts>({
@@ -76,16 +89,13 @@ export class StoreConnection {
 
   /** Deletes history beyond the retention, in small steps between other commits; one at a time. */
   async trim(): Promise<void> {
-    if (this.#trimming) return;
-    this.#trimming = true;
     this.#untrimmed = 0;
-    try {
-      while (!this.#closing && (await this.#client.write<boolean>("trim", null)));
-    } catch {
-      // It is tried again after the next acknowledgement; what stopped it is reported through onHealth.
-    } finally {
-      this.#trimming = false;
-    }
+    await this.#trimming.run();
+  }
+
+  #now(): TrimCommand {
+    const { wall, time } = this.#options;
+    return { trustedMs: time?.trusted() ?? wall(), monoMs: time?.mono() ?? wall() };
   }
 
   onOutbox(listener: () => void): void {
@@ -98,6 +108,7 @@ export class StoreConnection {
 
   async close(): Promise<void> {
     this.#closing = true;
+    this.#trimming.stop();
     this.#cancelProbe?.();
     await this.#client.close();
   }

@@ -10,6 +10,7 @@ import type { RunRow, StepRow } from "../../model/run.ts";
 import { chainHashes } from "../../protocol/chain.ts";
 import type { ThreadedAgentStore } from "./agent-store.ts";
 import { openAgentStore } from "./open-agent-store.ts";
+import type { Cap } from "./retention.ts";
 import type { AgentStoreOptions } from "./store-connection.ts";
 import type { AgentStore, EventCommit } from "./port.ts";
 
@@ -46,6 +47,11 @@ export function fixture(parent = tmpdir()): Fixture {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** A bound by count alone. */
+export function keep(rows: number): Cap {
+  return { keep: rows, ageMs: Number.MAX_SAFE_INTEGER };
 }
 
 export function eventOf(id: string, data: unknown = { line: "hello" }) {

@@ -12,13 +12,20 @@ import { OutboxRows } from "./outbox-rows.ts";
 import { ParameterRows } from "./parameter-rows.ts";
 import { RuleRows } from "./rule-rows.ts";
 import { SecretRows } from "./secret-rows.ts";
+import { SilenceRows } from "./silence-rows.ts";
 import { SideEffectRows } from "./side-effect-rows.ts";
 import { RunReads } from "./run-reads.ts";
 import { RunRows } from "./run-rows.ts";
+import { HistoryMarks } from "./history-marks.ts";
+import type { StoreTime } from "./store-time.ts";
+import { TrimCounts } from "./trim-counts.ts";
 import { StreamHeads } from "./stream-heads.ts";
 
 /** The tables of one open store, each with its statements. */
 export interface StoreParts {
+  time: StoreTime;
+  marks: HistoryMarks;
+  trimCounts: TrimCounts;
   values: KeyValues;
   heads: StreamHeads;
   events: EventRows;
@@ -35,28 +42,35 @@ export interface StoreParts {
   memoryReads: MemoryReads;
   parameters: ParameterRows;
   secrets: SecretRows;
+  silences: SilenceRows;
 }
 
 export function storeParts(database: Database, gate: WriteGate): StoreParts {
   const values = new KeyValues(database, gate);
   const heads = new StreamHeads(database, gate);
-  const events = new EventRows(database, gate, heads);
+  const time: StoreTime = { trustedMs: 0 };
+  const marks = new HistoryMarks(database, gate);
+  const trimCounts = new TrimCounts(values);
+  const events = new EventRows(database, gate, heads, values);
   const definitions = new DefinitionRows(database, gate);
   const locks = new LockPlaces(database, gate);
-  const dead = new DeadLetters(database, gate, values);
-  const rules = new RuleRows(database, gate, values);
+  const dead = new DeadLetters(database, gate, values, time);
+  const rules = new RuleRows(database, gate, values, time);
   const laters = new LaterRows(database, gate);
   const sideEffects = new SideEffectRows(database, gate);
-  const runs = new RunRows(database, gate, { heads, events, definitions, locks, dead, laters, sideEffects });
+  const writers = { values, heads, events, definitions, locks, dead, laters, sideEffects };
+  const runs = new RunRows(database, gate, writers);
   const reads = new RunReads(database, events, definitions);
   const outbox = new OutboxRows(database, gate, heads, values);
   const memory = new MemoryRows(database, gate, values);
   const memoryReads = new MemoryReads(database);
   const parameters = new ParameterRows(database, gate);
   const secrets = new SecretRows(database, gate);
+  const silences = new SilenceRows(database, gate);
   return {
+    ...{ time, marks, trimCounts },
     ...{ values, heads, events, definitions, locks, dead, rules, runs, reads, outbox },
-    ...{ laters, sideEffects, memory, memoryReads, parameters, secrets },
+    ...{ laters, sideEffects, memory, memoryReads, parameters, secrets, silences },
   };
 }
 
@@ -80,5 +94,8 @@ export function loadParts(parts: StoreParts): void {
   parts.definitions.load();
   parts.runs.load();
   parts.rules.load();
+  parts.dead.load();
+  parts.marks.load();
+  parts.trimCounts.load();
   parts.memory.load();
 }

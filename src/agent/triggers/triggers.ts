@@ -1,6 +1,6 @@
 import type { Logger } from "../../core/logger.ts";
 import type { PartStatus } from "../../model/agent-status.ts";
-import type { TriggerConfig } from "../../model/config.ts";
+import type { TriggerConfig } from "../../model/config-trigger.ts";
 import type { ProposedEvent } from "../../model/event.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
 import type { CatalogPlugin } from "../../model/plugin.ts";

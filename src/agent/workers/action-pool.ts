@@ -1,5 +1,6 @@
 import { HoldfastError, messageOf } from "../../core/errors.ts";
 import type { PartStatus } from "../../model/agent-status.ts";
+import type { AttemptFacts } from "../../model/attempt-facts.ts";
 import type { Grant } from "../../model/grant.ts";
 import type { CatalogPlugin } from "../../model/plugin.ts";
 import type { AttemptOutcome } from "../../model/run-transitions.ts";
@@ -29,7 +30,11 @@ export interface ActionPool {
 export interface PoolPorts extends ActionPorts {
   secrets: SecretPort | undefined;
   scripts: ScriptPorts;
+  /** Hash under which it is kept what a worker of this plugin with this grant is; without it outcomes say nothing of it. */
+  workerOf?: WorkerOf | undefined;
 }
+
+export type WorkerOf = (plugin: CatalogPlugin, grant: Grant) => string;
 
 type Member = ActionWorker | ScriptAction;
 
@@ -57,7 +62,11 @@ export class ActionPoolOf implements ActionPool {
     if (!member) {
       return notStarted("busy", `${MAX_WORKERS} workers of ${plugin.manifest.name} are at work`);
     }
-    return await member.call(filled, signal);
+    const { workerOf } = this.#ports;
+    if (!workerOf) return await member.call(filled, signal);
+    const facts: AttemptFacts = { worker: workerOf(plugin, grant) };
+    const outcome = await member.call({ ...filled, ended: (end) => (facts.ended = end) }, signal);
+    return { ...outcome, facts };
   }
 
   /** The call with its secrets in their places, or why it gets none of them. */
@@ -73,7 +82,8 @@ export class ActionPoolOf implements ActionPool {
     }
     try {
       if (!this.#ports.secrets) throw new HoldfastError("failed", "this program has no secrets");
-      return { ...call, input: this.#ports.secrets.fill(call.input, names, namespace) };
+      const { secrets: port } = this.#ports;
+      return { ...call, held: port.held(call.input), input: port.fill(call.input, names, namespace) };
     } catch (error) {
       return notStarted("secret", messageOf(error), false);
     }

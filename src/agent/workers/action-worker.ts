@@ -2,6 +2,7 @@ import type { Clock } from "../../core/clock.ts";
 import { asHoldfastError, HoldfastError, messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { PartState, PartStatus } from "../../model/agent-status.ts";
+import { type AttemptEnd, attemptEnd } from "../../model/attempt-facts.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
 import type { MemoryRequest } from "../../model/memory-request.ts";
 import type { Addition } from "../../model/pipeline.ts";
@@ -14,6 +15,7 @@ import { CrashRecord } from "./crash-record.ts";
 import { isHostTrouble } from "./host-trouble.ts";
 import type { UpFrame } from "./frames.ts";
 import type { MemorySessionPort } from "./memory-port.ts";
+import type { HeldSecrets } from "./secret-port.ts";
 import type { WorkerTiming } from "./timing.ts";
 import { MAX_MESSAGE } from "./up-frame.ts";
 import type { Worker, WorkerEnd } from "./worker.ts";
@@ -38,6 +40,10 @@ export interface WorkerCall {
   namespace?: string;
   /** Names of the secrets whose places the input holds. */
   secrets?: string[];
+  /** The same by setting; known when the input is filled in. */
+  held?: HeldSecrets;
+  /** Told before the outcome, where the process of the call has ended. */
+  ended?(end: AttemptEnd): void;
 }
 
 export interface ActionPorts {
@@ -59,6 +65,7 @@ interface PendingCall {
   add: WorkerCall["add"];
   unanswered: number;
   memory: MemorySessionPort;
+  ended: WorkerCall["ended"];
   settle(outcome: AttemptOutcome): void;
 }
 
@@ -171,6 +178,7 @@ export class ActionWorker {
       add: call.add,
       unanswered: 0,
       memory: this.#ports.maker.memory(this.#plugin.manifest.name, this.#grant, call.namespace),
+      ended: call.ended,
       settle: resolve,
     };
     const onAbort = () => this.#cut(id, { code: "cancelled", message: "the call was cancelled" });
@@ -294,6 +302,7 @@ export class ActionWorker {
     for (const pending of this.#calls.values()) {
       if (pending.worker !== worker) continue;
       const { cut } = pending;
+      pending.ended?.(attemptEnd(verdict));
       pending.settle(cut ? unknown(cut.code, cut.message) : diedDuring(end));
     }
     if (this.#worker !== worker) return;

@@ -1,6 +1,6 @@
 import type { Json } from "../../model/json.ts";
-import { DEFAULT_WAIT_MS, type MemoryRequest } from "../../model/memory-request.ts";
-import { ActionError, type PluginMemory } from "../../sdk/holdfast.ts";
+import { DEFAULT_EVERY_MS, DEFAULT_WAIT_MS, type MemoryRequest } from "../../model/memory-request.ts";
+import { ActionError, type PluginMemory, type PluginState } from "../../sdk/holdfast.ts";
 
 /** Turns that an update takes before it gives up; each is lost only when the change takes over two seconds. */
 const MAX_TURNS = 10;
@@ -55,6 +55,19 @@ export function pluginMemory(ask: (request: MemoryRequest) => Promise<Json>): Pl
           if (!late || turn >= MAX_TURNS) throw error;
         }
       }
+    },
+  };
+}
+
+/** `context.state` of a plugin. */
+export function pluginState(ask: (request: MemoryRequest) => Promise<Json>): PluginState {
+  return {
+    async load() {
+      const { exists, value } = (await ask({ op: "load" })) as Got;
+      return exists ? value : undefined;
+    },
+    async save(value, { every = DEFAULT_EVERY_MS, force = false } = {}) {
+      await ask({ op: "save", value, everyMs: every, force });
     },
   };
 }

@@ -1,4 +1,5 @@
 import { HoldfastError, messageOf } from "../../core/errors.ts";
+import { cutText } from "../../core/cut-text.ts";
 import type { CloudEvent } from "../../model/event.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
 import type { AgentFacts } from "../../model/plugin.ts";
@@ -16,9 +17,12 @@ import type {
 } from "../../sdk/holdfast.ts";
 import { parseSettings } from "../../sdk/settings.ts";
 import { addersOf } from "./host-adders.ts";
-import { pluginMemory } from "./host-memory.ts";
+import { pluginMemory, pluginState } from "./host-memory.ts";
 import { EmitPump } from "./emit-pump.ts";
 import { type DownFrame, MAX_FRAME_BYTES, type UpFrame } from "./frames.ts";
+
+/** Characters of an error. */
+const MAX_TOLD = 4096;
 
 /** What a plugin's work needs of the host process around it. */
 export interface HostPorts {
@@ -48,8 +52,10 @@ export interface HostWork {
 
 function baseContext(ports: HostPorts, name: string, settings: Record<string, unknown>, agent: AgentFacts) {
   const { log, clock, signal, host } = ports;
-  const memory = pluginMemory((request) => ports.memory(null, request));
-  return { name, settings, agent, log, clock, signal, host, memory } satisfies BaseContext<
+  const ask = (request: MemoryRequest) => ports.memory(null, request);
+  const memory = pluginMemory(ask);
+  const state = pluginState(ask);
+  return { name, settings, agent, log, clock, signal, host, memory, state } satisfies BaseContext<
     Record<string, unknown>
   >;
 }
@@ -107,8 +113,9 @@ export function actionWork(definition: ActionDefinition, ports: HostPorts): Host
     try {
       const about = { key, run: runId, step, attempt, timeoutMs };
       const adders = addersOf((additions) => ports.add(frame.id, additions));
-      const memory = pluginMemory((request) => ports.memory(frame.id, request));
-      const output = await definition.run({ ...base, signal, memory, ...about, ...adders });
+      const ask = (request: MemoryRequest) => ports.memory(frame.id, request);
+      const shared = { memory: pluginMemory(ask), state: pluginState(ask) };
+      const output = await definition.run({ ...base, signal, ...shared, ...about, ...adders });
       ports.sendJsonSoon(resultJson(frame.id, output ?? null));
     } catch (error) {
       ports.send({ kind: "error", id: frame.id, error: stepError(error) });
@@ -185,11 +192,11 @@ export function stepError(error: unknown): StepError {
   const isTold = error instanceof Error && (error.name === "ActionError" || error.name === "PartialWrite");
   const denied = refusedByKernel(error);
   if (isTooManyFiles(error)) {
-    const message = `files: no more could be opened: ${messageOf(error)}`.slice(0, 4096);
+    const message = cutText(`files: no more could be opened: ${messageOf(error)}`, MAX_TOLD);
     return { message, code: "files", retryable: true, started: true };
   }
   return {
-    message: (denied ?? messageOf(error)).slice(0, 4096),
+    message: cutText(denied ?? messageOf(error), MAX_TOLD),
     code: denied !== undefined ? "denied" : isTold && typeof told?.code === "string" ? told.code : "failed",
     retryable: denied !== undefined ? false : isTold ? told?.retryable !== false : true,
     started: isTold ? told?.started !== false : true,

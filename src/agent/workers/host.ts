@@ -1,5 +1,6 @@
 import { compileHotCode } from "../../core/jit.ts";
 import { systemClock } from "../../core/clock.ts";
+import { cutText } from "../../core/cut-text.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { JsonObject } from "../../model/json.ts";
 import { bareManifest } from "../../sdk/definition.ts";
@@ -146,7 +147,7 @@ class PluginHost {
     if (this.#channel === undefined) process.exit(1);
     this.#send({
       kind: "failed",
-      message: messageOf(error).slice(0, 4096),
+      message: cutText(messageOf(error), 4096),
       ...(isTooManyFiles(error) ? { tooManyFiles: true } : {}),
     });
     await this.#leave(1);

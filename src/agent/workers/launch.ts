@@ -24,6 +24,7 @@ import { launchPrefix, planLaunch, SMALL_ENGINE } from "./sandbox/plan-launch.ts
 import { callProgram } from "./scripts/call-program.ts";
 import type { ScriptStdin } from "./scripts/ports.ts";
 import type { ScriptPipes } from "./scripts/script-pipes.ts";
+import { makeSecretFiles, type SecretFiles } from "./secret-files.ts";
 import type { SelfCommand } from "./self-command.ts";
 
 export interface LaunchSpec {
@@ -41,6 +42,8 @@ export interface LaunchSpec {
   /** Its own folder when absent. */
   cwd?: string;
   stdin: "ignore" | "pipe";
+  /** Texts for files of its own (0400), by the variable that says where each is. */
+  secretFiles?: Record<string, string>;
   /** A script's way to talk back: it has a second channel on descriptor 4. */
   calls?: boolean;
 }
@@ -166,6 +169,7 @@ class Launch {
     const user = ownUser({ root: kernel.root, grant, reach, ids });
     const folder = makeOwnFolder(workdir, label, ids, user);
     this.#cleanUp.push(() => folder.remove());
+    const secrets = this.#secretFiles(workdir, folder.path, user);
     const leaf =
       grant.sandbox === "on" && cgroup
         ? await cgroup.leaf(folder.path.split("/").at(-1)!, grant.resources, kind === "host")
@@ -180,8 +184,16 @@ class Launch {
       onDenied: (what) => this.#deny(what),
     });
     this.#cleanUp.push(() => network.close());
-    const spawned = this.#spawn(folder.path, leaf, network, user);
+    const spawned = this.#spawn(folder.path, leaf, network, user, secrets);
     return this.#follow(spawned, folder.path, leaf, network, user);
+  }
+
+  #secretFiles(workdir: string, own: string, owner: OwnUser | undefined): SecretFiles | null {
+    const { secretFiles: texts = {} } = this.#spec;
+    if (Object.keys(texts).length === 0) return null;
+    const files = makeSecretFiles(texts, { workdir, own, owner });
+    this.#cleanUp.push(() => files.remove());
+    return files;
   }
 
   #command(): string[] {
@@ -193,13 +205,15 @@ class Launch {
     leaf: CgroupLeaf | null,
     network: WorkerNetwork,
     user: OwnUser | undefined,
+    secrets: SecretFiles | null,
   ): Spawned {
     const { self, kernel, env, workdir } = this.#options;
     const { grant, kind, code, cwd, stdin, calls = false } = this.#spec;
     const argv = this.#command();
     const program = calls ? callProgram(self, join(dirname(workdir), "bin")) : "";
+    const readable = secrets ? { ...grant, read: [...grant.read, secrets.folder] } : grant;
     const policy = planLaunch({
-      grant: calls ? withCalls(grant, self, program) : grant,
+      grant: calls ? withCalls(readable, self, program) : readable,
       kernel,
       worker: {
         kind,
@@ -210,6 +224,7 @@ class Launch {
           ...(calls ? callEnvironment(program) : {}),
           ...granted(env, grant.env),
           ...network.env,
+          ...secrets?.paths,
           ...this.#spec.env,
         },
         cwd: cwd ?? folder,

@@ -12,16 +12,26 @@ export interface MemorySessionPort {
 }
 
 export interface MemoryPort {
-  open(client: { plugin: string; namespace: string; grant: Grant }): MemorySessionPort;
+  open(client: {
+    plugin: string;
+    namespace: string;
+    grant: Grant;
+    part?: string | undefined;
+  }): MemorySessionPort;
 }
 
 /**
  * A session that is opened by the first request. `namespace`: of the run that called the plugin; without one it is the
- * plugin's own.
+ * plugin's own. `part`: whose state it may keep.
  */
 export function lazySession(
   port: MemoryPort | undefined,
-  { plugin, grant, namespace }: { plugin: string; grant: Grant; namespace?: string | undefined },
+  {
+    plugin,
+    grant,
+    namespace,
+    part,
+  }: { plugin: string; grant: Grant; namespace?: string | undefined; part?: string },
 ): MemorySessionPort {
   let session: MemorySessionPort | undefined;
   let over = false;
@@ -30,7 +40,7 @@ export function lazySession(
       if (port === undefined) throw new HoldfastError("failed", "this program has no memory to share");
       if (over) throw new HoldfastError("conflict", "the call is over: it has nothing to ask any more");
       const home = namespace ?? pluginNamespace(plugin, grant.namespaces);
-      session ??= port.open({ plugin, namespace: home, grant });
+      session ??= port.open({ plugin, namespace: home, grant, part });
       return await session.ask(request);
     },
     close() {

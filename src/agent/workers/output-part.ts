@@ -1,7 +1,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { HoldfastError } from "../../core/errors.ts";
 import type { CloudEvent } from "../../model/event.ts";
-import { summaryOf } from "../../model/grant.ts";
+import { type Grant, summaryOf } from "../../model/grant.ts";
 import type { JsonObject } from "../../model/json.ts";
 import type { AgentFacts, CatalogPlugin } from "../../model/plugin.ts";
 import type { UpFrame } from "./frames.ts";
@@ -26,16 +26,15 @@ interface Pending {
 
 /** One life of an output. */
 export async function startOutput(
-  options: OutputOptions,
+  options: OutputOptions & { grant: Grant },
   ports: { maker: WorkerMaker; agent: AgentFacts; clock: Clock; timing: WorkerTiming },
   stopping: AbortSignal,
 ): Promise<OutputIncarnation> {
-  const { name, plugin, settings } = options;
+  const { name, plugin, settings, grant } = options;
   const { clock, timing } = ports;
   const pending = new Map<number, Pending>();
   let lastId = 0;
   let over: Error | undefined;
-  const grant = ports.maker.grant(plugin, settings);
   const worker = await ports.maker.open(plugin, name, grant, (frame) => answer(pending, frame), stopping);
   await worker.request({ kind: "start_output", settings, agent: ports.agent, name }, "started");
   const ended = worker.ended.then((end): PartEnd => {

@@ -1,6 +1,6 @@
 import { messageOf } from "../../core/errors.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
-import { summaryOf } from "../../model/grant.ts";
+import { type Grant, summaryOf } from "../../model/grant.ts";
 import type { AgentFacts, CatalogPlugin } from "../../model/plugin.ts";
 import { EmitChain, type EmitHandler } from "./emit-chain.ts";
 import type { Incarnation, PartEnd } from "./supervisor.ts";
@@ -21,19 +21,18 @@ export interface TriggerOptions {
 
 /** One life of a trigger, from its last committed checkpoint on. */
 export async function startTrigger(
-  options: TriggerOptions,
+  options: TriggerOptions & { grant: Grant },
   maker: WorkerMaker,
   agent: AgentFacts,
   stopping: AbortSignal,
 ): Promise<Incarnation> {
-  const { name, plugin, settings } = options;
+  const { name, plugin, settings, grant } = options;
   let worker: Worker | undefined;
   const chain = new EmitChain(options.onEvents, (seq, refused) =>
     worker?.send({ kind: "emitted", seq, ...(refused === undefined ? {} : { refused }) }),
   );
   const checkpoint = (await options.checkpoint()) ?? null;
   const lost = options.lost === true && checkpoint === null;
-  const grant = maker.grant(plugin, settings);
   worker = await maker.open(
     plugin,
     name,

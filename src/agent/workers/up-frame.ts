@@ -1,3 +1,4 @@
+import { cutText } from "../../core/cut-text.ts";
 import * as v from "valibot";
 import { HoldfastError } from "../../core/errors.ts";
 import type { Json, JsonObject } from "../../model/json.ts";
@@ -151,8 +152,7 @@ function fields(value: unknown, what: string): Fields {
 
 function text(frame: Fields, key: string): string {
   const value = frame[key];
-  if (typeof value === "string")
-    return value.length > MAX_MESSAGE ? `${value.slice(0, MAX_MESSAGE)}…` : value;
+  if (typeof value === "string") return cutText(value, MAX_MESSAGE);
   throw invalid(`a frame without a text \`${key}\``);
 }
 

@@ -73,6 +73,7 @@ export class WorkerMaker {
     const { kind, name } = plugin.manifest;
     const worker = await this.#launch({
       entry: plugin.entry,
+      kind,
       plugin: name,
       part,
       grant,
@@ -100,13 +101,14 @@ export class WorkerMaker {
 
   /** The memory for one call of an action. */
   memory(plugin: string, grant: Grant, namespace: string | undefined): MemorySessionPort {
-    return lazySession(this.#options.memory, { plugin, grant, namespace });
+    return lazySession(this.#options.memory, { plugin, grant, namespace, part: `action/${plugin}` });
   }
 
   /** Loads a plugin only to learn what it declares; it may do nothing but compute. */
   async describe(entry: PluginEntry): Promise<Manifest> {
     const worker = await this.#launch({
       entry,
+      kind: "describe",
       plugin: "describe",
       part: "describe",
       grant: bareGrant(DEFAULT_RESOURCES),
@@ -128,6 +130,7 @@ export class WorkerMaker {
 
   async #launch(what: {
     entry: PluginEntry;
+    kind: string;
     plugin: string;
     part: string;
     grant: Grant;
@@ -157,7 +160,7 @@ export class WorkerMaker {
     });
     const onHost = (operation: string, args: JsonObject) =>
       hostOperation({ by: { plugin, part }, grant, operation, arguments: args });
-    const own = lazySession(this.#options.memory, { plugin, grant });
+    const own = lazySession(this.#options.memory, { plugin, grant, part: `${what.kind}/${part}` });
     const onMemory: OnMemory = what.onMemory ?? ((_call, request) => own.ask(request));
     const worker = new Worker({
       ...{ launched, entry, describe, clock, output, timing, onFrame, onHost, onMemory },

@@ -7,7 +7,7 @@ import type { CloudEvent } from "../../model/event.ts";
 import type { JsonObject } from "../../model/json.ts";
 import type { AgentFacts, CatalogPlugin, Manifest, PluginEntry } from "../../model/plugin.ts";
 import type { EndCause, Verdict, WorkerUse } from "../../model/worker-end.ts";
-import { type ActionPool, ActionPoolOf } from "./action-pool.ts";
+import { type ActionPool, ActionPoolOf, type WorkerOf } from "./action-pool.ts";
 import type { Launcher } from "./launch.ts";
 import { LiveWorkers } from "./live-workers.ts";
 import { type OutputOptions, startOutput } from "./output-part.ts";
@@ -15,6 +15,7 @@ import { killLeftBehind } from "./limits/left-behind.ts";
 import type { MemoryPort } from "./memory-port.ts";
 import { leftFolders, removeLeftovers } from "./own-folder.ts";
 import { type Masking, NO_MASKING, type SecretPort } from "./secret-port.ts";
+import { removeSecretLeftovers } from "./secret-files.ts";
 import { withSecrets } from "./secret-settings.ts";
 import { Supervisor } from "./supervisor.ts";
 import { DEFAULT_TIMING, type WorkerTiming } from "./timing.ts";
@@ -109,7 +110,10 @@ export function createWorkers(options: WorkersOptions) {
   const granted = <Part extends { plugin: CatalogPlugin; settings: JsonObject }>(part: Part) => {
     const grant = maker.grant(part.plugin, part.settings);
     const plugin = part.plugin.manifest.name;
-    return { grant, part: { ...part, settings: withSecrets(part.settings, { plugin, grant, secrets }) } };
+    const filled = withSecrets(part.settings, { plugin, grant, secrets });
+    if (filled === null) return { ...part, held: {}, grant };
+    const { settings, held, forGrant } = filled;
+    return { ...part, settings, held, grant: maker.grant(part.plugin, forGrant) };
   };
 
   return {
@@ -121,6 +125,7 @@ export function createWorkers(options: WorkersOptions) {
       const processes = killLeftBehind(await leftFolders(workdir));
       if (processes > 0) log.warn("ended what workers of an agent that was killed had left", { processes });
       await removeLeftovers(workdir);
+      await removeSecretLeftovers(workdir);
     },
 
     superviseTrigger(trigger: TriggerOptions & OnChange): SupervisedTrigger {
@@ -130,13 +135,9 @@ export function createWorkers(options: WorkersOptions) {
         plugin: trigger.plugin.manifest.name,
         kind: "trigger",
         start: async (stopping) => {
-          const { grant, part } = granted(trigger);
+          const part = granted(trigger);
           return "script" in part.plugin.entry
-            ? await startScriptTrigger(
-                { ...part, script: part.plugin.entry.script, grant },
-                scripts,
-                stopping,
-              )
+            ? await startScriptTrigger({ ...part, script: part.plugin.entry.script }, scripts, stopping)
             : await startTrigger(part, maker, agent, stopping);
         },
         onChange: trigger.onChange,
@@ -157,9 +158,9 @@ export function createWorkers(options: WorkersOptions) {
         plugin: output.plugin.manifest.name,
         kind: "output",
         start: async (stopping) => {
-          const { grant, part } = granted(output);
+          const part = granted(output);
           return "script" in part.plugin.entry
-            ? await startScriptOutput({ ...part, script: part.plugin.entry.script, grant }, scripts, stopping)
+            ? await startScriptOutput({ ...part, script: part.plugin.entry.script }, scripts, stopping)
             : await startOutput(part, { maker, agent, clock, timing }, stopping);
         },
         onChange: output.onChange,
@@ -172,8 +173,8 @@ export function createWorkers(options: WorkersOptions) {
       };
     },
 
-    actionPool(pool: { idleMs: number }): ActionPool {
-      return new ActionPoolOf({ ...common, maker, agent, timing, scripts, secrets, idleMs: pool.idleMs });
+    actionPool({ idleMs, workerOf }: { idleMs: number; workerOf?: WorkerOf }): ActionPool {
+      return new ActionPoolOf({ ...common, maker, agent, timing, scripts, secrets, idleMs, workerOf });
     },
 
     /** What all workers that run now use together. */

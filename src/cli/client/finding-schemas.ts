@@ -17,6 +17,7 @@ export const findingSchema = v.looseObject({
   data: v.any(),
   event: v.nullable(v.looseObject({ source: text, id: text })),
   run: maybe,
+  silencedBy: v.optional(maybe),
   acknowledgedBy: maybe,
   acknowledgedAt: maybe,
   resolution: maybe,

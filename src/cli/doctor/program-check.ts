@@ -1,7 +1,8 @@
 import { accessSync, closeSync, constants, openSync, readSync, statSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
 import type { AgentHome } from "../../agent/config/home.ts";
-import type { Config, StepConfig } from "../../model/config.ts";
+import type { StepConfig } from "../../model/config-pipeline.ts";
+import type { Config } from "../../model/config.ts";
 import type { DoctorCheck } from "./report.ts";
 
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

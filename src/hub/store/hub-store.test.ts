@@ -431,6 +431,15 @@ describe("the file", () => {
     expect(await store.heads()).toEqual({ event: 3, run: 2 });
   });
 
+  test("settings are kept over a restart, the last value of each", async () => {
+    expect(await store.setting("a")).toBeUndefined();
+    await store.setSetting("a", { n: 1 });
+    await store.setSetting("a", { n: 2, text: "two" });
+    await store.close();
+    store = await open();
+    expect(await store.setting("a")).toEqual({ n: 2, text: "two" });
+  });
+
   test("is WAL, with incremental vacuum", async () => {
     const database = new Database(file);
     expect(database.query("PRAGMA journal_mode").get()).toEqual({ journal_mode: "wal" });

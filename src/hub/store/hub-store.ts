@@ -1,7 +1,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { HoldfastError } from "../../core/errors.ts";
 import type { Ids } from "../../core/ids.ts";
-import type { JsonObject } from "../../model/json.ts";
+import type { Json, JsonObject } from "../../model/json.ts";
 import type { RecordBatch, StreamCursor } from "../../model/record.ts";
 import * as agents from "./agents.ts";
 import { HubDatabase, type Queries, type Row, type Value } from "./database.ts";
@@ -63,6 +63,21 @@ export class SqlHubStore implements HubStore {
     this.hubId = hubId;
     this.epoch = epoch;
     this.#runChanges = runChanges;
+  }
+
+  /** A value of the hub's own that is no row of anything else. */
+  async setting(key: string): Promise<unknown> {
+    const [row] = await this.#database.read("SELECT value FROM meta WHERE key = ?", [key]);
+    return row ? (JSON.parse(row.value as string) as unknown) : undefined;
+  }
+
+  async setSetting(key: string, value: Json): Promise<void> {
+    await this.#write((tx) =>
+      tx.run(
+        "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        [key, JSON.stringify(value)],
+      ),
+    );
   }
 
   addJoinToken(token: agents.JoinTokenRow): Promise<void> {

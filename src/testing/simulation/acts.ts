@@ -107,7 +107,7 @@ export const ACTS: Record<string, Act> = {
   },
   crash: {
     weight: 2,
-    leadsTo: ["rule_states.forget", "window_entries.forget", "definitions.trim"],
+    leadsTo: ["rule_states.forget", "window_entries.forget", "definitions.trim", "keepTexts"],
     run: (_, lives) => lives.crash(),
   },
   stop: { weight: 1, leadsTo: ["ruleMemory"], run: (_, lives) => lives.stop() },

@@ -1,10 +1,12 @@
-import type { Retention } from "../../agent/store/commands.ts";
+import type { Retention } from "../../agent/store/retention.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
 import type { ScheduleDefinition } from "../../model/schedule.ts";
 import { Seeded } from "../seeded.ts";
 import { randomPipelines } from "./pipeline-grammar.ts";
 import { randomSchedules } from "./schedule-grammar.ts";
 import { randomRules, type SimulatedRule } from "./rule-grammar.ts";
+
+const DAY_MS = 86_400_000;
 
 /** What the simulated agent is configured to do. */
 export interface Setting {
@@ -34,10 +36,10 @@ export function randomSetting(random: Seeded, trims: boolean): Setting {
 function smallRetention(random: Seeded): Partial<Retention> {
   return {
     acknowledgedRows: random.int(1, 20),
-    events: 40,
-    maxEvents: 40,
-    endedRuns: 2,
-    deadLetters: 1,
-    resolvedFindings: 0,
+    events: { keep: 40, ageMs: DAY_MS },
+    heldForOutputs: 40,
+    runs: { keep: 2, ageMs: DAY_MS },
+    deadLetters: { keep: 1, ageMs: DAY_MS },
+    findings: { keep: 0, ageMs: DAY_MS },
   };
 }

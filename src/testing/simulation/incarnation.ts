@@ -25,8 +25,8 @@ export class Incarnation implements Clock {
     return this.#clock.trusted();
   }
 
-  trust(unixMs: number): void {
-    this.#clock.trust(unixMs);
+  trust(unixMs: number, exactly?: boolean): void {
+    this.#clock.trust(unixMs, exactly);
   }
 
   after(ms: number, callback: () => void): () => void {

@@ -124,7 +124,7 @@ export class Lives {
   }
 
   #trims(): boolean {
-    return this.#world.setting.retention.endedRuns !== undefined;
+    return this.#world.setting.retention.runs !== undefined;
   }
 
   #workers(life: Incarnation): SimulatedWorkers {

@@ -1,3 +1,4 @@
+import { watchClock } from "../../agent/clock-watch.ts";
 import type { EventRecorder } from "../../agent/events/recorder.ts";
 import { Memory } from "../../agent/memory/memory.ts";
 import { MemorySession } from "../../agent/memory/session.ts";
@@ -9,7 +10,10 @@ import { Schedules } from "../../agent/schedules/schedules.ts";
 import { Secrets } from "../../agent/secrets/secrets.ts";
 import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
-import { CLOCK_TRIGGER, SCHEDULE_PREFIX, type ScheduleDefinition } from "../../model/schedule.ts";
+import { TimeWatch } from "../../core/time-watch.ts";
+import { CLOCK_TRIGGER } from "../../model/clock-event.ts";
+import type { ProposedEvent } from "../../model/event.ts";
+import { SCHEDULE_PREFIX, type ScheduleDefinition } from "../../model/schedule.ts";
 import type { LaterRun } from "../../model/schedule-later.ts";
 import type { InProcessStore } from "../in-process-store.ts";
 import type { Incarnation } from "./incarnation.ts";
@@ -39,11 +43,14 @@ export class SharedRooms {
   readonly later: LaterRuns;
   readonly schedules: Schedules;
   readonly #options: Options;
+  readonly #watch: TimeWatch;
+  #unwatch = () => {};
   #beside!: Beside;
 
   constructor(options: Options) {
     this.#options = options;
     const { life: clock, store, ids, log } = options;
+    this.#watch = new TimeWatch(clock);
     const handedOut = () => {};
     this.memory = new Memory({ store, clock, log });
     this.secrets = new Secrets({
@@ -76,10 +83,9 @@ export class SharedRooms {
       remembered: (keep) => store.checkpointsOf(SCHEDULE_PREFIX, keep),
       record: (trigger, given, checkpoint) =>
         this.#beside.recorder.recordStarting(trigger, given, { checkpoint }),
-      jumped: (byMs) =>
-        this.#beside.recorder.record(CLOCK_TRIGGER, [{ type: "clock.jumped", data: { byMs } }], undefined),
       room,
       clock,
+      watch: this.#watch,
       log,
     });
   }
@@ -112,6 +118,9 @@ export class SharedRooms {
     this.#beside = beside;
     await this.schedules.start(this.#options.definitions);
     await this.later.start();
+    const { life: clock, log } = this.#options;
+    const record = (event: ProposedEvent) => beside.recorder.record(CLOCK_TRIGGER, [event], undefined);
+    this.#unwatch = watchClock({ watch: this.#watch, record, clock, log });
   }
 
   /** As a worker sees the memory. */
@@ -133,6 +142,7 @@ export class SharedRooms {
   }
 
   async stop(): Promise<void> {
+    this.#unwatch();
     await Promise.all([this.schedules.stop(), this.later.stop()]);
     this.memory.stop();
   }

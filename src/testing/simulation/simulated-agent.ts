@@ -1,4 +1,5 @@
 import type { Ids } from "../../core/ids.ts";
+import { type HashedText, hashedText } from "../../model/attempt-facts.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { Fault } from "../../storage/faults.ts";
 import { EventRecorder } from "../../agent/events/recorder.ts";
@@ -44,6 +45,11 @@ export interface AgentOptions {
 
 const MAX_EVENT_BYTES = 10_000;
 
+/** What runs of this life go back to: another one where rules have come or gone. */
+function originOf({ allRules }: AgentOptions): HashedText {
+  return hashedText({ config: `allRules: ${allRules}`, triggers: {}, rules: {} });
+}
+
 /**
  * One life of the agent: the real rooms, wired as the composition root wires them, over the real store in this process.
  * Only the workers, the triggers and the hub are simulated.
@@ -74,6 +80,7 @@ export class SimulatedAgent {
       path: options.path,
       ids,
       wall: () => life.wall(),
+      time: life,
       after: (ms, callback) => life.after(ms, callback),
       retention: setting.retention,
       faults: options.faults,
@@ -85,6 +92,7 @@ export class SimulatedAgent {
     const shared = new SharedRooms({ life, store, ids, log, definitions: setting.schedules });
     const engine = new RunEngine({
       ...shared.ports(),
+      config: originOf(options).hash,
       store,
       actions: options.actions,
       pipelines: setting.pipelines,
@@ -123,6 +131,7 @@ export class SimulatedAgent {
     const { engine, recorder, store } = this;
     await this.shared.open();
     await this.#options.opened(this.shared);
+    await store.keepTexts([originOf(this.#options)]);
     await engine.recover();
     await recorder.start();
     await this.shared.begin(this);

@@ -1,3 +1,4 @@
+import { cutText } from "../../../core/cut-text.ts";
 import type { Json, JsonObject } from "../../../model/json.ts";
 import type { StepError } from "../../../model/run.ts";
 
@@ -32,21 +33,17 @@ export function own(object: JsonObject, key: string): Json | undefined {
 /** A script's `error`, a text or `{ message, code, retryable, started }`; what it leaves out is the careful choice. */
 export function stepErrorOf(error: Json | undefined): StepError {
   const known = { code: "failed", retryable: true, started: true };
-  if (typeof error === "string") return { ...known, message: bounded(error) };
+  if (typeof error === "string") return { ...known, message: cutText(error, MAX_MESSAGE) };
   if (typeof error !== "object" || error === null || Array.isArray(error)) {
     return { ...known, message: "it failed and gave no reason" };
   }
   const [message, code] = [own(error, "message"), own(error, "code")];
   return {
-    message: typeof message === "string" ? bounded(message) : "it failed and gave no reason",
+    message: typeof message === "string" ? cutText(message, MAX_MESSAGE) : "it failed and gave no reason",
     code: typeof code === "string" && code !== "" ? code.slice(0, 64) : known.code,
     retryable: own(error, "retryable") !== false,
     started: own(error, "started") !== false,
   };
-}
-
-function bounded(text: string): string {
-  return text.length > MAX_MESSAGE ? `${text.slice(0, MAX_MESSAGE)}…` : text;
 }
 
 /** Whether brackets outside of strings nest too deep; right for JSON, and of no matter for anything else. */

@@ -3,12 +3,14 @@ import { own, MAX_LINE_BYTES, parseObject, stepErrorOf } from "./json-line.ts";
 import { readLines } from "./read-lines.ts";
 import { RunningScript, type ScriptEnd, type ScriptStart } from "./running-script.ts";
 import type { ScriptPorts } from "./ports.ts";
+import { type PartialTaking, parsePartial } from "../../../model/output-batch.ts";
 import type { StepError } from "../../../model/run.ts";
 
 /** Requests that it has not read yet; it does not get more. */
 const MAX_UNREAD_BYTES = 16 * 1024 * 1024;
 
-export type LineAnswer = { data: Json } | { error: StepError };
+/** `partial`: how much of a batch an output took all the same. */
+export type LineAnswer = { data: Json } | { error: StepError; partial?: PartialTaking | undefined };
 
 /** How a request ended: with its answer, or with the script. */
 export type LineEnd = { answer: LineAnswer } | { end: ScriptEnd };
@@ -104,7 +106,10 @@ function settle(pending: Map<number, (answer: LineEnd) => void>, line: string): 
   const resolve = pending.get(id!);
   if (!resolve) return false;
   pending.delete(id!);
-  const data = own(answer, "data") ?? null;
-  resolve({ answer: success ? { data } : { error: stepErrorOf(own(answer, "error")) } });
+  if (success) resolve({ answer: { data: own(answer, "data") ?? null } });
+  else {
+    const error = own(answer, "error");
+    resolve({ answer: { error: stepErrorOf(error), partial: parsePartial(error) } });
+  }
   return true;
 }

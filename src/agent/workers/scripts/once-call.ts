@@ -1,4 +1,5 @@
 import type { Json } from "../../../model/json.ts";
+import { type PartialTaking, parsePartial } from "../../../model/output-batch.ts";
 import type { AttemptOutcome } from "../../../model/run-transitions.ts";
 import { type Cut, unknown } from "../call-outcome.ts";
 import type { ChunkSource } from "./chunk-source.ts";
@@ -71,10 +72,19 @@ export function onceOutcome(
   return { kind: "error", error: { code, message, retryable: true, started: true } };
 }
 
+/** How much of a batch an output took, as `{"error": {"taken", "rejected"}}` on stdout says. */
+export function toldPartial(output: CallOutput): PartialTaking | undefined {
+  return parsePartial(errorIn(output));
+}
+
 /** `{"error": …}` on stdout. */
 function toldError(output: CallOutput) {
+  const error = errorIn(output);
+  return error === undefined ? undefined : stepErrorOf(error);
+}
+
+function errorIn(output: CallOutput): Json | undefined {
   const json = output.json();
   if (typeof json !== "object" || json === null || Array.isArray(json)) return undefined;
-  const error = own(json, "error");
-  return error === undefined ? undefined : stepErrorOf(error);
+  return own(json, "error");
 }

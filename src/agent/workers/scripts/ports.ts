@@ -17,6 +17,8 @@ export interface ScriptLaunch {
   env: Record<string, string>;
   stdin: "ignore" | "pipe";
   kind: "script";
+  /** Texts for files that only it can read; where each is stands in the environment under the name that is given. */
+  secretFiles?: Record<string, string>;
   /** Folders and files of the plugin that it may read and execute. */
   code: string[];
   /** It may talk back; `callFd` is then the agent's end of the script's descriptor 4. */

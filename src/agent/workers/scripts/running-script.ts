@@ -5,12 +5,13 @@ import type { Addition } from "../../../model/pipeline.ts";
 import type { ScriptEntry } from "../../../model/plugin.ts";
 import type { EndCause, Verdict } from "../../../model/worker-end.ts";
 import { type PluginOutput, pluginOutput } from "../plugin-output.ts";
+import type { HeldSecrets } from "../secret-port.ts";
 import { ChunkSource } from "./chunk-source.ts";
 import { LineSplitter } from "./line-splitter.ts";
 import { OutputBudget } from "./output-budget.ts";
 import type { ScriptPorts, ScriptProcess } from "./ports.ts";
 import { scriptCommand } from "./script-command.ts";
-import { scriptEnvironment } from "./script-environment.ts";
+import { scriptEnvironment, secretFileTexts } from "./script-environment.ts";
 
 /** After the process is gone, for what it had written to still arrive. */
 const TAIL_MS = 500;
@@ -29,6 +30,8 @@ export interface ScriptStart {
   script: ScriptEntry;
   grant: Grant;
   settings: JsonObject;
+  /** Which of the settings hold secrets. */
+  held?: HeldSecrets | undefined;
   /** More variables, without the prefix HOLDFAST_. */
   call?: Record<string, string | number>;
   /** For a call that may add steps (`holdfast call add`). */
@@ -73,7 +76,7 @@ export class RunningScript {
 
   /** Rejects when it cannot be started. */
   static async start(options: ScriptStart, ports: ScriptPorts): Promise<RunningScript> {
-    const { plugin, part, script, grant, settings, call, add, namespace } = options;
+    const { plugin, part, script, grant, settings, held = {}, call, add, namespace } = options;
     const who = { plugin, part, grant, log: ports.pluginLog(plugin), namespace };
     const session = ports.calls?.open(add ? { ...who, add } : who);
     const env = scriptEnvironment({
@@ -83,6 +86,7 @@ export class RunningScript {
       part,
       settings,
       hostEnv: ports.hostEnv,
+      held,
       isSecret: (text) => (ports.masking?.mask(text) ?? text) !== text,
       ...(call === undefined ? {} : { call }),
     });
@@ -96,6 +100,7 @@ export class RunningScript {
         stdin: "pipe",
         kind: "script",
         code: [script.folder],
+        secretFiles: secretFileTexts(settings, held),
         calls: session !== undefined,
       });
     } catch (error) {

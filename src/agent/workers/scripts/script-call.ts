@@ -1,4 +1,5 @@
 import type { Clock } from "../../../core/clock.ts";
+import { attemptEnd } from "../../../model/attempt-facts.ts";
 import type { JsonObject } from "../../../model/json.ts";
 import type { AttemptOutcome } from "../../../model/run-transitions.ts";
 import type { WorkerCall } from "../action-worker.ts";
@@ -31,7 +32,7 @@ export interface CallEnd {
 
 /** One process for one call. Rejects when it could not be started. */
 export async function callOnce(
-  start: Omit<ScriptStart, "settings" | "call" | "add" | "namespace" | "budget" | "consume">,
+  start: Omit<ScriptStart, "settings" | "held" | "call" | "add" | "namespace" | "budget" | "consume">,
   frame: CallFrame,
   ports: ScriptPorts,
 ): Promise<CallEnd> {
@@ -41,6 +42,7 @@ export async function callOnce(
     {
       ...start,
       settings: call.input,
+      held: call.held,
       call: variables(call),
       ...(start.script.calls ? { add: call.add } : {}),
       namespace: call.namespace,
@@ -57,6 +59,7 @@ export async function callOnce(
   });
   const end = await running.ended;
   cuts.over();
+  call.ended?.(attemptEnd(end.verdict, end));
   const outcome = onceOutcome(name, end, output, cuts.cut());
   // Its own exit code is an answer; an end by a signal, by a limit or against its will is none.
   const failed = end.code === null || end.killed !== undefined;
@@ -81,6 +84,7 @@ export async function callLines(worker: LinesWorker, frame: CallFrame): Promise<
   worker.forget(id);
   const cut = cuts.cut();
   if ("end" in end) {
+    call.ended?.(attemptEnd(end.end.verdict, end.end));
     if (cut) return { outcome: unknown(cut.code, `${name}: ${cut.message}`) };
     const { killed, verdict, reason } = end.end;
     const code = killed ?? (verdict.cause === "exited" ? "crashed" : verdict.cause);

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { HoldfastError } from "../../../core/errors.ts";
 import type { CloudEvent } from "../../../model/event.ts";
 import { type ScriptBench, scriptBench, type ScriptFixture } from "../../../testing/script-bench.ts";
 import { until } from "../../../testing/until.ts";
@@ -54,6 +55,21 @@ test("once: another exit code leaves the batch with its reason, and the output r
   const error = await told.write(events("1")).catch((error: unknown) => error);
   expect(error).toMatchObject({ message: "output bad event", retryable: false });
   expect(await state(ended)).toBe("runs");
+});
+
+test("an error may say how far the batch came", async () => {
+  const error = `{"message": "full", "retryable": false, "taken": 1, "rejected": [{"index": 2, "reason": "odd"}]}`;
+  const partial = { taken: 1, rejected: [{ index: 2, reason: "odd" }] };
+  const once = await output(sh(`cat > /dev/null; echo '{"error": ${error}}'; exit 1`));
+  const lines = await output(sh(`read -r line; echo '{"id": 1, "success": false, "error": ${error}}'; cat`), {
+    entry: { mode: "lines" },
+  });
+  for (const { write } of [once, lines]) {
+    const thrown = (await write(events("1", "2", "3")).catch((error: unknown) => error)) as HoldfastError;
+    expect(thrown.message).toContain("full");
+    expect(thrown.retryable).toBe(false);
+    expect(thrown.details).toEqual({ code: "failed", partial });
+  }
 });
 
 test("once: an end by a signal or the time-out ends this life", async () => {

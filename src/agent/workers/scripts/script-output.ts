@@ -7,18 +7,20 @@ import { withDefaults } from "../../../model/settings-schema.ts";
 import type { OutputIncarnation, OutputOptions } from "../output-part.ts";
 import type { PartEnd } from "../supervisor.ts";
 import { LinesWorker } from "./lines-worker.ts";
-import { CallOutput, onceOutcome } from "./once-call.ts";
+import { CallOutput, onceOutcome, toldPartial } from "./once-call.ts";
 import type { ScriptPorts } from "./ports.ts";
-import { RunningScript } from "./running-script.ts";
+import type { HeldSecrets } from "../secret-port.ts";
+import { RunningScript, type ScriptStart } from "./running-script.ts";
 
 export interface ScriptOutputOptions extends OutputOptions {
   script: ScriptEntry;
   grant: Grant;
+  held?: HeldSecrets;
 }
 
 interface Writing {
   settings: JsonObject;
-  start: { plugin: string; part: string; script: ScriptEntry; grant: Grant; settings: JsonObject };
+  start: Omit<ScriptStart, "budget" | "consume">;
   ports: ScriptPorts;
 }
 
@@ -28,9 +30,9 @@ export async function startScriptOutput(
   ports: ScriptPorts,
   stopping: AbortSignal,
 ): Promise<OutputIncarnation> {
-  const { name, plugin, script, grant } = options;
+  const { name, plugin, script, grant, held } = options;
   const settings = withDefaults(plugin.manifest.settings, options.settings) as JsonObject;
-  const start = { plugin: plugin.manifest.name, part: name, script, grant, settings };
+  const start = { plugin: plugin.manifest.name, part: name, script, grant, settings, held };
   const writing = { settings, start, ports };
   stopping.throwIfAborted();
   return script.mode === "once" ? onceOutput(name, writing) : await linesOutput(name, writing);
@@ -63,7 +65,8 @@ function onceOutput(name: string, { start, ports }: Writing): OutputIncarnation 
       // Not an answer of its own: this life is over, and too many such put it in quarantine.
       if (outcome.kind === "unknown") end({ clean: false, reason: how.reason, counts: true });
       const { message, code, retryable } = outcome.error;
-      const details = outcome.kind === "error" ? { code } : {};
+      const partial = outcome.kind === "error" ? toldPartial(output) : undefined;
+      const details = outcome.kind === "error" ? { code, ...(partial && { partial }) } : {};
       throw new HoldfastError("failed", `output ${message}`, { retryable, details });
     },
   };
@@ -88,8 +91,12 @@ async function linesOutput(name: string, { start, settings, ports }: Writing): P
       cancel();
       if ("end" in end) throw new HoldfastError("failed", `output ${name}: ${end.end.reason}`);
       if ("data" in end.answer) return;
-      const { message, code, retryable } = end.answer.error;
-      throw new HoldfastError("failed", `output ${name}: ${message}`, { retryable, details: { code } });
+      const { error, partial } = end.answer;
+      const details = { code: error.code, ...(partial && { partial }) };
+      throw new HoldfastError("failed", `output ${name}: ${error.message}`, {
+        retryable: error.retryable,
+        details,
+      });
     },
   };
 }

@@ -5,6 +5,7 @@ import type { Json, JsonObject } from "../../../model/json.ts";
 import type { ScriptEntry } from "../../../model/plugin.ts";
 import { withDefaults } from "../../../model/settings-schema.ts";
 import type { Incarnation, PartEnd } from "../supervisor.ts";
+import type { HeldSecrets } from "../secret-port.ts";
 import type { TriggerOptions } from "../trigger-part.ts";
 import { type EventLine, readEventLine } from "./event-line.ts";
 import { MAX_LINE_BYTES } from "./json-line.ts";
@@ -22,6 +23,7 @@ const MAX_CHECKPOINT_BYTES = 64 * 1024;
 export interface ScriptTriggerOptions extends TriggerOptions {
   script: ScriptEntry;
   grant: Grant;
+  held?: HeldSecrets;
 }
 
 /** One life of a script as a trigger, from its last committed checkpoint on. */
@@ -30,7 +32,7 @@ export async function startScriptTrigger(
   ports: ScriptPorts,
   stopping: AbortSignal,
 ): Promise<Incarnation> {
-  const { name, plugin, script, grant } = options;
+  const { name, plugin, script, grant, held } = options;
   const settings = withDefaults(plugin.manifest.settings, options.settings) as JsonObject;
   let running: RunningScript | undefined;
   const emitter = new ScriptEmitter(options.onEvents, (reason) =>
@@ -45,6 +47,7 @@ export async function startScriptTrigger(
       script,
       grant,
       settings,
+      held,
       ...(checkpoint === undefined ? {} : { call: { CHECKPOINT: JSON.stringify(checkpoint) } }),
       ...(checkpoint === undefined && options.lost ? { call: { CHECKPOINT_LOST: "1" } } : {}),
       budget: "minute",

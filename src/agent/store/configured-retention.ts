@@ -1,0 +1,25 @@
+import { parseDuration } from "../../core/duration.ts";
+import { parseSize } from "../../core/size.ts";
+import type { Config } from "../../model/config.ts";
+import { type Cap, DEFAULT_RETENTION, type Retention } from "./retention.ts";
+
+/** Of `limits.disk`, what the store may have: the logs need some too, and above all of it triggers are paused. */
+const PART_OF_DISK = 3 / 4;
+
+/** `history` of the configuration, as the store is told it. */
+export function configuredRetention({
+  history,
+  limits,
+  outputs,
+}: Pick<Config, "history" | "limits" | "outputs">): Retention {
+  const cap = ({ keep, age }: { keep: number; age: string }): Cap => ({ keep, ageMs: parseDuration(age) });
+  return {
+    ...DEFAULT_RETENTION,
+    events: cap(history.events),
+    runs: cap(history.runs),
+    findings: cap(history.findings),
+    deadLetters: cap(history.dead_letters),
+    outputs: outputs.filter(({ enabled }) => enabled).map(({ name }) => name),
+    bytes: Math.min(parseSize(history.size), Math.floor(parseSize(limits.disk) * PART_OF_DISK)),
+  };
+}

@@ -1,0 +1,72 @@
+import * as v from "valibot";
+import { LOG_LEVELS } from "../core/logger.ts";
+import { described, duration, NAME, size } from "./config-fields.ts";
+
+/** Agent ids: file names, certificate names and topics are made of them. */
+export const AGENT_ID = /^[a-zA-Z0-9][a-zA-Z0-9_-]{2,63}$/;
+const label = v.pipe(v.string(), v.maxLength(128));
+const listen = v.pipe(
+  v.string(),
+  v.regex(/^(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}$/, "an address and a port, like 127.0.0.1:9110"),
+);
+
+export const agentSection = v.optional(
+  v.strictObject({
+    id: described(
+      v.optional(
+        v.pipe(
+          v.string(),
+          v.regex(AGENT_ID, "3 to 64 letters, digits, _ and -, starting with a letter or digit"),
+        ),
+      ),
+      "Id of this agent, unique in the fleet",
+    ),
+    labels: v.optional(v.record(v.pipe(v.string(), v.regex(NAME, "a label name")), label), {}),
+  }),
+  {},
+);
+
+export const hubSection = described(
+  v.optional(
+    v.strictObject({
+      url: v.pipe(v.string(), v.regex(/^grpcs:\/\/[^/\s]+$/, "grpcs://host:port")),
+      heartbeat: described(
+        v.optional(
+          v.pipe(
+            duration,
+            v.check((text) => {
+              const seconds = /^(\d+)(s|m)$/.exec(text);
+              const value = seconds ? Number(seconds[1]) * (seconds[2] === "m" ? 60 : 1) : 0;
+              return value >= 10 && value <= 600;
+            }, "10s to 10m"),
+          ),
+          "30s",
+        ),
+        "How often the agent reports that it is alive",
+      ),
+    }),
+  ),
+  "Hub to report to; without it the agent works alone",
+);
+
+export const healthSection = v.optional(
+  v.strictObject({
+    listen: described(
+      v.optional(listen, "127.0.0.1:9110"),
+      "Loopback address of the health port; port 0 picks a free one",
+    ),
+  }),
+  {},
+);
+
+export const logSection = v.optional(
+  v.strictObject({
+    level: v.optional(v.picklist(LOG_LEVELS), "info"),
+    max_size: described(v.optional(size, "100MB"), "A log file is rotated at this size"),
+    max_files: described(
+      v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(100)), 5),
+      "Rotated files kept",
+    ),
+  }),
+  {},
+);
