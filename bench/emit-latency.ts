@@ -79,7 +79,7 @@ async function paceRound({ executable }: BenchContext, folder: string): Promise<
     agentId: agent.id,
     store,
     rules: new RuleSet([], { agent, newId: () => ids.next(), maxEventBytes: 256 * 1024 }),
-    runs: { room: async () => {}, build: () => nothing(), admit() {} },
+    runs: { room: async () => {}, build: () => nothing(), lease: (made) => made, admit() {}, drop() {} },
     clock,
     ids,
     log,

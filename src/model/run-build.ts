@@ -1,7 +1,7 @@
 import type { Json } from "./json.ts";
 import type { PipelineDefinition } from "./pipeline.ts";
 import type { NewRecord } from "./record.ts";
-import type { ParentStep, RunRow, Starter, StepRow } from "./run.ts";
+import type { AttemptRow, ParentStep, RunRow, Starter, StepRow } from "./run.ts";
 import { runRecord } from "./run-records.ts";
 import { firstRows } from "./run-rows.ts";
 
@@ -11,6 +11,15 @@ export interface NewRun {
   steps: StepRow[];
   definition: PipelineDefinition;
   records: NewRecord[];
+  /** It comes into being with its first attempt leased: the rows and records say so already. */
+  lease?: FirstLease;
+}
+
+/** What goes with the lease of an attempt beside the rows. */
+export interface FirstLease {
+  attempt: AttemptRow;
+  /** The attempt is one more of this minute of trusted time. */
+  sideEffect?: { minute: number; pipeline: string };
 }
 
 /** All that is stored when a run comes into being, but for the definition's hash, which the caller knows. */

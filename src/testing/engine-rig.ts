@@ -37,6 +37,8 @@ export const unknown = (code = "crashed"): AttemptOutcome => ({
 type RigOptions = Partial<Omit<EngineOptions, "store" | "clock">> & {
   store?: MemoryRunStore;
   clock?: VirtualClock;
+  /** No run comes into being with its first lease. */
+  longWay?: boolean;
 };
 
 /** A run engine on manual time over a store in memory; `act` is what actions do. */
@@ -48,6 +50,7 @@ export function runRig(
   const pipelines = [configured].flat();
   const store = options.store ?? new MemoryRunStore();
   const clock = options.clock ?? new VirtualClock();
+  const { longWay = false } = options;
   const calls: ActionCall[] = [];
   let crashed = false;
   const engine = new RunEngine({
@@ -85,8 +88,9 @@ export function runRig(
       params,
       ...(priority === undefined ? {} : { priority }),
     });
-    store.keep(made, AN_EVENT);
-    engine.admit([made]);
+    const kept = longWay ? made : engine.lease(made);
+    store.keep(kept, AN_EVENT);
+    engine.admit([kept]);
     return made.run.id;
   };
   /** Lets time run until the condition holds. */

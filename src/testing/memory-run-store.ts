@@ -30,14 +30,16 @@ export class MemoryRunStore implements RunStorePort {
   failNext = 0;
   /** While set, changes wait for it before they are made. */
   pause: Promise<void> | null = null;
+  readonly #sideEffects: { minute: number; pipeline: string }[] = [];
   #n = 0;
 
   /** A run that an event or a person begins. */
   keep(made: NewRun, event: CloudEvent | null = null): void {
     const { key } = made.run.parent ?? {};
     if (key !== undefined && [...this.runs.values()].some(({ run }) => run.parent?.key === key)) return;
-    const { run, steps, definition } = structuredClone(made);
-    this.runs.set(run.id, { run, steps, definition, event, attempts: [] });
+    const { run, steps, definition, lease } = structuredClone(made);
+    this.runs.set(run.id, { run, steps, definition, event, attempts: lease ? [lease.attempt] : [] });
+    if (lease?.sideEffect) this.#sideEffects.push(lease.sideEffect);
     if (event) this.events.set(`${event.source} ${event.id}`, event);
   }
 
@@ -92,7 +94,8 @@ export class MemoryRunStore implements RunStorePort {
   }
 
   async sideEffects(sinceMinute: number): Promise<{ minute: number; pipeline: string; count: number }[]> {
-    const counted = this.changes.flatMap(({ sideEffect }) => sideEffect ?? []);
+    const later = this.changes.flatMap(({ sideEffect }) => sideEffect ?? []);
+    const counted = [...this.#sideEffects, ...later];
     return counted.filter(({ minute }) => minute >= sinceMinute).map((each) => ({ ...each, count: 1 }));
   }
 

@@ -5,7 +5,7 @@ import { EventRecorder } from "../agent/events/recorder.ts";
 import { RuleSet } from "../agent/rules/rule-set.ts";
 import type { Ids } from "../core/ids.ts";
 import { silentLogger } from "../core/logger.ts";
-import { newRun } from "../model/run-build.ts";
+import { type NewRun, newRun } from "../model/run-build.ts";
 import type { RuleDefinition } from "../model/rule.ts";
 import type { RunRow } from "../model/run.ts";
 import { pipeline, step } from "./definitions.ts";
@@ -18,6 +18,10 @@ export class RecorderRig {
   readonly clock = new VirtualClock();
   readonly folder = mkdtempSync(join(tmpdir(), "holdfast-recorder-"));
   readonly admitted: RunRow[] = [];
+  /** Runs that were about to be committed, and neither handed on nor dropped by now. */
+  readonly leased = new Set<string>();
+  /** Runs that were not committed. */
+  readonly dropped: string[] = [];
   /** Pipelines that there are. */
   readonly pipelines = new Set(["p"]);
   store!: InProcessStore;
@@ -64,7 +68,12 @@ export class RecorderRig {
             createdMs: clock.wall(),
           });
         },
-        admit: (runs) => void this.admitted.push(...runs.map(({ run }) => run)),
+        lease: (made) => {
+          this.leased.add(made.run.id);
+          return made;
+        },
+        admit: (runs) => void this.admitted.push(...this.#settle(runs)),
+        drop: (runs) => void this.dropped.push(...this.#settle(runs).map(({ id }) => id)),
       },
       clock,
       ids,
@@ -72,6 +81,15 @@ export class RecorderRig {
       maxEventBytes: 1000,
     });
     await this.recorder.start();
+  }
+
+  /** Each run is handed on or dropped, and that once. */
+  #settle(runs: NewRun[]): RunRow[] {
+    for (const { run } of runs) {
+      if (!this.leased.delete(run.id))
+        throw new Error(`nobody had leased run ${run.id}, or it was settled before`);
+    }
+    return runs.map(({ run }) => run);
   }
 
   async close(): Promise<void> {

@@ -99,6 +99,8 @@ export class ScheduleRig {
             createdMs: clock.wall(),
           });
         },
+        lease: (made) => made,
+        drop: () => {},
         admit: (runs) => void this.admitted.push(...runs.map(({ run }) => run)),
       },
       clock,

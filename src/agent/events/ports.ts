@@ -96,6 +96,10 @@ export interface RunsPort {
     rule?: string | null;
     parent?: ParentStep;
   }): NewRun;
+  /** The run with its first lease, where that may be had now; else as it is. To be admitted or dropped. Does not throw. */
+  lease(made: NewRun): NewRun;
   /** Takes over runs that are committed. */
   admit(runs: NewRun[]): void;
+  /** Runs that did not come into being. */
+  drop(runs: NewRun[]): void;
 }

@@ -7,7 +7,11 @@ import { until } from "../../testing/until.ts";
 
 let rig: RecorderRig;
 beforeEach(() => void (rig = new RecorderRig()));
-afterEach(() => rig.remove());
+afterEach(async () => {
+  await rig.remove();
+  // Whatever became of its commit, nothing is held for a run any more.
+  expect([...rig.leased]).toEqual([]);
+});
 
 const counted = (given: Partial<RuleDefinition> = {}) =>
   rule("w", {
@@ -92,6 +96,28 @@ describe("a repeated event", () => {
     await expect(emit()).rejects.toThrow();
     await emit();
     expect(await numbers()).toEqual([1]);
+  });
+});
+
+describe("a run that does not come into being", () => {
+  test("is dropped: its commit failed, or was computed after one that did", async () => {
+    await rig.open([counted()]);
+    rig.store.order({ label: "commitEvents", at: "before", with: "SQLITE_CONSTRAINT" });
+    const emits = ["a", "b"].map((trigger) => rig.recorder.record(trigger, [{ type: "x" }], undefined));
+    expect((await Promise.allSettled(emits)).map(({ status }) => status)).toEqual(["rejected", "fulfilled"]);
+    expect(rig.dropped).toHaveLength(2);
+    expect(rig.admitted.map(({ id }) => id)).toEqual((await rig.runs()).map(({ id }) => id));
+    expect(rig.admitted).toHaveLength(1);
+  });
+
+  test("is dropped when the event that starts it was there already", async () => {
+    await rig.open([]);
+    const starter = { kind: "schedule" as const, by: "s" };
+    const given = () => [{ event: { type: "x", id: "1" }, start: { pipeline: "p", starter, params: {} } }];
+    const both = await Promise.all([0, 1].map(() => rig.recorder.recordStarting("t", given(), {})));
+    expect(both.flat().map(({ kept }) => kept)).toEqual([true, false]);
+    expect([rig.admitted.length, rig.dropped.length]).toEqual([1, 1]);
+    expect(await rig.runs()).toHaveLength(1);
   });
 });
 

@@ -3,6 +3,7 @@ import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
 import { type CloudEvent, eventSource, type ProposedEvent } from "../../model/event.ts";
 import type { Json } from "../../model/json.ts";
+import { commitRuns } from "./commit-runs.ts";
 import { checkedRow, envelope } from "./envelope.ts";
 import type {
   Evaluated,
@@ -143,10 +144,8 @@ export class EventRecorder {
         rules.evaluate(trigger, given, times),
       );
     } else {
-      ({ duplicates } = await store.commitEvents({ trigger, events, runs: starts, ...beside, recordedMs }));
+      duplicates = await commitRuns(store, runs, { trigger, events, runs: starts, ...beside, recordedMs });
       this.#count(events.length - duplicates.length, duplicates.length);
-      const begun = starts.filter(({ event }) => !duplicates.includes(event));
-      if (begun.length > 0) runs.admit(begun.map(({ start }) => start));
     }
     const runOf = new Map(starts.map(({ event, start }) => [event, start.run.id]));
     return new Map(

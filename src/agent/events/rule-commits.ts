@@ -1,6 +1,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { HoldfastError, messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
+import { commitRuns } from "./commit-runs.ts";
 import { eventRow } from "./envelope.ts";
 import { linkFindings } from "./link-findings.ts";
 import type {
@@ -115,12 +116,12 @@ export class RuleCommits {
     if (changes && started.length > 0) linkFindings(changes.findings, started);
     const commit: EventCommit = { ...given, events, runs: started, recordedMs: wallMs };
     if (changes) commit.rules = evaluated.stateful ? { ...changes, version: this.#version++ } : changes;
-    const sent = store.commitEvents(commit);
+    const sent = commitRuns(store, runs, commit);
     this.#underWay.add(sent);
     this.#arm();
     let duplicates: number[];
     try {
-      ({ duplicates } = await sent);
+      duplicates = await sent;
     } catch (error) {
       if (changes) this.#ready = false;
       throw error;
@@ -128,8 +129,6 @@ export class RuleCommits {
       this.#underWay.delete(sent);
     }
     committed(events.length - duplicates.length, duplicates.length);
-    const kept = started.filter(({ event }) => !duplicates.includes(event));
-    if (kept.length > 0) runs.admit(kept.map(({ start }) => start));
   }
 
   #build(evaluated: Evaluated): EventCommit["runs"] {

@@ -39,6 +39,12 @@ interface Work {
   free: () => void;
 }
 
+/** What an attempt does, as it was found before its lease. */
+export interface Call {
+  input: JsonObject;
+  through: Passage | null;
+}
+
 /** The lease was made while the run was being stopped: the action was never told. */
 const NOT_CALLED: AttemptOutcome = {
   kind: "error",
@@ -54,20 +60,12 @@ export class ActionWork {
   }
 
   /** `free`: nothing of the action runs any more. */
-  async run(
-    { held, step, definition, compiled, context, inputContext }: Beginning,
-    free: () => void,
-  ): Promise<void> {
+  async run(beginning: Beginning, free: () => void): Promise<void> {
+    const { held, step } = beginning;
     const { breakers, changes, heldBack, killing } = this.#options;
     if (killing.aborted) return;
-    const input = ofInput(() => compiled.input(inputContext));
-    const { breaker } = definition;
-    const through =
-      breaker &&
-      passage(
-        breaker,
-        ofInput(() => compiled.destination!(context)),
-      );
+    const call = callOf(beginning);
+    const { through } = call;
     const nowMs = changes.now().trustedMs;
     const refused = through && breakers.refusal(through, nowMs);
     if (refused !== null) return await this.#refused(held, step, refused);
@@ -87,15 +85,9 @@ export class ActionWork {
           return planned;
         };
         const leased = await changes.ofStep(held, step, lease, mayLease);
-        if (leased !== null) {
-          const { action, timeoutMs } = definition;
-          const { secrets } = compiled;
-          const work = { action, input, secrets, timeoutMs, free };
-          return await this.#attempt(held, step.stepId, attempt, work, through);
-        }
+        if (leased !== null) return await this.#attempt(beginning, attempt, call, free);
       } finally {
-        // By then the step may be tried again: that attempt is not this one's to forget.
-        if (held.attempts.get(step.stepId) === attempt) held.attempts.delete(step.stepId);
+        forget(held, step.stepId, attempt);
       }
     }
     if (through) breakers.withdraw(through);
@@ -104,14 +96,27 @@ export class ActionWork {
     if (braked) heldBack.park(held, step.stepId);
   }
 
+  /** The attempt of a step whose lease became durable with its run. */
+  async goOn(beginning: Beginning, call: Call, free: () => void): Promise<void> {
+    const { held, step } = beginning;
+    const attempt: Attempt = { controller: new AbortController(), cause: null };
+    held.attempts.set(step.stepId, attempt);
+    try {
+      await this.#attempt(beginning, attempt, call, free);
+    } finally {
+      forget(held, step.stepId, attempt);
+    }
+  }
+
   async #attempt(
-    held: HeldRun,
-    stepId: string,
+    { held, step: { stepId }, definition, compiled }: Beginning,
     attempt: Attempt,
-    work: Work,
-    through: Passage | null,
+    { input, through }: Call,
+    free: () => void,
   ): Promise<void> {
     const { changes, breakers, counters, killing } = this.#options;
+    const { action, timeoutMs } = definition;
+    const work = { action, input, secrets: compiled.secrets, timeoutMs, free };
     const leased = held.steps.get(stepId)!;
     // The agent gave up while the lease was being written: it stays, for the next start to look at.
     if (attempt.cause === null && killing.aborted) return;
@@ -201,4 +206,23 @@ export class ActionWork {
         : planUnstarted(live, row, error, now),
     );
   }
+}
+
+/** Throws `InputProblem`. */
+export function callOf({ definition, compiled, context, inputContext }: Beginning): Call {
+  const input = ofInput(() => compiled.input(inputContext));
+  const { breaker } = definition;
+  if (breaker === null) return { input, through: null };
+  return {
+    input,
+    through: passage(
+      breaker,
+      ofInput(() => compiled.destination!(context)),
+    ),
+  };
+}
+
+/** By then the step may be tried again: that attempt is not this one's to forget. */
+function forget(held: HeldRun, stepId: string, attempt: Attempt): void {
+  if (held.attempts.get(stepId) === attempt) held.attempts.delete(stepId);
 }

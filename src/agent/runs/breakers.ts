@@ -51,6 +51,12 @@ export class Breakers {
     return `circuit open: ${destination} failed ${breaker.failures} times in a row; calls are refused ${wait}`;
   }
 
+  /** Whether a call may go without being the one that tries the destination. */
+  isClosed({ destination }: Passage): boolean {
+    const breaker = this.#breakers.get(destination);
+    return !breaker || breaker.state === "closed";
+  }
+
   /** A call that was let through did not take place after all. */
   withdraw({ destination }: Passage): void {
     const breaker = this.#breakers.get(destination);

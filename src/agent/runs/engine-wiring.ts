@@ -4,6 +4,7 @@ import { Approvals } from "./approvals.ts";
 import { Breakers } from "./breakers.ts";
 import { ChildRuns } from "./child-runs.ts";
 import type { EngineOptions, RunCounters } from "./engine-options.ts";
+import { FirstLeases } from "./first-leases.ts";
 import { Recovery } from "./recovery.ts";
 import { RunBuilder } from "./run-builder.ts";
 import { RunChanges } from "./run-changes.ts";
@@ -98,8 +99,12 @@ export function createParts(
     killing,
   });
   const work = new StepWork({ changes, inputs, locks, actions, children, heldBack, log, killing });
+  const firstLeases = new FirstLeases({
+    ...{ keeper, builder, inputs, work, changes, breakers, sideEffects, heldBack },
+  });
   return {
     keeper,
+    firstLeases,
     builder,
     breakers,
     sideEffects,

@@ -83,9 +83,22 @@ export class RunEngine {
     return this.#parts.builder.build(request);
   }
 
+  /** The run with its first lease, where that may be had now; else as it is. To be admitted or dropped. Does not throw. */
+  lease(made: NewRun): NewRun {
+    return this.#parts.firstLeases.lease(made);
+  }
+
   /** Takes over runs that are committed. */
   admit(runs: NewRun[]): void {
-    for (const made of runs) this.#keeper.add({ ...made, event: this.#parts.builder.eventOf(made) });
+    const { builder, firstLeases } = this.#parts;
+    for (const made of runs) {
+      if (!firstLeases.admit(made)) this.#keeper.add({ ...made, event: builder.eventOf(made) });
+    }
+  }
+
+  /** Runs that did not come into being: what `lease` held for them is free. */
+  drop(runs: NewRun[]): void {
+    for (const made of runs) this.#parts.firstLeases.drop(made);
   }
 
   /** A run that a person starts (`by`: `local:<uid>`). Resolves with its id when it is durable. */

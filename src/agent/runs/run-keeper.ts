@@ -10,7 +10,7 @@ import type { PlannedChange } from "./plan.ts";
 import type { PlaceLimits } from "./run-places.ts";
 import { RunPlaces } from "./run-places.ts";
 import { noteEnded } from "./step-input.ts";
-import { StepPlaces } from "./step-places.ts";
+import { type StepPlace, StepPlaces } from "./step-places.ts";
 
 /** What the keeper asks others to do. None of it throws. */
 export interface KeeperHooks {
@@ -93,6 +93,30 @@ export class RunKeeper {
     const held = holdRun(open);
     this.runs.set(held.run.id, held);
     return held;
+  }
+
+  /** Whether a run that is not there yet would have its place at once, and its first step one too, after those `ahead`. */
+  hasRoom(held: HeldRun, ahead: { runs: number; steps: number }): boolean {
+    return (
+      this.stepPlaces.hasRoom(ahead.steps) &&
+      this.runPlaces.hasRoom(held.run.pipeline, this.#options.limits(held), ahead.runs)
+    );
+  }
+
+  /** Places for a run for which there is room, and for its first step. Once it is durable, `addLeased` takes it over. */
+  reserve(held: HeldRun): StepPlace {
+    const { id: run, pipeline, priority } = held.run;
+    this.runPlaces.reserve({ run, pipeline, key: null, priority }, this.#options.limits(held));
+    return this.stepPlaces.reserve();
+  }
+
+  /** Takes over a run that came into being with its first lease; `begin` does what the lease is for. */
+  addLeased(held: HeldRun, planned: PlannedChange, begin: () => void): void {
+    this.runs.set(held.run.id, held);
+    this.#options.hooks.started(held);
+    this.apply(held, planned);
+    begin();
+    this.open(held);
   }
 
   /** Puts a held run in the queue for a place; `begun`: it had its place before a restart. */

@@ -101,6 +101,19 @@ export class RunPlaces {
     this.#beginNext(places);
   }
 
+  /** Whether a run without a key would have its place at once, and so would the `ahead` that come before it. */
+  hasRoom(pipeline: string, limits: PlaceLimits, ahead: number): boolean {
+    const places = this.#placesOf(pipeline, limits);
+    return !this.#stopped && places.eligible.size === 0 && places.begun.size + ahead < limits.pipeline;
+  }
+
+  /** Gives a run without a key, for which there is room, its place before it is there; `remove` gives it back. */
+  reserve(request: PlaceRequest, limits: PlaceLimits): void {
+    const entry: Entry = { ...request, seq: this.#seq++, place: "begun" };
+    this.#entries.set(request.run, entry);
+    this.#placesOf(request.pipeline, limits).begun.add(entry);
+  }
+
   remove(run: string): void {
     const entry = this.#entries.get(run);
     if (!entry) return;

@@ -1,6 +1,12 @@
 /** Must not reject. Calls `free` when it needs its place no more, at the latest it is free when it settles. */
 type Work = (free: () => void) => Promise<void>;
 
+/** A place that is taken. Exactly one of the two is to be called. */
+export interface StepPlace {
+  begin(work: Work): void;
+  giveBack(): void;
+}
+
 /** First in, first out, in constant time. */
 class Fifo<T> {
   #items: (T | undefined)[] = [];
@@ -53,7 +59,7 @@ export class StepPlaces {
   /** `work` begins when there is a place. */
   add(priority: number, work: Work): void {
     if (this.#stopped) return;
-    if (this.#waiting === 0 && this.#inFlight < this.#max) return this.#run(work);
+    if (this.hasRoom(0)) return this.#take().begin(work);
     let queue = this.#queues.get(priority);
     if (!queue) {
       this.#queues.set(priority, (queue = new Fifo()));
@@ -61,6 +67,16 @@ export class StepPlaces {
     }
     queue.push(work);
     this.#waiting++;
+  }
+
+  /** Whether work would begin at once, and so would the `ahead` pieces of work that come before it. */
+  hasRoom(ahead: number): boolean {
+    return !this.#stopped && this.#waiting === 0 && this.#inFlight + ahead < this.#max;
+  }
+
+  /** A place for work that is not there yet; the caller has seen that there is room. */
+  reserve(): StepPlace {
+    return this.#take();
   }
 
   stop(): void {
@@ -76,7 +92,7 @@ export class StepPlaces {
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
-  #run(work: Work): void {
+  #take(): StepPlace {
     this.#inFlight++;
     this.#unsettled++;
     let freed = false;
@@ -86,10 +102,11 @@ export class StepPlaces {
       this.#inFlight--;
       this.#next();
     };
-    void work(free).then(() => {
+    const giveBack = () => {
       free();
       if (--this.#unsettled === 0) for (const resolve of this.#idle.splice(0)) resolve();
-    });
+    };
+    return { begin: (work) => void work(free).then(giveBack), giveBack };
   }
 
   #next(): void {
@@ -98,7 +115,7 @@ export class StepPlaces {
         this.#priorities.find((priority) => this.#queues.get(priority)!.size > 0)!,
       )!;
       this.#waiting--;
-      this.#run(queue.shift()!);
+      this.#take().begin(queue.shift()!);
     }
   }
 }

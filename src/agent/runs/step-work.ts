@@ -2,7 +2,7 @@ import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
 import { jsonValue } from "../../model/expression.ts";
 import type { StepError, StepRow } from "../../model/run.ts";
-import type { ActionWork } from "./action-work.ts";
+import type { ActionWork, Call } from "./action-work.ts";
 import { type Beginning, beginningOf, InputProblem, ofInput } from "./beginning.ts";
 import type { ChildRuns } from "./child-runs.ts";
 import type { HeldBack } from "./held-back.ts";
@@ -43,6 +43,15 @@ export class StepWork {
       return this.#report(held, held.steps.get(stepId)!, error);
     }
     await this.#execute(held, stepId, free);
+  }
+
+  /** The same for a step whose lease became durable with its run. */
+  async goOn(beginning: Beginning, call: Call, free: () => void): Promise<void> {
+    try {
+      await this.#options.actions.goOn(beginning, call, free);
+    } catch (error) {
+      this.#report(beginning.held, beginning.step, error);
+    }
   }
 
   async #execute(held: HeldRun, stepId: string, free: () => void): Promise<void> {

@@ -30,6 +30,8 @@ export interface PackedRun {
   records: PackedRecords;
   /** JSON; left out when the store is known to have this version. */
   definition?: string;
+  /** Its first attempt; the cells are those of `ChangeRunCommand`. */
+  lease?: { attempt: Cell[]; sideEffect?: { minute: number; pipeline: string } };
 }
 
 export interface CommitEventsCommand {

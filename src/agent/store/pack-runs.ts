@@ -24,13 +24,14 @@ const MAX_KNOWN = 10_000;
 export class RunPacker {
   readonly #known = new Set<string>();
 
-  run({ run, steps, definition, records }: NewRun, text: TextWriter): PackedRun {
+  run({ run, steps, definition, records, lease }: NewRun, text: TextWriter): PackedRun {
     const packed: PackedRun = {
       run: runCells(run),
       steps: steps.map(stepCells),
       records: packRecords(records, text),
     };
     if (!this.#known.has(run.definition)) packed.definition = JSON.stringify(definition);
+    if (lease) packed.lease = { ...lease, attempt: attemptCells(lease.attempt) };
     return packed;
   }
 

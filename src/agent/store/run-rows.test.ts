@@ -84,6 +84,46 @@ describe("runs without an event", () => {
     expect(idsOf(await readLane(again, LANES.results))).toEqual(["run-1"]);
   });
 
+  test("one with its first lease is there as if it had come first and been leased then", async () => {
+    const store = await place.open();
+    const attempt = {
+      runId: "run-1",
+      stepId: "first",
+      number: 1,
+      fence: 1,
+      state: "running" as const,
+      startedMs: 7,
+    };
+    const lease = {
+      attempt: { ...attempt, endedMs: null, error: null },
+      sideEffect: { minute: 3, pipeline: "react" },
+    };
+    const start = startOf("run-1", "e-0");
+    Object.assign(start.run, { state: "running", startedMs: 7 });
+    Object.assign(start.steps[0]!, { state: "running", attempts: 1, fence: 1, startedMs: 7 });
+    const twice = commitOf(["e-0", "e-0"], {
+      runs: [
+        { event: 0, start: { ...start, lease } },
+        { event: 1, start: { ...startOf("left-out", "e-0"), lease } },
+      ],
+    });
+    expect(await store.commitEvents(twice)).toEqual({ duplicates: [1] });
+    expect(await store.sideEffects(0)).toEqual([{ minute: 3, pipeline: "react", count: 1 }]);
+    const found = (await store.run("run-1"))!;
+    expect(found).toMatchObject({ run: start.run, steps: start.steps, attempts: [lease.attempt] });
+    expect(await store.run("left-out")).toBeNull();
+    const ended = (fence: number) =>
+      store.changeRun(
+        changeOf("run-1", {
+          guards: [{ stepId: "first", fence, state: "running" }],
+          steps: [{ stepId: "first", state: "succeeded" }],
+          attempt: { ...lease.attempt, state: "succeeded", endedMs: 9 },
+        }),
+      );
+    expect([await ended(0), await ended(1), await ended(1)]).toEqual([false, true, false]);
+    expect((await store.run("run-1"))!.attempts).toMatchObject([{ number: 1, state: "succeeded" }]);
+  });
+
   test("one that repeats another keeps its event", async () => {
     const store = await place.open();
     await store.commitEvents(commitOf(["e-0"]));

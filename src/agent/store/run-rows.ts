@@ -137,8 +137,8 @@ export class RunRows {
    * the store already has a run with this parent key.
    */
   insert(start: PackedRun, text: TextReader, eventN?: number | null): number | undefined {
-    const { run, steps, records } = start;
-    const { definitions, heads } = this.#parts;
+    const { run, steps, records, lease } = start;
+    const { definitions, heads, sideEffects } = this.#parts;
     definitions.add(run[RUN_CELL.definition] as string, start.definition);
     const key = run[RUN_CELL.parentKey] as string | null;
     if (key !== null && this.#hasParentKey.get(key) !== null) {
@@ -154,6 +154,8 @@ export class RunRows {
     const open = run[RUN_CELL.open] === 1;
     const known: KnownRun = { n, open, byRule, event, steps: new Map() };
     this.#addSteps(known, steps);
+    if (lease) this.putAttempt(n, lease.attempt);
+    if (lease?.sideEffect) sideEffects.count(lease.sideEffect);
     if (open) {
       this.#known.put(id, known);
       this.heldEvents.began(n, event);
