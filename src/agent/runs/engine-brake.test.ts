@@ -72,7 +72,7 @@ describe("while the brake is on", () => {
   test("a lease that the store has not taken by then is not sent again", async () => {
     const brake = aBrake();
     const store = new MemoryRunStore();
-    const rig = runRig(CHAIN, () => ok(), { brake, store });
+    const rig = runRig(CHAIN, () => ok(), { brake, store, longWay: true });
     store.failNext = 1;
     const id = rig.start();
     await settled();
