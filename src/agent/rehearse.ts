@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import type { Clock } from "../core/clock.ts";
 import { HoldfastError } from "../core/errors.ts";
 import type { Config } from "../model/config.ts";
+import { compileHotCode } from "../core/jit.ts";
 import { parseSize } from "../core/size.ts";
 import { type CloudEvent, eventSource } from "../model/event.ts";
 import { CLOCK_TRIGGER } from "../model/clock-event.ts";
@@ -100,6 +101,7 @@ async function open(options: RehearseOptions, past: PastReader): Promise<OpenReh
     readMemory: readers.map(({ name }) => name),
     run: async (take) => {
       if (span === null) throw new HoldfastError("not_found", "the store has no event of that time");
+      compileHotCode();
       const openFindings = openAt(past, pastClock, span, definitions);
       const given = { past, clock: pastClock, span, rules, build, openFindings, moment: quiet.moment };
       const rehearsed = await new Rehearsal({ ...given, ...take }).run();

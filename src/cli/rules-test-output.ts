@@ -138,7 +138,10 @@ function closing(rules: RuleTally[], events: number, keptFromMs: number | null, 
     added + removed + changed === 0
       ? "no difference"
       : `${added} new (+), ${removed} gone (-), ${changed} changed (~)`;
-  return [...lines, `${events} events: ${words}, ${total(rules, "same")} the same (=)`];
+  return [
+    ...lines,
+    `${events} ${events === 1 ? "event" : "events"}: ${words}, ${total(rules, "same")} the same (=)`,
+  ];
 }
 
 /** On a terminal, what takes more than a second says how far it is. */

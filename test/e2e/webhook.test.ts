@@ -126,6 +126,25 @@ test("a call that matches starts a run with its groups; once, however often it c
   expect(await runs()).toHaveLength(1);
 });
 
+test("the same event from a person, or out of another hook, starts nothing", async () => {
+  const before = (await runs()).length;
+  const data = JSON.stringify({ path: "/say", body: { text: "deploy front" }, groups: ["front"] });
+  expect((await agent.cli(["events", "emit", "said", "--subject", "/say", "--data", data])).exit).toBe(0);
+  for (let left = 400; ; left--) {
+    const elsewhere = await fetch(`https://127.0.0.1:${safePort}/safe`, {
+      ...{ method: "POST", body: '{"text":"deploy front"}', tls: { ca: ca.certificate } },
+      headers: { authorization: `Bearer ${SAFE_SECRET}`, "content-type": "application/json" },
+    }).catch(() => null);
+    if (elsewhere?.status === 202) break;
+    if (left === 0) throw new Error("the other hook does not come");
+    await Bun.sleep(25);
+  }
+  // Whatever they would have started had been made with them.
+  expect((await runs()).length).toBe(before);
+  expect((await call("deploy front", "after-all")).status).toBe(202);
+  expect((await runs()).length).toBe(before + 1);
+});
+
 test("a flood is put off, what is accepted is kept, and the agent goes on", async () => {
   const before = (await said()).length;
   const answers = await Promise.all(

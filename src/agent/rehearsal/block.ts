@@ -46,7 +46,7 @@ export class PastRuns {
  * rules made of them. Runs of the past find here what they go back to.
  */
 export class Block {
-  readonly #given: PastEvent[] = [];
+  readonly #given: { id: string; n: number }[] = [];
   readonly #derived = new Map<number, { root: string; event: CloudEvent }>();
   /** Of the events here, by id; filled up to `#rooted` of those given. */
   readonly #roots = new Map<string, string>();
@@ -65,7 +65,7 @@ export class Block {
   }
 
   give(event: PastEvent): void {
-    this.#given.push(event);
+    this.#given.push({ id: event.id, n: event.n });
     this.#reach(event);
   }
 

@@ -1,18 +1,19 @@
-import { HoldfastError, messageOf } from "../../core/errors.ts";
+import { messageOf } from "../../core/errors.ts";
 import type { CloudEvent } from "../../model/event.ts";
-import type { JsonObject } from "../../model/json.ts";
 import type { FindingRow } from "../../model/rule.ts";
 import { Block, PastRuns } from "./block.ts";
 import { deedsOf, isTimed, type Origin, originOf, personOf, rootOfEvent } from "./deeds.ts";
 import { pairUp, TimedPairs, told } from "./pairing.ts";
+import { People } from "./people.ts";
 import type { PastClock } from "./past-clock.ts";
 import type { BuildRun, Compared, Deed, Evaluated, PastEvent, PastPort, RulesPort, Times } from "./ports.ts";
-import { changeOf, isTimedBy } from "./read-event.ts";
+import { isTimedBy } from "./read-event.ts";
 import { Repeats } from "./repeats.ts";
 import type { Span } from "./span.ts";
 import { type RuleTally, Tally } from "./tally.ts";
 
-const PAGE = 1000;
+/** Each may be as large as an event can be. */
+const PAGE = 250;
 /** Evaluations by time alone after which what they gave is taken away. */
 const FIRED = 200;
 const MAX_ORIGINS = 10_000;
@@ -52,8 +53,7 @@ export class Rehearsal {
   readonly #runs: PastRuns;
   readonly #keptFrom: number;
   readonly #origins = new Map<string, Origin | null>();
-  /** By key: what people did with a finding is done again. */
-  readonly #open = new Map<string, FindingRow>();
+  readonly #people: People;
   readonly #repeats = new Repeats();
   #block = new Block();
   #trustedMs: number;
@@ -68,7 +68,7 @@ export class Rehearsal {
     const { past, rules, span, openFindings } = options;
     this.#trustedMs = span.warmMs;
     rules.load({ states: [], entries: [], openFindings }, span.warmMs);
-    for (const row of openFindings) this.#open.set(row.key, row);
+    this.#people = new People(rules, openFindings);
     this.#tally = new Tally(rules.counters().map(({ rule }) => rule));
     this.#runs = new PastRuns(past, span.from);
     this.#keptFrom = past.runsKeptFrom();
@@ -141,17 +141,9 @@ export class Rehearsal {
     const person = personOf(event);
     if (person === null) return this.#block.derive(row, event, rule);
     this.#block.give(row);
-    const change = changeOf(event, person);
-    const stored = this.#open.get(String((event.data as JsonObject).key));
-    if (change === null || stored === undefined) return;
-    try {
-      const { evaluated } = this.#options.rules.changeFinding(stored, change, this.#times());
-      const [first] = evaluated.derived;
-      this.#note(evaluated, first ? { id: first.event.id, n: row.n } : null);
-    } catch (error) {
-      // Under these rules the finding is not what the person found.
-      if (!(error instanceof HoldfastError && error.code === "conflict")) throw error;
-    }
+    const evaluated = this.#people.repeat(event, person, this.#times());
+    const [told] = evaluated?.derived ?? [];
+    if (evaluated && told) this.#note(evaluated, { id: told.event.id, n: row.n });
   }
 
   #isDue(atMs: number): boolean {
@@ -180,10 +172,7 @@ export class Rehearsal {
 
   /** `root`: the event with this id stands for the stored one. */
   #note(evaluated: Evaluated, root: { id: string; n: number } | null): void {
-    for (const row of evaluated.findings()) {
-      if (row.state === "resolved") this.#open.delete(row.key);
-      else this.#open.set(row.key, row);
-    }
+    this.#people.see(evaluated);
     if (!this.#counting || evaluated.derived.length + evaluated.runs.length === 0) return;
     const roots = new Map(root ? [[root.id, rootOfEvent(root.n)]] : []);
     const { deeds, runs, emitted } = deedsOf(evaluated, roots, this.#times().wallMs);

@@ -24,8 +24,12 @@ export class EventHistory {
 
   /** After a roll-back nothing of the last step was done. */
   load(): void {
-    this.#from = 0;
+    this.beginAnew();
     this.#exhausted = false;
+  }
+
+  beginAnew(): void {
+    this.#from = 0;
   }
 
   /** The file was too large, and there was no event that may go. */
@@ -37,10 +41,7 @@ export class EventHistory {
     const facts = this.#facts(now);
     const due = doomed(facts, this.#retention.events, rows);
     this.#exhausted = due === null && now.tooLarge;
-    if (due === null) {
-      this.#from = 0;
-      return { touched: 0, more: false };
-    }
+    if (due === null) return { touched: 0, more: false };
     // Which events open runs are about is read in pages too.
     if (!this.#parts.runs.heldEvents.ready()) return { touched: 0, more: true };
     return { touched: this.#step(due, facts, now), more: true };

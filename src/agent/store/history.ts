@@ -90,7 +90,12 @@ export class History {
     return { more, excess: this.#excess() };
   }
 
-  #begin({ trustedMs, monoMs }: TrimCommand): void {
+  #begin({ trustedMs, monoMs, begins }: TrimCommand): void {
+    // Not when a part has come to its end: others may go on, and it would never be done with what stays where it is.
+    if (begins) {
+      this.#events.beginAnew();
+      this.#runs.beginAnew();
+    }
     const { time, marks, trimCounts, heads, events, runs } = this.#parts;
     time.trustedMs = trustedMs;
     trimCounts.begin(monoMs);

@@ -8,6 +8,7 @@ import { schemaVersion } from "../../storage/migrations.ts";
 import { openDatabase } from "../../storage/open-database.ts";
 import { storageError } from "../../storage/storage-error.ts";
 import { wholeBody } from "./envelope.ts";
+import { type EventCells, type PastEvent, pastEvent, type PastRun, pastRun } from "./past-rows.ts";
 import { type ParameterRow, parameterFromRow } from "./parameter-rows.ts";
 import { checkReadable, checkSchema, hasLog } from "./past-checks.ts";
 import { findingFromRow } from "./rule-rows.ts";
@@ -17,28 +18,6 @@ import { type SilenceRow, silenceFromRow } from "./silence-rows.ts";
 /** The first schema with silences. */
 const SILENCES_SCHEMA = 6;
 const MAX_JUMPS = 10_000;
-
-export interface PastEvent {
-  n: number;
-  source: string;
-  id: string;
-  type: string;
-  timeMs: number;
-  recordedMs: number;
-  /** Parsed only by whoever needs it. */
-  stored: string;
-}
-
-/** A run that a rule started. */
-export interface PastRun {
-  n: number;
-  id: string;
-  rule: string;
-  pipeline: string;
-  eventN: number;
-  params: Json;
-  createdMs: number;
-}
 
 /**
  * An agent's store as a file, read only: beside a running agent as well as without one, and a copy from another host. In
@@ -102,24 +81,8 @@ export class PastReader {
 
   /** In the order of their commits. */
   events(after: number, to: number, limit: number): PastEvent[] {
-    const rows = this.#read(() => this.#events.values(after, to, limit)) as [
-      number,
-      number,
-      string,
-      string,
-      number,
-      number,
-      string,
-    ][];
-    return rows.map(([n, source, id, type, timeMs, recordedMs, stored]) => ({
-      n,
-      source: this.#source(source),
-      id,
-      type,
-      timeMs,
-      recordedMs,
-      stored,
-    }));
+    const rows = this.#read(() => this.#events.values(after, to, limit)) as EventCells[];
+    return rows.map((cells) => pastEvent(cells, (n) => this.#source(n)));
   }
 
   /** Numbers and times of the events before one, backwards. */
@@ -138,40 +101,21 @@ export class PastReader {
 
   /** Events of one source and type, in the order of their commits. */
   eventsOf(source: string, type: string): PastEvent[] {
-    const rows = this.#all(
-      `SELECT n, id, time_ms, recorded_ms, body FROM events
-        WHERE source = (SELECT n FROM sources WHERE name = ?) AND type = ? ORDER BY n DESC LIMIT ${MAX_JUMPS}`,
-      source,
-      type,
-    );
-    return rows.toReversed().map((row) => ({
-      n: row.n as number,
-      source,
-      id: row.id as string,
-      type,
-      timeMs: row.time_ms as number,
-      recordedMs: row.recorded_ms as number,
-      stored: row.body as string,
-    }));
-  }
-
-  /** Every source that events came from. */
-  sources(): string[] {
-    return this.#all("SELECT name FROM sources ORDER BY n").map((row) => row.name as string);
+    const rows = this.#read(() =>
+      this.#database
+        .query(
+          `SELECT n, source, id, type, time_ms, recorded_ms, body FROM events
+            WHERE source = (SELECT n FROM sources WHERE name = ?) AND type = ? ORDER BY n DESC LIMIT ${MAX_JUMPS}`,
+        )
+        .values(source, type),
+    ) as EventCells[];
+    return rows.toReversed().map((cells) => pastEvent(cells, () => source));
   }
 
   /** Runs that rules started for events from `fromEvent` on, in the order of their commits. */
   runs(after: number, fromEvent: number, limit: number): PastRun[] {
     const rows = this.#read(() => this.#runs.all(after, fromEvent, limit)) as SqlRow[];
-    return rows.map((row) => ({
-      n: row.n as number,
-      id: row.id as string,
-      rule: row.rule as string,
-      pipeline: row.pipeline as string,
-      eventN: row.event_n as number,
-      params: fromJson(row.params),
-      createdMs: row.created_ms as number,
-    }));
+    return rows.map(pastRun);
   }
 
   /** The event from which on no run has been deleted yet; 0 when none was at all. */

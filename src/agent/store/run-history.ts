@@ -54,16 +54,17 @@ export class RunHistory {
 
   /** After a roll-back nothing of the last step was done. */
   load(): void {
+    this.beginAnew();
+  }
+
+  beginAnew(): void {
     this.#from = 0;
   }
 
   trim(now: TrimNow, step: number): Trimmed {
     const facts = this.#facts(now);
     const due = doomed(facts, this.#cap, step);
-    if (due === null) {
-      this.#from = 0;
-      return { touched: 0, more: false };
-    }
+    if (due === null) return { touched: 0, more: false };
     const before = this.#from;
     const gone = this.#oldest(due, now);
     if (gone.length > 0) this.#deleteAll(gone);

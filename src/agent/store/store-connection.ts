@@ -46,7 +46,7 @@ export class StoreConnection {
     this.#options = options;
     const { after } = options;
     this.#trimming = new Trimming({
-      step: () => this.#client.write("trim", this.#now()),
+      step: (begins) => this.#client.write("trim", { ...this.#now(), begins }),
       moveLog: () => this.#client.read("moveLog"),
       mono: () => this.#now().monoMs,
       ...(after ? { after } : {}),
@@ -93,7 +93,7 @@ export class StoreConnection {
     await this.#trimming.run();
   }
 
-  #now(): TrimCommand {
+  #now(): Omit<TrimCommand, "begins"> {
     const { wall, time } = this.#options;
     return { trustedMs: time?.trusted() ?? wall(), monoMs: time?.mono() ?? wall() };
   }

@@ -2,6 +2,8 @@
 export interface TrimCommand {
   trustedMs: number;
   monoMs: number;
+  /** The first step of a trimming: each part begins with its oldest row. */
+  begins: boolean;
 }
 
 export interface TrimResult {

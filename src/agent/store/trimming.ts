@@ -1,7 +1,8 @@
 import type { TrimResult } from "./trim-step.ts";
 
 export interface TrimmingPorts {
-  step(): Promise<TrimResult>;
+  /** `begins`: it is the first one of this trimming. */
+  step(begins: boolean): Promise<TrimResult>;
   /** Moves what the step wrote from the log into the file. */
   moveLog(): Promise<unknown>;
   mono(): number;
@@ -40,7 +41,7 @@ export class Trimming {
   async #toTheEnd(): Promise<void> {
     this.#excess = Number.POSITIVE_INFINITY;
     try {
-      while (!this.#stopped && (await this.#step()));
+      for (let begins = true; !this.#stopped && (await this.#step(begins)); begins = false);
     } catch {
       // It is tried again with the next trimming; what stopped it is reported through onHealth.
     }
@@ -51,10 +52,10 @@ export class Trimming {
     this.#wake();
   }
 
-  async #step(): Promise<boolean> {
+  async #step(begins: boolean): Promise<boolean> {
     const { step, moveLog, mono } = this.#ports;
     const began = mono();
-    const { more, excess } = await step();
+    const { more, excess } = await step(begins);
     if (!more) return false;
     await moveLog();
     this.#calm = calmness(this.#calm, excess - this.#excess);

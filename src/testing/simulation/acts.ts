@@ -25,6 +25,7 @@ import {
   SECRET_WRITES,
   writeKey,
 } from "./shared-acts.ts";
+import { brakeOrRelease, SILENCE_WRITES, silenceOrEnd } from "./quiet-acts.ts";
 import type { World } from "./world.ts";
 
 interface Act {
@@ -89,6 +90,8 @@ export const ACTS: Record<string, Act> = {
   secret: { weight: 2, leadsTo: SECRET_WRITES, run: changeSecret },
   pause: { weight: 2, leadsTo: [], run: pauseOrResume },
   "cancel what is put off": { weight: 2, leadsTo: LATER_WRITES, run: cancelLater },
+  brake: { weight: 3, leadsTo: ["setSetting", "settings.put"], run: brakeOrRelease },
+  silence: { weight: 1, leadsTo: SILENCE_WRITES, run: silenceOrEnd },
   setting: { weight: 1, leadsTo: ["setSetting", "settings.put"], run: changeSetting },
   output: { weight: 1, leadsTo: ["setOutputCursor", "output_cursors.put"], run: moveOutput },
   trim: {

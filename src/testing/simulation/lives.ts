@@ -7,6 +7,7 @@ import type { Setting } from "./grammar.ts";
 import { Incarnation } from "./incarnation.ts";
 import { Observer } from "./observer.ts";
 import { SimulatedAgent } from "./simulated-agent.ts";
+import type { SharedRooms } from "./shared-rooms.ts";
 import { SimulatedWorkers } from "./workers.ts";
 import type { World } from "./world.ts";
 
@@ -97,7 +98,11 @@ export class Lives {
       ledger: world.events,
       say: world.say,
       broken: (what) => world.fail("nothing impossible", what),
-      opened: (shared) => world.shared.opened(shared),
+      opened: async (shared) => {
+        world.brake.opened(shared);
+        this.#silencesOpened(shared);
+        await world.shared.opened(shared);
+      },
       look: () => world.observer?.look(),
       onFault: (fault) => world.struck(fault),
       onCrash: () => this.#ended(life),
@@ -112,6 +117,18 @@ export class Lives {
     await agent.begin();
   }
 
+  #silencesOpened({ silences }: SharedRooms): void {
+    const found = new Map(silences.list().map(({ id, state }) => [id, state]));
+    const { silenced, clock } = this.#world;
+    for (const [id, { state, untilMs }] of silenced) {
+      if (state !== "unknown" && clock.trusted() < untilMs && found.get(id) !== state)
+        this.#world.fail(
+          "answered is kept",
+          `silence ${id} is ${found.get(id)}, and was told to be ${state}`,
+        );
+    }
+  }
+
   #observer(): Observer {
     const { database, setting, events, story } = this.#world;
     return new Observer({
@@ -120,6 +137,7 @@ export class Lives {
       events,
       story,
       trims: this.#trims(),
+      leased: (run, step, runs) => this.#world.brake.leased(run, step, runs),
     });
   }
 

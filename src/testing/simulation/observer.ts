@@ -21,6 +21,8 @@ interface Options {
   story: Story;
   /** History is let go of at once: an end may be gone before it is seen. */
   trims: boolean;
+  /** An attempt has begun. */
+  leased: (run: ObservedRun, step: string, runs: Map<string, ObservedRun>) => void;
 }
 
 /**
@@ -116,6 +118,7 @@ export class Observer {
       this.#byNumber.set(row.n, made);
       this.runs.set(row.id, made);
       this.#note(row, steps);
+      for (const step of steps) if (step.attempts > 0) this.#options.leased(made, step.step, this.runs);
       return made;
     }
     if (row.state !== known.row.state && !mayMoveRun(known.row.state, row.state)) {
@@ -141,6 +144,7 @@ export class Observer {
       if (known === step) continue;
       const begins = known?.fence !== step.fence;
       if (known) this.#moved(run, known, step);
+      if (step.attempts > (known?.attempts ?? 0)) this.#options.leased(run, step.step, this.runs);
       if (begins || known?.state !== step.state || known.waits !== step.waits) changed.push(step);
     }
     run.steps = after;

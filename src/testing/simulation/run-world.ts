@@ -5,6 +5,7 @@ import { FinalChecks } from "./final-checks.ts";
 import { Lives } from "./lives.ts";
 import { TRIGGERS } from "./names.ts";
 import { decide } from "./person-acts.ts";
+import { releaseForGood } from "./quiet-acts.ts";
 import type { World } from "./world.ts";
 
 const MOST_ACTS = 300;
@@ -60,6 +61,7 @@ async function becomeQuiet(world: World, lives: Lives): Promise<void> {
     await lives.settle();
     for (const trigger of world.agent?.triggers ?? []) trigger.emit(10);
     decide(world, true);
+    releaseForGood(world);
     if (await isQuiet(world)) return;
     if (clock.nextIn() !== null) clock.runNext();
   }

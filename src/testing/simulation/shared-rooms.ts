@@ -7,6 +7,9 @@ import { sealedParameters } from "../../agent/parameters/sealed-parameters.ts";
 import type { RunEngine } from "../../agent/runs/engine.ts";
 import { LaterRuns } from "../../agent/schedules/later-runs.ts";
 import { Schedules } from "../../agent/schedules/schedules.ts";
+import { Brake } from "../../agent/silences/brake.ts";
+import { Silences } from "../../agent/silences/silences.ts";
+import { MaintenanceWindows } from "../../agent/silences/windows.ts";
 import { Secrets } from "../../agent/secrets/secrets.ts";
 import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
@@ -42,6 +45,8 @@ export class SharedRooms {
   readonly parameters: Parameters;
   readonly later: LaterRuns;
   readonly schedules: Schedules;
+  readonly brake: Brake;
+  readonly silences: Silences;
   readonly #options: Options;
   readonly #watch: TimeWatch;
   #unwatch = () => {};
@@ -68,6 +73,9 @@ export class SharedRooms {
       handedOut,
       clock,
     });
+    this.brake = new Brake({ store, windows: () => [], tell: async () => {}, clock, log });
+    const windows = new MaintenanceWindows([], clock, log);
+    this.silences = new Silences({ store, windows, labels: {}, clock, ids, log });
     const room = () => this.#beside.engine.room();
     this.later = new LaterRuns({
       waiting: (keys) => store.laterRuns(keys),
@@ -92,8 +100,9 @@ export class SharedRooms {
 
   /** What the engine sees of them. */
   ports() {
-    const { memory, parameters, later } = this;
+    const { memory, parameters, later, brake } = this;
     return {
+      brake,
       memory: {
         values: (namespace: string) => memory.snapshot.values(namespace),
         ready: (namespace: string) => (memory.snapshot.has(namespace) ? null : memory.watch(namespace)),
@@ -111,6 +120,8 @@ export class SharedRooms {
     await this.memory.start();
     await this.secrets.start();
     await this.parameters.start();
+    await this.brake.load();
+    await this.silences.load();
   }
 
   /** After the rules know what they remember. */
@@ -118,6 +129,7 @@ export class SharedRooms {
     this.#beside = beside;
     await this.schedules.start(this.#options.definitions);
     await this.later.start();
+    this.brake.start();
     const { life: clock, log } = this.#options;
     const record = (event: ProposedEvent) => beside.recorder.record(CLOCK_TRIGGER, [event], undefined);
     this.#unwatch = watchClock({ watch: this.#watch, record, clock, log });
@@ -143,7 +155,7 @@ export class SharedRooms {
 
   async stop(): Promise<void> {
     this.#unwatch();
-    await Promise.all([this.schedules.stop(), this.later.stop()]);
+    await Promise.all([this.schedules.stop(), this.later.stop(), this.brake.stop(), this.silences.stop()]);
     this.memory.stop();
   }
 }

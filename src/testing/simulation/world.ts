@@ -6,6 +6,7 @@ import type { Fault } from "../../storage/faults.ts";
 import { Seeded } from "../seeded.ts";
 import { VirtualClock } from "../virtual-clock.ts";
 import { type Aim, aimsOf, retryMore } from "./aims.ts";
+import { BrakeLedger } from "./brake-ledger.ts";
 import { EventLedger } from "./event-ledger.ts";
 import { type FaultTable, kindOf, makeFolder } from "./faults-drawn.ts";
 import { randomSetting, type Setting } from "./grammar.ts";
@@ -50,6 +51,12 @@ export class World {
   /** Trusted time at which an event was last sent to the store, by source and id. */
   readonly sentAt = new Map<string, number>();
   readonly shared = new SharedLedger((invariant, what) => this.fail(invariant, what));
+  readonly brake = new BrakeLedger({
+    trusted: () => this.clock.trusted(),
+    fail: (invariant, what) => this.fail(invariant, what),
+  });
+  /** Silences, as their makers were told of them. */
+  readonly silenced = new Map<string, { state: "active" | "ended" | "unknown"; untilMs: number }>();
   agent: SimulatedAgent | null = null;
   /** The agent of the first life that got so far. */
   firstAgent: SimulatedAgent | null = null;
