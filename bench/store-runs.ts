@@ -3,6 +3,7 @@ import { openAgentStore } from "../src/agent/store/open-agent-store.ts";
 import type { AgentStore, RunChange } from "../src/agent/store/port.ts";
 import { DEFINITION } from "../src/agent/store/store-fixtures.ts";
 import { systemIds } from "../src/core/ids.ts";
+import type { AttemptFacts } from "../src/model/attempt-facts.ts";
 import type { PipelineDefinition } from "../src/model/pipeline.ts";
 import { newRun } from "../src/model/run-build.ts";
 import { runRecord, stepRecord } from "../src/model/run-records.ts";
@@ -20,6 +21,12 @@ const ROWS = 11;
 
 const STEP = DEFINITION.steps[0]!;
 const SINGLE: PipelineDefinition = { ...DEFINITION, steps: [STEP] };
+
+/** What an agent keeps with each attempt and run of what they go back to. */
+const FACTS: AttemptFacts = {
+  worker: "0123456789abcdef",
+  ended: { cause: "exited", text: "exited(0)", code: 0, memory: 12_345_678, cpu: 12 },
+};
 
 export const bench: Bench = {
   about:
@@ -100,6 +107,7 @@ async function begun(store: AgentStore): Promise<{ run: RunRow; step: StepRow }>
     starter: { kind: "rule", by: "errors" },
     event,
     params: {},
+    config: FACTS.worker,
     createdMs: nowMs,
   });
   const envelope = { specversion: "1.0", ...event, type: "log.line", time: "2026-11-21T04:30:00.000Z" };
@@ -134,7 +142,7 @@ async function oneRun(store: AgentStore): Promise<void> {
     runId: run.id,
     guards: [{ stepId: step.stepId, fence: 1, state: "running" }],
     steps: [{ stepId: step.stepId, ...done, output }],
-    attempt: { ...attempt, ...done },
+    attempt: { ...attempt, ...done, facts: FACTS },
     run: done,
     records: [
       stepRecord({ ...step, ...lease, ...done, output }, STEP),

@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { ActionError, defineAction, type Json, size, v } from "../../src/sdk/holdfast.ts";
+import { ActionError, defineAction, type Json, type PluginLog, size, v } from "../../src/sdk/holdfast.ts";
 import { findProgram } from "./find-program.ts";
 import { LiveGroups, runProgram, type ProgramResult } from "./run-program.ts";
 import { environment } from "./environment.ts";
@@ -62,6 +62,9 @@ const settings = v.strictObject({
   ),
 });
 
+/** Last lines of each stream that go into the log. */
+const MAX_TOLD_LINES = 200;
+
 const groups = new LiveGroups();
 
 export default defineAction({
@@ -92,9 +95,21 @@ export default defineAction({
       signal,
       clock,
     });
+    if (result.exitCode !== 0) tell(context.log, result);
     return present(program, result, settings.output);
   },
 });
+
+/** What a program printed that failed: an error has only the end of it, and there is no output to keep the rest. */
+function tell(log: PluginLog, { stdout, stderr }: ProgramResult): void {
+  const lines = (text: string) =>
+    text
+      .split("\n")
+      .filter((line) => line.trim() !== "")
+      .slice(-MAX_TOLD_LINES);
+  for (const line of lines(stdout)) log.info(line, { stream: "stdout" });
+  for (const line of lines(stderr)) log.warn(line, { stream: "stderr" });
+}
 
 function present(program: string, result: ProgramResult, form: "auto" | "text" | "json"): Json {
   const { exitCode, signalCode, stdout, stderr, truncated } = result;

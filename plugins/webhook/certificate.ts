@@ -1,11 +1,13 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import type { PluginLog } from "../../src/sdk/holdfast.ts";
+import type { PluginClock, PluginLog } from "../../src/sdk/holdfast.ts";
 
 const DAY_MS = 86_400_000;
 /** A certificate that ends within this is warned about. */
 const SOON_MS = 14 * DAY_MS;
+const LOOK_MS = DAY_MS / 2;
 
+/** Both in PEM, or the paths of files with them. */
 export interface ServerCertificate {
   cert: string;
   key: string;
@@ -14,8 +16,8 @@ export interface ServerCertificate {
 /** Certificate and key for a server. Throws with what is wrong with them, so that no caller has to find out. */
 export async function openCertificate(
   tls: ServerCertificate,
-  { wallMs, log }: { wallMs: number; log: PluginLog },
-): Promise<ServerCertificate> {
+  wallMs: number,
+): Promise<ServerCertificate & { expiresMs: number }> {
   const cert = await readText(tls.cert, "tls.cert");
   const isFile = tls.key.startsWith("/");
   const key = isFile ? await readText(tls.key, "tls.key") : tls.key;
@@ -38,9 +40,22 @@ export async function openCertificate(
     throw new Error(
       `the certificate in ${tls.cert} is good from ${day(from)} only: is this host's clock right?`,
     );
-  if (to - wallMs < SOON_MS)
-    log.warn(`the certificate expires on ${day(to)}: put a new one there`, { file: tls.cert });
-  return { cert, key };
+  return { cert, key, expiresMs: to };
+}
+
+/** Tells twice a day of a certificate that ends soon or has ended, until the signal aborts. */
+export async function watchCertificate(
+  { file, expiresMs }: { file: string; expiresMs: number },
+  { clock, log, signal }: { clock: PluginClock; log: PluginLog; signal: AbortSignal },
+): Promise<void> {
+  for await (const _ of clock.every(LOOK_MS, signal)) {
+    const day = new Date(expiresMs).toISOString().slice(0, 10);
+    const left = expiresMs - clock.wall();
+    if (left <= 0)
+      log.error(`the certificate has expired on ${day}: put a new one there and restart`, { file });
+    else if (left < SOON_MS)
+      log.warn(`the certificate expires on ${day}: put a new one there and restart`, { file });
+  }
 }
 
 async function readText(file: string, setting: string): Promise<string> {

@@ -10,7 +10,7 @@ import { contextFor } from "../../src/testing/plugin-context.ts";
 import { createTestCa } from "../../src/testing/test-ca.ts";
 import { until } from "../../src/testing/until.ts";
 import { readSecrets } from "./authenticate.ts";
-import { openCertificate, type ServerCertificate } from "./certificate.ts";
+import { openCertificate, type ServerCertificate, watchCertificate } from "./certificate.ts";
 import webhook from "./plugin.ts";
 import { TokenBucket } from "./token-bucket.ts";
 
@@ -354,7 +354,6 @@ describe("the settings", () => {
 });
 
 describe("TLS", () => {
-  const { log } = contextFor(webhook, { settings: { ...BASE, secret: SECRET }, home: "/" }).context;
   const write = (name: string, text: string) => {
     writeFileSync(join(folder, name), text);
     return join(folder, name);
@@ -412,19 +411,37 @@ describe("TLS", () => {
       ],
     ];
     for (const [tls, message] of cases)
-      await expect(openCertificate(tls as unknown as ServerCertificate, { wallMs, log })).rejects.toThrow(
-        message,
-      );
+      await expect(openCertificate(tls as unknown as ServerCertificate, wallMs)).rejects.toThrow(message);
   });
 
-  test("that ends soon is warned about", async () => {
+  test("that ends soon, or has ended meanwhile, is told of", async () => {
+    const day = 86_400_000;
     const { certificate, key } = await (await createTestCa()).server(["a"]);
-    const { context, lines } = contextFor(webhook, { settings: { ...BASE, secret: SECRET }, home: folder });
-    const tls = { cert: write("crt", certificate), key };
-    await openCertificate(tls, { wallMs: Date.now(), log: context.log });
-    expect(lines).toEqual([]);
-    await openCertificate(tls, { wallMs: Date.now() + 20 * 86_400_000, log: context.log });
-    expect(lines).toMatchObject([{ level: "warn", message: expect.stringContaining("expires on") }]);
+    const { expiresMs } = await openCertificate({ cert: write("crt", certificate), key }, Date.now());
+    expect(Math.round((expiresMs - Date.now()) / day)).toBe(30);
+    const linesAt = async (wallMs: number) => {
+      const clock: Partial<PluginClock> = {
+        wall: () => wallMs,
+        async *every() {
+          yield 0;
+        },
+      };
+      const { context, lines } = contextFor(webhook, {
+        settings: { ...BASE, secret: SECRET },
+        home: folder,
+        clock,
+      });
+      const { clock: given, log } = context;
+      await watchCertificate({ file: "crt", expiresMs }, { clock: given, log, signal: stop.signal });
+      return lines.map(({ level, message }) => [level, message.replace(/\d{4}-\d\d-\d\d/, "DAY")]);
+    };
+    expect(await linesAt(Date.now())).toEqual([]);
+    expect(await linesAt(Date.now() + 20 * day)).toEqual([
+      ["warn", "the certificate expires on DAY: put a new one there and restart"],
+    ]);
+    expect(await linesAt(Date.now() + 40 * day)).toEqual([
+      ["error", "the certificate has expired on DAY: put a new one there and restart"],
+    ]);
   });
 });
 

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { defineTrigger } from "../../src/sdk/holdfast.ts";
 import { readSecrets } from "./authenticate.ts";
-import { openCertificate } from "./certificate.ts";
+import { openCertificate, watchCertificate } from "./certificate.ts";
 import { openHooks } from "./hooks.ts";
 import { Inbox } from "./inbox.ts";
 import { startServer } from "./server.ts";
@@ -25,9 +25,11 @@ export default defineTrigger({
     const text = file === undefined ? secret! : await readFile(file, "utf8");
     const secrets = readSecrets(text, { from: file ?? "the setting secret", auth });
     const hooks = await openHooks(given.hooks);
-    const tls = given.tls && (await openCertificate(given.tls, { wallMs: clock.wall(), log }));
+    const tls = given.tls && (await openCertificate(given.tls, clock.wall()));
     const inbox = new Inbox(MAX_WAITING);
     const server = startServer({ ...given, tls, secrets, hooks, maxBody, inbox, clock, log });
+    if (given.tls && tls)
+      void watchCertificate({ file: given.tls.cert, expiresMs: tls.expiresMs }, { clock, log, signal });
     try {
       yield* inbox.emits(signal);
     } finally {

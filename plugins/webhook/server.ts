@@ -61,7 +61,7 @@ export function startServer(options: ServerOptions): { port: number; stop(): Pro
   const server = Bun.serve({
     hostname: options.address,
     port: options.port,
-    ...(options.tls && { tls: options.tls }),
+    ...(options.tls && { tls: { cert: options.tls.cert, key: options.tls.key } }),
     idleTimeout: 60,
     // What is read is counted as it comes; a limit here would be answered without problem details.
     maxRequestBodySize: Number.MAX_SAFE_INTEGER,

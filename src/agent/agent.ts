@@ -26,6 +26,7 @@ import type { AgentHome } from "./config/home.ts";
 import { agentMetrics } from "./local/agent-metrics.ts";
 import { brakeView } from "./local/control-brake.ts";
 import { startControlSocket } from "./local/control-socket.ts";
+import { linesOfPlugins } from "./local/plugin-lines.ts";
 import { hostFacts } from "./local/host-facts.ts";
 import type { Catalog } from "./plugins/catalog.ts";
 import { Memory } from "./memory/memory.ts";
@@ -299,6 +300,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       silences,
       pipelines: () => automation?.pipelines ?? [],
       origin: () => automation?.origin ?? null,
+      linesOf: (plugins, run, sinceMs) => linesOfPlugins(home.pluginLogs, plugins, run, sinceMs),
       rules: () => automation?.rules.list() ?? [],
       schedules: () => automation,
       emit: (event) => requireAutomation(automation).emit(event),

@@ -2,7 +2,7 @@ import type { Clock } from "../core/clock.ts";
 import type { Ids } from "../core/ids.ts";
 import { createLogger, type Logger } from "../core/logger.ts";
 import type { JsonObject } from "../model/json.ts";
-import { parseMemoryRequest } from "../model/memory-request.ts";
+import { parseMemoryRequest, parseStateRequest } from "../model/memory-request.ts";
 import type { Policy } from "../model/policy.ts";
 import { openAuditLog } from "./host-operations/audit-log.ts";
 import { hostHandler, logHandler } from "./host-operations/call-handlers.ts";
@@ -74,10 +74,16 @@ export function openHostAccess(options: {
   return {
     hostOperation: (request) => operations.perform(request),
     calls: {
-      open({ plugin, part, grant, log: sink, add, namespace }) {
+      open({ plugin, part, grant, log: sink, add, namespace, state }) {
         const remembers = memory !== undefined && grant.memory.length > 0;
-        if (grant.host.length === 0 && !add && !remembers) return undefined;
-        const session = lazySession(memory, { plugin, grant, namespace });
+        const keeps = memory !== undefined && state !== undefined;
+        if (grant.host.length === 0 && !add && !remembers && !keeps) return undefined;
+        const session = lazySession(memory, {
+          plugin,
+          grant,
+          namespace,
+          ...(state === undefined ? {} : { part: state }),
+        });
         const token = ids.hex(16);
         const pluginLog = createLogger(
           { sinks: [sink], level: () => "debug", wall: () => clock.wall() },
@@ -92,6 +98,7 @@ export function openHostAccess(options: {
           ...(remembers
             ? { memory: async (args: JsonObject) => await session.ask(parseMemoryRequest(args)) }
             : {}),
+          ...(keeps ? { state: async (args: JsonObject) => await session.ask(parseStateRequest(args)) } : {}),
         };
         let server: CallServer | undefined;
         return {

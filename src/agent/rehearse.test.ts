@@ -13,6 +13,7 @@ import { Seeded } from "../testing/seeded.ts";
 import { ruleDefinitions } from "./config/definitions.ts";
 import type { Compared } from "./rehearsal/ports.ts";
 import type { Rehearsed } from "./rehearsal/rehearsal.ts";
+import type { Span } from "./rehearsal/span.ts";
 import { openRehearsal } from "./rehearse.ts";
 import { PastReader } from "./store/past-reader.ts";
 
@@ -76,7 +77,7 @@ async function configOf(yaml: string): Promise<Config> {
 async function rehearse(
   config: Config,
   { sinceMs = YEAR_MS * 2 }: { sinceMs?: number } = {},
-): Promise<Rehearsed & { told: Compared[]; differences: Compared[] }> {
+): Promise<Rehearsed & { told: Compared[]; differences: Compared[]; span: Span }> {
   const rehearsal = await openRehearsal({
     store: join(rig.folder, "agent.db"),
     isCopy: false,
@@ -91,7 +92,7 @@ async function rehearse(
     const tell = (compared: Compared) => void told.push(compared);
     const rehearsed = await rehearsal.run({ tell, settle: async () => {}, signal });
     const differences = told.filter(({ verdict }) => !["same", "failed"].includes(verdict));
-    return { ...rehearsed, told, differences };
+    return { ...rehearsed, told, differences, span: rehearsal.span! };
   } finally {
     rehearsal.close();
   }
@@ -327,6 +328,25 @@ maintenance:
     const failed = told.filter(({ verdict }) => verdict === "failed");
     expect(failed.map(({ reason }) => reason)).toEqual([expect.stringContaining("parameter 'n'")]);
     expect(rules.find(({ rule }) => rule === "unmakeable")!.counts).toMatchObject({ fired: 1, errors: 1 });
+  });
+
+  test("an event that is left of a history that was trimmed is not looked at", async () => {
+    config = await configOf(RULES());
+    await rig.open(ruleDefinitions(config));
+    const began = rig.clock.wall();
+    for (let step = 0; step < 10; step++) {
+      await rig.recorder.record("a", [{ type: "bad", subject: "s", data: { v: 30 } }], undefined);
+      await rig.clock.advance(1000);
+    }
+    await rig.close();
+    const database = new Database(join(rig.folder, "agent.db"));
+    // Of the third one a run is still open.
+    database.run("DELETE FROM events WHERE n < 6 AND n <> 3");
+    database.close();
+    await rig.open(ruleDefinitions(config));
+    const { told, events, span } = await rehearse(config);
+    expect([events, span.from, span.fromMs - began, span.cut]).toEqual([5, 6, 5000, true]);
+    expect(told.filter(({ deed }) => deed.root === "n 3")).toEqual([]);
   });
 
   test("runs that are no longer kept are not taken for new ones", async () => {

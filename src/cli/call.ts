@@ -9,10 +9,11 @@ import { HoldfastError, messageOf } from "../core/errors.ts";
 import { systemIds } from "../core/ids.ts";
 import type { JsonObject } from "../model/json.ts";
 import { memoryArguments } from "./call-memory.ts";
+import { stateArguments } from "./call-state.ts";
 
 /** Longer than any host operation takes. */
 const DEFAULT_TIMEOUT = "35m";
-const VERBS = ["host", "log", "memory", ...Object.keys(ADDITION_VERBS)];
+const VERBS = ["host", "log", "memory", "state", ...Object.keys(ADDITION_VERBS)];
 const LEVELS = ["debug", "info", "warn", "error"];
 
 export const call = defineCommand({
@@ -33,6 +34,8 @@ export const call = defineCommand({
       "  holdfast call memory update KEY TOKEN VALUE         changes it, unless the token has expired",
       "  holdfast call memory checkin KEY TOKEN              gives it back unchanged",
       "  holdfast call memory delete KEY | list [PREFIX]",
+      "  holdfast call state load                            what this script keeps for itself; prints {exists, value}",
+      "  holdfast call state save VALUE [--every 1m]         keeps it, written at most so often; --force: at once",
       "Example: holdfast call host journal.read:nginx.service --json '{\"lines\": 20}'",
     ].join("\n\n"),
   },
@@ -40,7 +43,7 @@ export const call = defineCommand({
     verb: {
       type: "positional",
       required: false,
-      description: "host, log, memory, add, finally, on-failure, spawn or later",
+      description: "host, log, memory, state, add, finally, on-failure, spawn or later",
     },
     json: {
       type: "string",
@@ -57,7 +60,9 @@ export const call = defineCommand({
     namespace: { type: "string", description: "Another namespace than the run's own (memory)" },
     ttl: { type: "string", description: "The value is gone after this time (memory)" },
     wait: { type: "string", description: "How long to wait for a checkout, 30s by default (memory)" },
-    text: { type: "boolean", description: "VALUE is a text, also when it looks like JSON (memory)" },
+    text: { type: "boolean", description: "VALUE is a text, also when it looks like JSON (memory, state)" },
+    every: { type: "string", description: "It is written at most so often, 1m by default (state)" },
+    force: { type: "boolean", description: "It is durable when this command ends (state)" },
     timeout: { type: "string", description: `How long to wait for the answer (${DEFAULT_TIMEOUT})` },
   },
   run({ rawArgs }) {
@@ -90,6 +95,10 @@ export function readCall(argv: string[]): Call {
   if (verb === "memory") {
     const args = memoryArguments(words, values);
     return { verb, args, timeoutMs, silent: ["set", "update"].includes(args.op as string) };
+  }
+  if (verb === "state") {
+    const args = stateArguments(words, values);
+    return { verb, args, timeoutMs, silent: args.op === "save" };
   }
   const given = values.json === undefined ? {} : jsonObject(values.json);
   if (Object.hasOwn(ADDITION_VERBS, verb)) {
@@ -125,6 +134,8 @@ function parse(argv: string[]) {
         ttl: { type: "string" },
         wait: { type: "string" },
         text: { type: "boolean" },
+        every: { type: "string" },
+        force: { type: "boolean" },
       },
     });
   } catch (error) {

@@ -101,6 +101,7 @@ export async function openPlugins(options: OpenPluginsOptions): Promise<OpenPlug
     banned: (plugin) => (policy.policy === null ? policy.problem : banOf(plugin, policy.policy)),
     close: async () => {
       await close();
+      await workers.close();
       await host.close();
     },
   };

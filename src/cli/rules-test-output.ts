@@ -24,6 +24,7 @@ export interface PrintOptions {
 const DIFFERENCES = new Set<Compared["verdict"]>(["added", "removed", "changed"]);
 const PROGRESS_AFTER_MS = 1000;
 const PROGRESS_EVERY_MS = 500;
+const BREATHE_EVERY_MS = 50;
 
 /** Runs the rehearsal and prints what it gives as it comes; resolves with the number of differences. */
 export async function printRehearsal(rehearsal: OpenRehearsal, options: PrintOptions): Promise<number> {
@@ -39,7 +40,8 @@ export async function printRehearsal(rehearsal: OpenRehearsal, options: PrintOpt
   const shown: { compared: Compared; event: Deed["event"] }[] = [];
   let lines: string[] = [];
   const progress = progressOn(options.clock);
-  const { rules, events, runsKeptFrom } = await rehearsal.run({
+  const breathe = breather(options.clock);
+  const running = rehearsal.run({
     signal: options.signal,
     tell(compared) {
       const { deed, verdict } = compared;
@@ -50,13 +52,13 @@ export async function printRehearsal(rehearsal: OpenRehearsal, options: PrintOpt
     },
     async settle(reached) {
       progress.show(reached);
-      if (lines.length === 0) return;
-      const text = `${lines.join("\n")}\n`;
+      const text = lines.map((line) => `${line}\n`).join("");
       lines = [];
-      await out.write(text);
+      if (text !== "") await out.write(text);
+      await breathe();
     },
   });
-  progress.end();
+  const { rules, events, runsKeptFrom } = await running.finally(() => progress.end());
   const told = rules.filter(({ rule }) => isTold(rule));
   const keptFrom = runsKeptFrom === 0 ? null : (rehearsal.timeOf(runsKeptFrom) ?? span.untilMs);
   if (json) {
@@ -161,5 +163,15 @@ function progressOn(clock: Clock) {
     end(): void {
       if (written) process.stderr.write("\r\u001b[K");
     },
+  };
+}
+
+/** Reading waits for nothing: without this nobody would hear Ctrl-C, nor that the reader has gone. */
+function breather(clock: Clock): () => Promise<void> {
+  let last = clock.mono();
+  return async () => {
+    if (clock.mono() - last < BREATHE_EVERY_MS) return;
+    await clock.sleep(0);
+    last = clock.mono();
   };
 }

@@ -76,6 +76,7 @@ export const test: CommandDef<any> = defineCommand({
       const differences = await printRehearsal(rehearsal, { out, json, limit, only, since, clock, signal });
       if (differences > 0 && given["fail-on-difference"]) process.exitCode = 1;
     } catch (error) {
+      if (keys.signal.aborted) throw new HoldfastError("cancelled", "stopped before it came to the end");
       if (!out.closed.aborted) throw error;
     } finally {
       keys.dispose();

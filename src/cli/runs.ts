@@ -5,7 +5,7 @@ import { approve, cancel, deny, retry, RUN_ARG } from "./runs-change.ts";
 import { type ShownRun, shownRun, type ShownStep } from "./runs-detail.ts";
 import { followRun } from "./runs-follow.ts";
 import { list } from "./runs-list.ts";
-import { runLogs } from "./runs-logs.ts";
+import { linesOfRun, runLogs } from "./runs-logs.ts";
 import { marksFor } from "./runs-marks.ts";
 import { showRun } from "./runs-show.ts";
 import { explainCommand as explain } from "./runs-explain.ts";
@@ -27,7 +27,8 @@ const show = sourceCommand({
 
 const logs = sourceCommand({
   name: "logs",
-  description: "Print what the steps of a run wrote: lines of stdout (OUT) and stderr (ERR), output, errors",
+  description:
+    "Print what the steps of a run wrote: stdout (OUT), stderr (ERR), what plugins logged (LOG), output, errors",
   example: "holdfast runs logs 3f9a12bc --step note",
   args: {
     run: RUN_ARG,
@@ -41,10 +42,13 @@ const logs = sourceCommand({
     if (args.follow) return await followLogs(context, run, wanted);
     const steps = run.steps.filter(wanted);
     if (steps.length === 0 && args.step !== undefined) throw noStep(run, args.step);
+    const { items, complete } = await linesOfRun(context.local, run.id);
+    const logs = runLogs(steps, items);
     if (context.json) {
-      return context.out.line(JSON.stringify({ run: run.id, agent: run.agent, steps: runLogs(steps) }));
+      return context.out.line(JSON.stringify({ run: run.id, agent: run.agent, complete, steps: logs }));
     }
-    for (const log of runLogs(steps)) await context.out.write(log.text);
+    for (const log of logs) await context.out.write(log.text);
+    if (!complete) context.note("older lines of its plugins are gone: their logs were rotated");
   },
 });
 
@@ -64,7 +68,9 @@ async function followLogs(
     note,
     async step(step) {
       if (!wanted(step) || !hasEnded(step.state as RunState)) return;
-      for (const log of runLogs([step])) await (json ? out.line(JSON.stringify(log)) : out.write(log.text));
+      const { items } = await linesOfRun(local, run.id);
+      for (const log of runLogs([step], items))
+        await (json ? out.line(JSON.stringify(log)) : out.write(log.text));
     },
   });
   if (ended && !json && hasEnded(ended.state as RunState)) note(`run ${ended.id} is ${ended.state}`);

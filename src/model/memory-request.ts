@@ -56,6 +56,13 @@ export function parseMemoryRequest(value: unknown): MemoryRequest {
   }
 }
 
+/** One of `load` and `save` alone. Throws `invalid`. */
+export function parseStateRequest(value: unknown): MemoryRequest {
+  const request = parseMemoryRequest(value);
+  if (request.op === "load" || request.op === "save") return request;
+  throw invalid("state knows load and save");
+}
+
 function text(fields: Record<string, unknown>, name: string): string {
   const value = fields[name];
   if (typeof value === "string" && value.length <= MAX_TEXT) return value;

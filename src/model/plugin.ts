@@ -30,6 +30,8 @@ export interface ScriptEntry {
   plain: boolean;
   /** Actions with a process for each call only: it may add steps with `holdfast call`. */
   calls?: boolean;
+  /** It keeps something for itself with `holdfast call state`. */
+  state?: boolean;
   /** Fixed variables of its environment. */
   env: Record<string, string>;
 }

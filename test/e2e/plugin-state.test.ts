@@ -1,6 +1,6 @@
 /** What plugins keep for themselves, through kill -9 of the agent. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type CliAgent, cliAgent } from "../../src/testing/cli-agent.ts";
 
@@ -22,7 +22,22 @@ export default defineTrigger({
     }
   },
 });`;
-const CONFIG = `triggers:
+const SCRIPT = `#!/bin/sh
+loaded=$(holdfast call state load)
+n=$(echo "$loaded" | sed -n 's/.*"value":\\([0-9]*\\).*/\\1/p')
+holdfast call state save $((\${n:-0} + 1)) --every 1h --force
+printf '{"loaded":%s}' "$loaded"
+`;
+const MANIFEST = `name: sh-counting
+kind: action
+runtime: exec
+description: counts its calls
+entry: count.sh
+state: true
+permissions: { read: ['@system'], exec: ['@system'] }
+`;
+const CONFIG = `pipelines: { count: { steps: [{ id: a, action: sh-counting }] } }
+triggers:
   - { name: one, plugin: counting, with: { from: 0 } }
   - { name: two, plugin: counting, with: { from: 1000000 } }
 `;
@@ -34,6 +49,11 @@ beforeAll(async () => {
   const root = join(agent.base, `agent-${agent.id}`);
   mkdirSync(join(root, "data/plugins/counting"), { recursive: true });
   writeFileSync(join(root, "data/plugins/counting/plugin.ts"), PLUGIN);
+  const folder = join(root, "data/plugins/sh-counting");
+  mkdirSync(folder);
+  writeFileSync(join(folder, "plugin.yaml"), MANIFEST);
+  writeFileSync(join(folder, "count.sh"), SCRIPT);
+  chmodSync(join(folder, "count.sh"), 0o755);
   writeFileSync(join(root, "config/conf.d/test.yaml"), CONFIG);
   await agent.start();
 });
@@ -95,4 +115,19 @@ test("an agent that ends in order loses nothing of it", async () => {
     "holdfast/trigger/one state",
     "holdfast/trigger/two state",
   ]);
+});
+
+test("a script has one too", async () => {
+  const loaded = async () => {
+    const { out } = await agent.cli(["run", "count", "--json"]);
+    const { id } = JSON.parse(out.trim().split("\n").at(-1)!) as { id: string };
+    const shown = await agent.cli(["runs", "show", id, "--json"]);
+    const [step] = (JSON.parse(shown.out) as { steps: { output: { loaded: unknown } | null }[] }).steps;
+    return step!.output?.loaded ?? shown.out;
+  };
+  expect(await loaded()).toEqual({ exists: false, value: null });
+  expect(await loaded()).toEqual({ exists: true, value: 1 });
+  await agent.stop("SIGKILL");
+  await agent.start();
+  expect(await loaded()).toEqual({ exists: true, value: 2 });
 });

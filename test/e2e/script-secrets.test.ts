@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { secretFolderPrefix } from "../../src/agent/workers/secret-files.ts";
+import { secretFilesFolder } from "../../src/model/secret.ts";
 import { type CliAgent, cliAgent } from "../../src/testing/cli-agent.ts";
 import { until } from "../../src/testing/until.ts";
 
@@ -23,15 +23,34 @@ others=$(ls "\${HOLDFAST_INPUT_TOKEN_FILE%/*}" | wc -l)
 (echo x > "$HOLDFAST_INPUT_TOKEN_FILE") 2>/dev/null && mode=written
 printf '{"input":"%s","file":"%s","mode":"%s","env":"%s","others":%s}' "$input" "$file" "$mode" "$env" "$others"
 `;
-const CONFIG = `pipelines:
+const SCRIPTS: Record<string, string> = {
+  slow: "#!/bin/sh\nsleep 60\n",
+  // Looks for what is not its own, by names that it cannot list as well.
+  spy: `#!/bin/sh
+input=$(cat)
+place=$(echo "$input" | sed 's/.*"place":"\\([^"]*\\)".*/\\1/')
+cat "$place" 2>/dev/null | sha256sum | cut -c1-16
+`,
+};
+/** Gets events on its standard input, so that the file is all that it has. */
+const OUTPUT = `#!/bin/sh
+cat > /dev/null
+echo "told $(sha256sum < "$HOLDFAST_INPUT_TOKEN_FILE" | cut -c1-16)" >&2
+exit 1
+`;
+const CONFIG = `outputs: [{ name: away, plugin: away, with: { token: "\${{ secrets.TOKEN }}" } }]
+pipelines:
   file: { steps: [{ id: a, action: by-file, with: { token: "\${{ secrets.TOKEN }}" } }] }
   slow: { steps: [{ id: a, action: slow, effect: idempotent, timeout: 60s, with: { token: "\${{ secrets.TOKEN }}" } }] }
+  spy: { params: { place: {} }, steps: [{ id: a, action: spy, with: { place: "\${{ params.place }}" } }] }
+  wide-spy: { params: { place: {} }, steps: [{ id: a, action: wide-spy, with: { place: "\${{ params.place }}" } }] }
   env: { steps: [{ id: a, action: by-env, with: { token: "\${{ secrets.TOKEN }}" } }] }
 `;
+/** The wide one may read all around the place where the files are. */
 const manifest = (name: string, more = "") =>
   `name: ${name}\nkind: action\nruntime: exec\ndescription: says how it was told\nentry: x.sh\n` +
-  `settings: { properties: { token: { type: string } } }\n` +
-  `permissions: { read: ['@system'], exec: ['@system'], secrets: [TOKEN]${more} }\n`;
+  `settings: { properties: { token: { type: string }, place: { type: string } } }\n` +
+  `permissions: { read: ['@system'${name === "wide-spy" ? ", /dev/shm" : ""}], exec: ['@system'], secrets: [TOKEN]${more} }\n`;
 const hash = (text: string) => new Bun.CryptoHasher("sha256").update(text).digest("hex").slice(0, 16);
 
 let agent: CliAgent;
@@ -43,8 +62,8 @@ function place(path: string, text: string): void {
 }
 
 /** The output of the one step, or its error. */
-async function run(pipeline: string): Promise<Record<string, unknown>> {
-  const { out } = await agent.cli(["run", pipeline, "--json"]);
+async function run(...pipeline: string[]): Promise<Record<string, unknown>> {
+  const { out } = await agent.cli(["run", ...pipeline, "--json"]);
   const { id } = JSON.parse(out.trim().split("\n").at(-1)!) as { id: string };
   const shown = JSON.parse((await agent.cli(["runs", "show", id, "--json"])).out) as {
     steps: { output: Record<string, unknown>; error: Record<string, unknown> | null }[];
@@ -52,8 +71,8 @@ async function run(pipeline: string): Promise<Record<string, unknown>> {
   return shown.steps[0]!.error ?? shown.steps[0]!.output;
 }
 
-const leftInMemory = () =>
-  readdirSync("/dev/shm").filter((name) => name.startsWith(secretFolderPrefix(join(root(), "tmp/workdir"))));
+const memory = () => secretFilesFolder(join(root(), "tmp/workdir"));
+const leftInMemory = () => readdirSync(memory());
 
 beforeAll(async () => {
   agent = await cliAgent(CONFIG);
@@ -61,12 +80,17 @@ beforeAll(async () => {
   for (const [name, more] of [
     ["by-file", ""],
     ["slow", ""],
+    ["spy", ""],
+    ["wide-spy", ""],
     ["by-env", ", secretEnv: [TOKEN]"],
   ] as const) {
     place(`data/plugins/${name}/plugin.yaml`, manifest(name, more));
-    place(`data/plugins/${name}/x.sh`, name === "slow" ? "#!/bin/sh\nsleep 60\n" : SCRIPT);
+    place(`data/plugins/${name}/x.sh`, SCRIPTS[name.replace("wide-", "")] ?? SCRIPT);
     chmodSync(join(root(), `data/plugins/${name}/x.sh`), 0o755);
   }
+  place("data/plugins/away/plugin.yaml", manifest("away").replace("kind: action", "kind: output"));
+  place("data/plugins/away/x.sh", OUTPUT);
+  chmodSync(join(root(), "data/plugins/away/x.sh"), 0o755);
   await agent.start();
   const program = executable === undefined ? [process.execPath, MAIN] : [executable];
   const child = Bun.spawn([...program, "secret", "set", "TOKEN", "--home", agent.base, "--id", agent.id], {
@@ -105,9 +129,25 @@ test("what a killed agent leaves of them goes at its next start", async () => {
   const { id } = JSON.parse(out.trim().split("\n").at(-1)!) as { id: string };
   await until("the script to have its file", () => leftInMemory().length === 1, 30_000);
   const [first] = leftInMemory();
+  // Nobody else gets at it meanwhile, whatever it may read otherwise.
+  const place = `place=${join(memory(), first!, "HOLDFAST_INPUT_TOKEN_FILE")}`;
+  for (const spy of ["spy", "wide-spy"])
+    expect((await run(spy, place)).raw_output, spy).toBe(`${hash("")}\n`);
   await agent.stop("SIGKILL");
   await agent.start();
   await until("the file of before to go", () => !leftInMemory().includes(first!), 30_000);
   expect((await agent.cli(["runs", "cancel", id])).exit).toBe(0);
   await until("the file of the second attempt to go", () => leftInMemory().length === 0, 30_000);
+});
+
+test("an output finds its own in the same way", async () => {
+  await agent.stop();
+  await agent.start();
+  expect((await agent.cli(["events", "emit", "news"])).exit).toBe(0);
+  for (let left = 200; ; left--) {
+    const { out } = await agent.cli(["agent", "status", "--json"]);
+    if (out.includes(`told ${hash(VALUE)}`)) break;
+    if (left === 0) throw new Error(`the output was not told: ${out}`);
+    await Bun.sleep(50);
+  }
 });

@@ -3,6 +3,7 @@ import { systemCode } from "../../core/errors.ts";
 import type { MissingPlace } from "../../model/grant.ts";
 import type { Place } from "../../model/grant-expand.ts";
 import type { Places } from "../../model/grant-places.ts";
+import { secretFilesFolder } from "../../model/secret.ts";
 import { POLICY_FOLDER } from "./policy.ts";
 import type { AgentHome } from "./home.ts";
 
@@ -35,8 +36,9 @@ export function protectedPlaces(home: AgentHome, executable: string): Places {
     ],
     // The key of the secrets is made with the first of them: from then on no worker starts that could read it.
     get protectedRead() {
-      const keys = [home.secretsKey, home.secretsSalt].filter((path) => existsSync(path));
-      return [home.certificates, home.pluginSettings, home.state, ...keys];
+      const secrets = [home.secretsKey, home.secretsSalt, secretFilesFolder(home.workdir)];
+      const there = secrets.filter((path) => existsSync(path));
+      return [home.certificates, home.pluginSettings, home.state, ...there];
     },
     protectedUnix: [home.controlSocket],
   };

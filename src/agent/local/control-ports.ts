@@ -10,6 +10,7 @@ import type { MemoryEntry, MemoryListing } from "../../model/memory.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
 import type { FindingRow } from "../../model/rule.ts";
 import type { ControlTimes } from "./control-schedules.ts";
+import type { LoggedLines } from "./plugin-lines.ts";
 import type { ListedSecret } from "../../model/secret.ts";
 import type { Match, Mute, Silence } from "../../model/silence.ts";
 import type { ListedParameter, SetParameter } from "../../model/shared-parameter.ts";
@@ -153,6 +154,8 @@ export interface ControlPorts {
   brake: ControlBrake;
   silences: ControlSilences;
   pipelines(): PipelineDefinition[];
+  /** What plugins logged in the attempts of a run that began at this wall time or later. */
+  linesOf(plugins: string[], run: string, sinceMs: number): Promise<LoggedLines>;
   /** The configuration in force, as runs go back to it. */
   origin(): ConfigOrigin | null;
   /** In the order in which they are asked. */

@@ -13,7 +13,6 @@ import {
   runItemView,
   stepRevision,
 } from "./control-views.ts";
-import { explainRun } from "./explain-run.ts";
 
 const text = (max: number) => v.pipe(v.string(), v.maxLength(max));
 export const paramsSchema = v.custom<JsonObject>(
@@ -26,7 +25,6 @@ const decisionSchema = v.strictObject({
   decision: v.picklist(["approve", "deny"]),
   note: v.optional(text(1000), ""),
 });
-const explainSchema = v.strictObject({ step: v.optional(text(256)) });
 /** Runs whose ids are looked at for one that was probably meant. */
 const NEAR_RUNS = 500;
 const listSchema = v.strictObject({
@@ -44,18 +42,7 @@ const listSchema = v.strictObject({
 /** Pipelines and runs: what there is, starting, watching, ending, and a person's word. */
 export function runRoutes(ports: ControlPorts, streams: ControlStreams): ControlRoutes {
   const { store, log, agent } = ports;
-  const find = async (request: ControlRequest): Promise<FoundRun> => {
-    const id = request.part("run");
-    const found = await store.run(id);
-    if (found) return found;
-    const ids = (await store.runs({ limit: NEAR_RUNS })).map(({ run }) => run.id);
-    const near = nearest(id, ids) ?? ids.find((each) => nearest(id, [each.slice(-id.length)]));
-    const hint = near === undefined ? "" : `did you mean ${near}? `;
-    throw new HoldfastError(
-      "not_found",
-      `agent ${agent} has no run ${id}: ${hint}holdfast runs list shows what it has`,
-    );
-  };
+  const find = (request: ControlRequest) => findRun(ports, request);
   const detail = async (found: FoundRun) =>
     withHeldBack(
       runDetailView(agent, found, await store.childRuns(found.run.id), times(ports)),
@@ -93,15 +80,6 @@ export function runRoutes(ports: ControlPorts, streams: ControlStreams): Control
       },
     },
     "/v1/runs/:run": { GET: async (request) => await detail(await find(request)) },
-    "/v1/runs/:run/explain": {
-      async GET(request) {
-        const { step } = request.query(explainSchema);
-        const found = await find(request);
-        if (step !== undefined && !found.steps.some((row) => row.stepId === step))
-          throw noStep(found.run.id, step, found.steps);
-        return await explainRun(ports, found, step);
-      },
-    },
     "/v1/runs/:run/stream": {
       async GET(request) {
         const found = await find(request);
@@ -149,6 +127,20 @@ export function runRoutes(ports: ControlPorts, streams: ControlStreams): Control
       },
     },
   };
+}
+
+/** The run that a request names, by its id or a part of it. */
+export async function findRun({ store, agent }: ControlPorts, request: ControlRequest): Promise<FoundRun> {
+  const id = request.part("run");
+  const found = await store.run(id);
+  if (found) return found;
+  const ids = (await store.runs({ limit: NEAR_RUNS })).map(({ run }) => run.id);
+  const near = nearest(id, ids) ?? ids.find((each) => nearest(id, [each.slice(-id.length)]));
+  const hint = near === undefined ? "" : `did you mean ${near}? `;
+  throw new HoldfastError(
+    "not_found",
+    `agent ${agent} has no run ${id}: ${hint}holdfast runs list shows what it has`,
+  );
 }
 
 /** The rows say `queued`; why nothing of it begins is known in memory only. */
@@ -230,7 +222,7 @@ function checkPipeline(ports: ControlPorts, name: string): void {
   throw new HoldfastError("not_found", `agent ${ports.agent} has no pipeline ${name}: ${hint}`);
 }
 
-function noStep(run: string, step: string, steps: { stepId: string }[]): HoldfastError {
+export function noStep(run: string, step: string, steps: { stepId: string }[]): HoldfastError {
   const known = steps.map((row) => row.stepId);
   const meant = nearest(step, known);
   const hint =

@@ -105,6 +105,7 @@ class Rooms {
       },
       pipelines: () => [definition],
       origin: () => null,
+      linesOf: async () => ({ lines: [], complete: true }),
       rules: () => [
         {
           ...{ name: "r", enabled: true, priority: 0, on: ["x"], kind: "event", counters: {}, fired: 2 },

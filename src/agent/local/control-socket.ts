@@ -8,6 +8,7 @@ import { answer, type ControlRoutes, problem } from "./control-request.ts";
 import { memoryRoutes } from "./control-memory.ts";
 import { parameterRoutes } from "./control-parameters.ts";
 import { secretRoutes } from "./control-secrets.ts";
+import { runPastRoutes } from "./control-run-past.ts";
 import { runRoutes } from "./control-runs.ts";
 import { findingRoutes } from "./control-findings.ts";
 import { silenceRoutes } from "./control-silences.ts";
@@ -34,6 +35,7 @@ export function startControlSocket(path: string, ports: ControlPorts): { stop():
   const routes = {
     ...partRoutes(ports),
     ...runRoutes(ports, streams),
+    ...runPastRoutes(ports),
     ...eventRoutes(ports, streams),
     ...findingRoutes(ports),
     ...deadRoutes(ports),

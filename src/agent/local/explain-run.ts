@@ -10,9 +10,14 @@ import { localUserName } from "./user-id.ts";
 /** Runs that one comes from, and events that led to one, that are told. Chains of events end far below this by themselves. */
 const MAX_CHAIN = 20;
 
+/** What is looked at: the history, the configuration in force, the brake. */
+export type ExplainPorts = Pick<ControlPorts, "agent" | "origin" | "heldBack"> & {
+  store: Pick<ControlPorts["store"], "run" | "event" | "eventsById" | "texts">;
+};
+
 /** Reads all that is behind a run. `step`: only this one of its steps is told. */
 export async function explainRun(
-  ports: ControlPorts,
+  ports: ExplainPorts,
   found: FoundRun,
   step: string | undefined,
 ): Promise<Explanation> {
@@ -20,11 +25,15 @@ export async function explainRun(
   const from = await runsBehind(ports, found.run);
   const events = await eventsBehind(ports, [found.run, ...from.map(({ row }) => row)]);
   const hashes = [found.run, ...from.map(({ row }) => row)].flatMap((run) => run?.config ?? []);
-  const configs = parsed<ConfigOrigin>(await store.texts([...new Set(hashes)]));
+  const configs = Object.fromEntries(
+    Object.entries(parsed<ConfigOrigin>(await store.texts([...new Set(hashes)]))).filter(([, config]) =>
+      Boolean(config?.rules && config.triggers),
+    ),
+  );
   const workers = found.attempts.flatMap(({ facts }) => facts?.worker ?? []);
   const names = new Set([found.run.rule, ...events.map(({ source }) => ruleOf(source))]);
   const rules = Object.values(configs).flatMap((config) =>
-    [...names].flatMap((name) => (name === null ? [] : (config.rules?.[name] ?? []))),
+    [...names].flatMap((name) => (name === null ? [] : (config.rules[name] ?? []))),
   );
   return explain({
     ...{ agent, step, from, events, configs },
@@ -41,7 +50,7 @@ export async function explainRun(
   });
 }
 
-async function runsBehind({ store }: ControlPorts, run: RunRow): Promise<ExplainFacts["from"]> {
+async function runsBehind({ store }: ExplainPorts, run: RunRow): Promise<ExplainFacts["from"]> {
   const from: ExplainFacts["from"] = [];
   for (let here: RunRow | null = run; here !== null && from.length < MAX_CHAIN;) {
     const above = aboveOf(here);
@@ -66,7 +75,7 @@ function aboveOf({
 
 /** From the event of the run, or of the first run behind it that has one, to the first cause. */
 async function eventsBehind(
-  { store }: ControlPorts,
+  { store }: ExplainPorts,
   runs: (RunRow | null)[],
 ): Promise<ExplainFacts["events"]> {
   const first = runs.find((run) => run?.eventSource != null && run.eventId !== null);

@@ -98,7 +98,7 @@ test("each part has its own, which no plugin gets at by the memory", async () =>
   const theirs = { op: "get", key: "state", namespace: "holdfast/trigger/a" };
   await expect(ask(theirs)).rejects.toThrow("a namespace");
   const script = new MemorySession(memory, client, states);
-  await expect(script.ask({ op: "load" })).rejects.toThrow("it is a script");
+  await expect(script.ask({ op: "load" })).rejects.toThrow("state: true");
 });
 
 test("one that is damaged is told, and the plugin starts without it", async () => {

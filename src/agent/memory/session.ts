@@ -62,7 +62,10 @@ export class MemorySession {
   async #state(request: Extract<MemoryRequest, { op: "load" | "save" }>): Promise<Json> {
     const { part, plugin } = this.#client;
     if (part === undefined || this.#states === undefined)
-      throw new HoldfastError("invalid", `plugin ${plugin} has no state of its own: it is a script`);
+      throw new HoldfastError(
+        "invalid",
+        `plugin ${plugin} has no state of its own: write \`state: true\` in its plugin.yaml`,
+      );
     if (request.op === "load") return await this.#states.load(part);
     await this.#states.save(part, request.value, request);
     return {};

@@ -46,6 +46,7 @@ const manifestSchema = v.strictObject({
   mode: v.optional(v.picklist(["once", "lines"])),
   plain: v.optional(v.boolean()),
   calls: v.optional(v.boolean()),
+  state: v.optional(v.boolean()),
   permissions: v.optional(permissionsSchema, {}),
   resources: v.optional(resourcesSchema, {}),
   env: v.optional(
@@ -95,6 +96,7 @@ export async function readScriptManifest(folder: string, readDocument: ReadDocum
       mode: value.mode ?? (kind === "trigger" ? "lines" : "once"),
       plain: value.plain ?? false,
       ...(value.calls ? { calls: true } : {}),
+      ...(value.state ? { state: true } : {}),
       env,
     },
   };

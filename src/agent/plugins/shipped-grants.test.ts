@@ -61,6 +61,21 @@ test.each<[string, JsonObject, Record<string, string[]>]>([
   ["trigger/file-tail", { path: "app.log" }, { read: ["HOME"] }],
   ["trigger/file-tail", { path: "/no/such/folder/x.log" }, {}],
   ["trigger/http-probe", { url: "http://127.0.0.1:8080/x" }, { connect: ["127.0.0.1:8080"] }],
+  [
+    "trigger/webhook",
+    { port: 9120, auth: "hmac", secret: "${{ secrets.HOOK }}" },
+    { listen: ["9120"], secrets: ["*"] },
+  ],
+  [
+    "trigger/webhook",
+    {
+      port: 9120,
+      auth: "hmac",
+      secret_file: "app.log",
+      tls: { cert: "restart.sh", key: "${{ secrets.KEY }}" },
+    },
+    { listen: ["9120"], read: ["HOME/app.log", "HOME/restart.sh"], secrets: ["*"] },
+  ],
   ["action/http", { url: "https://api.example.org/" }, { connect: ["api.example.org:443"], secrets: ["*"] }],
   ["action/http", { url: "${{ event.data.url }}" }, { secrets: ["*"] }],
   ["action/file", { path: "logs/new", do: "append" }, { write: ["HOME/logs"] }],

@@ -1,5 +1,5 @@
 import type { CloudEvent } from "../../model/event.ts";
-import { findingDeed, isEmitted, rootOf, rootOfEvent } from "./deeds.ts";
+import { findingDeed, isEmitted, isLost, rootOf, rootOfEvent } from "./deeds.ts";
 import type { Deed, PastEvent, PastPort, PastRun } from "./ports.ts";
 
 const RUNS_PAGE = 500;
@@ -83,10 +83,10 @@ export class Block {
     else if (isEmitted(event)) this.emitted.push(rule);
   }
 
-  /** What happened here. */
+  /** What happened here; not what goes back to an event that is no longer kept. */
   past(runs: PastRuns): Deed[] {
     for (const run of runs.take(this.#last)) this.#past.push(this.#deed(run));
-    return this.#past;
+    return this.#past.filter(({ root }) => !isLost(root));
   }
 
   #deed({ id, rule, pipeline, eventN, params, createdMs }: PastRun): Deed {

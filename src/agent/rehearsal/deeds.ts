@@ -48,7 +48,14 @@ export function rootOf(event: CloudEvent, rule: string, known: (id: string) => s
   if (type === "rule.absent") return `absent ${rule} ${subject}`;
   const root = causationid === undefined ? undefined : known(causationid);
   if (root !== undefined) return root;
-  return causationid === undefined ? `${type} ${rule} ${String(dataOf(event).key)}` : `cause ${causationid}`;
+  return causationid === undefined ? `${type} ${rule} ${String(dataOf(event).key)}` : LOST;
+}
+
+const LOST = "lost";
+
+/** True when what it goes back to is not there: it was trimmed from the history. */
+export function isLost(root: string): boolean {
+  return root === LOST;
 }
 
 /** True when time alone brought it about. */
@@ -94,7 +101,7 @@ export function deedsOf(
   }
   const runs = evaluated.runs.map((asked) => {
     const { rule, pipeline, event } = asked;
-    const root = roots.get(event.id) ?? `cause ${event.id}`;
+    const root = roots.get(event.id) ?? LOST;
     const deed: Deed = {
       kind: "run",
       rule,

@@ -61,6 +61,8 @@ export function findSpan(
     const page = past.timesBefore(before, PAGE);
     if (page.length === 0) break;
     for (const [n, recordedMs] of page) {
+      // What was trimmed is gone but for events that something open still needs: alone they mean nothing.
+      if (later !== null && n < later[0] - 1) break search;
       atMs =
         later === null ? Math.min(nowMs, recordedMs) : atMs - clock.elapsed(recordedMs, later[1], later[0]);
       later = [n, recordedMs];
@@ -73,7 +75,7 @@ export function findSpan(
     before = page.at(-1)![0];
   }
   if (to === null || warm === null) return null;
-  const begins = warm.n === bounds.first;
+  const begins = warm.n === later![0];
   const warmMs = begins ? beganBefore(past, clock, warm) : sinceMs - warmUpMs;
   const fromMs = begins ? Math.max(sinceMs, warmMs) : sinceMs;
   return {

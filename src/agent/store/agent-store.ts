@@ -22,6 +22,7 @@ import { definitionOf } from "./definition-rows.ts";
 import type { EventPage } from "./event-rows.ts";
 import { unpackMemory } from "./pack-memory.ts";
 import { RunPacker } from "./pack-runs.ts";
+import type { RunPage } from "./run-reads.ts";
 import type {
   AgentStore,
   EventCommit,
@@ -156,7 +157,13 @@ export class ThreadedAgentStore extends SharingStore implements AgentStore {
   }
 
   async runs(filter: RunFilter): Promise<NumberedRun[]> {
-    return await this.client.read("runs", filter);
+    const found: NumberedRun[] = [];
+    for (let rest: RunFilter | null = filter; rest !== null;) {
+      const page: RunPage = await this.client.read("runs", rest);
+      found.push(...page.runs);
+      rest = page.next;
+    }
+    return found;
   }
 
   async childRuns(runId: string): Promise<RunRow[]> {

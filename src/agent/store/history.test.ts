@@ -8,6 +8,7 @@ import { systemIds } from "../../core/ids.ts";
 import type { FindingRow } from "../../model/rule.ts";
 import type { RunRow } from "../../model/run.ts";
 import { type InProcessStore, openInProcessStore } from "../../testing/in-process-store.ts";
+import type { RunFilter } from "./port.ts";
 import type { Retention } from "./retention.ts";
 import { commitOf, eventOf, keep, numbered, startOf } from "./store-fixtures.ts";
 
@@ -279,6 +280,37 @@ test("events of a kind are found over any number of others", async () => {
   expect(await ids({ limit: 5, after: 0, before: 12_002 })).toEqual([1]);
   expect(await ids({ limit: 5, after: 12_002 })).toEqual([]);
   expect((await store.events({ limit: 2 })).map(({ n }) => n)).toEqual([12_002, 12_001]);
+});
+
+test("runs of a kind are found over any number of others, and by a part of their id", async () => {
+  const store = await open({});
+  await store.startRuns([startOf("first-one", null, { pipeline: "rare" })]);
+  for (let turn = 0; turn < 5; turn++)
+    await store.startRuns(numbered(`r${turn}`, 1000).map((id) => startOf(id, null)));
+  await store.startRuns([startOf("the-last", null, { pipeline: "rare", state: "failed" })]);
+  const ids = async (filter: Partial<RunFilter>) =>
+    (await store.runs({ limit: 5, ...filter })).map(({ run }) => run.id);
+  expect(await ids({ pipeline: "rare" })).toEqual(["the-last", "first-one"]);
+  expect(await ids({ pipeline: "rare", limit: 1 })).toEqual(["the-last"]);
+  expect(await ids({ pipeline: "rare", open: true })).toEqual(["first-one"]);
+  expect(await ids({ pipeline: "rare", before: 5002 })).toEqual(["first-one"]);
+  expect(await ids({ state: "failed" })).toEqual(["the-last"]);
+  expect(await ids({ pipeline: "none" })).toEqual([]);
+  expect(await ids({ limit: 2 })).toEqual(["the-last", "r4-999"]);
+  expect((await store.run("last"))?.run.id).toBe("the-last");
+  expect((await store.run("firs"))?.run.id).toBe("first-one");
+});
+
+test("a text that nothing goes back to any more is forgotten, one that a run is of is not", async () => {
+  const before = await open({ runs: keep(1) });
+  await before.startRuns(["old", "kept"].map((id) => startOf(id, null, { definition: id, state: "failed" })));
+  await before.close();
+  const store = await open({ runs: keep(1) });
+  expect(await store.texts(["old", "kept"])).toContainAllKeys(["old", "kept"]);
+  await store.startRuns([startOf("new", null, { definition: "new", state: "failed" })]);
+  await store.trim();
+  const now = await store.texts(["old", "kept", "new"]);
+  expect(Object.keys(now)).toEqual(["new"]);
 });
 
 async function end(store: InProcessStore, runId: string, endedMs: number): Promise<void> {

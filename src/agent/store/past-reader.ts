@@ -118,15 +118,19 @@ export class PastReader {
     return rows.map(pastRun);
   }
 
-  /** The event from which on no run has been deleted yet; 0 when none was at all. */
+  /**
+   * The event from which on no run has been deleted yet; 0 when none was at all. Numbers of runs have no gaps but for those
+   * that were deleted, and the newest run always stays.
+   */
   runsKeptFrom(): number {
-    const ended = this.#row("SELECT min(n) AS n FROM runs WHERE open = 0").n as number | null;
-    const last = this.#row("SELECT max(n) AS n FROM runs").n as number | null;
-    const first = ended ?? (last ?? 0) + 1;
-    const before = this.#row("SELECT count(*) AS count FROM runs WHERE n < ?", first).count as number;
-    if (before === first - 1) return 0;
-    const row = this.#row("SELECT min(event_n) AS n FROM runs WHERE n >= ? AND event_n IS NOT NULL", first);
-    return (row.n as number | null) ?? Infinity;
+    const { n } = this.#row(
+      `SELECT max(n) AS n FROM runs AS run
+        WHERE n > 1 AND NOT EXISTS (SELECT 1 FROM runs WHERE n = run.n - 1)`,
+    );
+    if (n === null) return 0;
+    const row = this.#row("SELECT min(event_n) AS n FROM runs WHERE n >= ?", n as number);
+    // The same event may have had a run before this one.
+    return row.n === null ? Infinity : (row.n as number) + 1;
   }
 
   /** Findings that were open at this wall time. */

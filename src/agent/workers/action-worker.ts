@@ -15,6 +15,7 @@ import { CrashRecord } from "./crash-record.ts";
 import { isHostTrouble } from "./host-trouble.ts";
 import type { UpFrame } from "./frames.ts";
 import type { MemorySessionPort } from "./memory-port.ts";
+import type { CallMark } from "./plugin-output.ts";
 import type { HeldSecrets } from "./secret-port.ts";
 import type { WorkerTiming } from "./timing.ts";
 import { MAX_MESSAGE } from "./up-frame.ts";
@@ -66,6 +67,8 @@ interface PendingCall {
   unanswered: number;
   memory: MemorySessionPort;
   ended: WorkerCall["ended"];
+  /** How it stands in the plugin's log. */
+  mark: CallMark;
   settle(outcome: AttemptOutcome): void;
 }
 
@@ -179,6 +182,7 @@ export class ActionWorker {
       unanswered: 0,
       memory: this.#ports.maker.memory(this.#plugin.manifest.name, this.#grant, call.namespace),
       ended: call.ended,
+      mark: { run: call.run, step: call.step, attempt: call.attempt },
       settle: resolve,
     };
     const onAbort = () => this.#cut(id, { code: "cancelled", message: "the call was cancelled" });
@@ -283,7 +287,9 @@ export class ActionWorker {
       const { name } = this.#plugin.manifest;
       const onFrame = (frame: UpFrame) => this.#onFrame(frame);
       const onMemory = (call: number | null, request: MemoryRequest) => this.#memory(call, request);
-      worker = await maker.open(this.#plugin, name, this.#grant, onFrame, this.#stopped.signal, onMemory);
+      const callOf = (call: number) => this.#calls.get(call)?.mark;
+      const asked = { onMemory, callOf };
+      worker = await maker.open(this.#plugin, name, this.#grant, onFrame, this.#stopped.signal, asked);
     } catch (error) {
       this.#crashed(messageOf(error), !isHostTrouble(error));
       throw error;

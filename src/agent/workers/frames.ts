@@ -76,7 +76,14 @@ export type UpFrame =
   | { kind: "result"; id: number; output: Json }
   /** `partial`: how much of a batch an output took all the same. */
   | { kind: "error"; id: number; error: StepError; partial?: PartialTaking }
-  | { kind: "log"; level: "debug" | "info" | "warn" | "error"; message: string; fields?: JsonObject }
+  /** `call`: the one that it is said in. */
+  | {
+      kind: "log";
+      level: "debug" | "info" | "warn" | "error";
+      message: string;
+      fields?: JsonObject;
+      call?: number;
+    }
   /** Asks for a host operation, like `systemd.restart:nginx.service`. */
   | { kind: "host"; id: number; operation: string; arguments: JsonObject }
   /** Steps that the call with this number asks for. */

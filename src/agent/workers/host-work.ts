@@ -31,6 +31,8 @@ export interface HostPorts {
   /** Together with others of the same turn. */
   sendJsonSoon(json: string): void;
   log: PluginLog;
+  /** For what is said in a call. */
+  logOf(call: number): PluginLog;
   clock: PluginClock;
   host: BaseContext<unknown>["host"];
   /** Resolves when the steps that a call asks for are durable. */
@@ -115,7 +117,8 @@ export function actionWork(definition: ActionDefinition, ports: HostPorts): Host
       const adders = addersOf((additions) => ports.add(frame.id, additions));
       const ask = (request: MemoryRequest) => ports.memory(frame.id, request);
       const shared = { memory: pluginMemory(ask), state: pluginState(ask) };
-      const output = await definition.run({ ...base, signal, ...shared, ...about, ...adders });
+      const log = ports.logOf(frame.id);
+      const output = await definition.run({ ...base, log, signal, ...shared, ...about, ...adders });
       ports.sendJsonSoon(resultJson(frame.id, output ?? null));
     } catch (error) {
       ports.send({ kind: "error", id: frame.id, error: stepError(error) });

@@ -110,6 +110,7 @@ class PluginHost {
       sendJson: (json) => this.#channel?.send(json),
       sendJsonSoon: (json) => this.#channel?.sendSoon(json),
       log: this.#log(),
+      logOf: (call) => this.#log(call),
       host: (operation, args) => this.#host.ask(operation, args ?? {}),
       add: (call, additions) => this.#host.add(call, additions),
       memory: (call, request) => this.#host.memory(call, request),
@@ -168,12 +169,13 @@ class PluginHost {
     this.#channel?.send(JSON.stringify(frame));
   }
 
-  #log(): PluginLog {
+  #log(call?: number): PluginLog {
     const write = (level: "debug" | "info" | "warn" | "error") => (message: string, fields?: JsonObject) =>
       this.#send({
         kind: "log",
         level,
         message: String(message),
+        ...(call === undefined ? {} : { call }),
         ...(fields === undefined ? {} : { fields: Array.isArray(fields) ? { values: fields } : fields }),
       });
     return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };

@@ -189,9 +189,9 @@ class Launch {
   }
 
   #secretFiles(workdir: string, own: string, owner: OwnUser | undefined): SecretFiles | null {
-    const { secretFiles: texts = {} } = this.#spec;
+    const { secretFiles: texts = {}, grant } = this.#spec;
     if (Object.keys(texts).length === 0) return null;
-    const files = makeSecretFiles(texts, { workdir, own, owner });
+    const files = makeSecretFiles(texts, { workdir, own, owner, hidden: grant.hidden });
     this.#cleanUp.push(() => files.remove());
     return files;
   }

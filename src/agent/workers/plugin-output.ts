@@ -11,8 +11,16 @@ const BURST_LINES = 1000;
 /** Span in which `maxBytes` may be written. */
 const WINDOW_MS = 60_000;
 
+/** An attempt of a step, as it stands in a line of a plugin's log. */
+export interface CallMark {
+  run: string;
+  step: string;
+  attempt: number;
+}
+
 export interface PluginOutput {
-  line(level: LogLevel, message: string, fields?: JsonObject): void;
+  /** `of`: the call that it is said in; `holdfast runs logs` finds it by that. */
+  line(level: LogLevel, message: string, fields?: JsonObject, of?: CallMark): void;
   /** Reads a worker's pipe line by line to its end, or until the signal aborts. */
   pipe(stream: WorkerPipe, name: "stdout" | "stderr", signal: AbortSignal): Promise<void>;
 }
@@ -53,7 +61,7 @@ export function pluginOutput(options: PluginOutputOptions): PluginOutput {
       limit.tooMuch(`output: more than ${limit.maxBytes} bytes within ${WINDOW_MS / 1000} s`);
     }
   };
-  const line = (level: LogLevel, message: string, fields?: JsonObject) => {
+  const line = (level: LogLevel, message: string, fields?: JsonObject, of?: CallMark) => {
     const now = clock.mono();
     budget = Math.min(BURST_LINES, budget + ((now - refilledAt) * LINES_PER_SECOND) / 1000);
     refilledAt = now;
@@ -66,7 +74,7 @@ export function pluginOutput(options: PluginOutputOptions): PluginOutput {
       log.warn("the plugin logs too fast; lines were dropped", { dropped });
       dropped = 0;
     }
-    log[level](message, boundedFields(fields));
+    log[level](message, { ...boundedFields(fields), ...of });
   };
   return {
     line,

@@ -1,10 +1,9 @@
-import { createHash } from "node:crypto";
 import { chmodSync, chownSync, lstatSync, mkdirSync, mkdtempSync, statfsSync, writeFileSync } from "node:fs";
-import { readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, rm, rmdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { contains } from "../../model/grant-places.ts";
+import { secretFilesFolder } from "../../model/secret.ts";
 
-/** Lies in memory: what is written there is on no disk. */
-const MEMORY_FOLDER = "/dev/shm";
 const TMPFS_MAGIC = 0x01021994;
 
 export interface SecretFiles {
@@ -15,15 +14,22 @@ export interface SecretFiles {
   remove(): Promise<void>;
 }
 
+export interface SecretFilesFor {
+  workdir: string;
+  /** The worker's own folder. */
+  own: string;
+  owner?: { uid: number; gid: number } | undefined;
+  /** Places that it must not see. */
+  hidden: string[];
+}
+
 /**
  * A file 0400 for each of these texts, in a folder that nobody but the worker can look into: in memory where the host has
  * such a place, else in the worker's own folder, which goes with it.
  */
-export function makeSecretFiles(
-  texts: Record<string, string>,
-  { workdir, own, owner }: { workdir: string; own: string; owner?: { uid: number; gid: number } | undefined },
-): SecretFiles {
-  const folder = makeFolder(workdir, own);
+export function makeSecretFiles(texts: Record<string, string>, worker: SecretFilesFor): SecretFiles {
+  const { owner } = worker;
+  const folder = makeFolder(worker);
   const paths: Record<string, string> = {};
   for (const [name, text] of Object.entries(texts)) {
     const path = join(folder, name);
@@ -36,23 +42,39 @@ export function makeSecretFiles(
   return { folder, paths, remove: () => removeFolder(folder) };
 }
 
-/** What a killed agent has left of this workdir. Of other users nothing is touched, whatever its name. */
-export async function removeSecretLeftovers(workdir: string): Promise<void> {
-  const names = await readdir(MEMORY_FOLDER).catch(() => []);
-  for (const name of names.filter((each) => each.startsWith(secretFolderPrefix(workdir)))) {
-    const path = join(MEMORY_FOLDER, name);
-    const found = lstatSync(path, { throwIfNoEntry: false });
-    const ours = process.getuid?.() === 0 || found?.uid === process.getuid?.();
-    if (found?.isDirectory() && ours) await removeFolder(path);
+/**
+ * Makes the place in memory, empty: what a killed agent has left is gone. Before any worker starts, so that those which may
+ * read around it find it covered.
+ */
+export async function prepareSecretFiles(workdir: string): Promise<void> {
+  const shared = secretFilesFolder(workdir);
+  if (isOurs(shared)) {
+    for (const name of await readdir(shared).catch(() => [])) await removeFolder(join(shared, name));
+    return;
+  }
+  if (!isInMemory(dirname(shared))) return;
+  try {
+    // Workers with users of their own walk through it; nobody lists it.
+    mkdirSync(shared, { mode: 0o711 });
+    chmodSync(shared, 0o711);
+  } catch {
+    // It is somebody else's, or cannot be made: the worker's own folder does it.
   }
 }
 
-function makeFolder(workdir: string, own: string): string {
-  if (isInMemory()) {
+/** When the agent ends. */
+export async function removeSecretFiles(workdir: string): Promise<void> {
+  const shared = secretFilesFolder(workdir);
+  if (isOurs(shared)) await rmdir(shared).catch(() => {});
+}
+
+function makeFolder({ workdir, own, hidden }: SecretFilesFor): string {
+  const shared = secretFilesFolder(workdir);
+  if (isOurs(shared) && !hidden.some((place) => contains(place, shared))) {
     try {
-      return mkdtempSync(join(MEMORY_FOLDER, secretFolderPrefix(workdir)));
+      return mkdtempSync(join(shared, "s"));
     } catch {
-      // Full, or not for this user.
+      // Full.
     }
   }
   const folder = join(own, ".secrets");
@@ -60,17 +82,23 @@ function makeFolder(workdir: string, own: string): string {
   return folder;
 }
 
-function isInMemory(): boolean {
+/** Its name can be known: what another user has put there is not used. */
+function isOurs(folder: string): boolean {
+  const found = lstatSync(folder, { throwIfNoEntry: false });
+  return (
+    found !== undefined &&
+    found.isDirectory() &&
+    found.uid === process.geteuid?.() &&
+    (found.mode & 0o22) === 0
+  );
+}
+
+function isInMemory(folder: string): boolean {
   try {
-    return Number(statfsSync(MEMORY_FOLDER).type) === TMPFS_MAGIC;
+    return Number(statfsSync(folder).type) === TMPFS_MAGIC;
   } catch {
     return false;
   }
-}
-
-/** Several agents of one host must not sweep each other's. */
-export function secretFolderPrefix(workdir: string): string {
-  return `holdfast-${createHash("sha256").update(workdir).digest("hex").slice(0, 12)}-`;
 }
 
 async function removeFolder(folder: string): Promise<void> {

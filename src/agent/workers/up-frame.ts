@@ -55,6 +55,7 @@ export function parseUpFrame(value: unknown): UpFrame {
         level: level(frame.level),
         message: text(frame, "message"),
         ...(frame.fields === undefined ? {} : { fields: fields(frame.fields, "log fields") as JsonObject }),
+        ...(frame.call === undefined ? {} : { call: number(frame, "call") }),
       };
     case "host":
       return {

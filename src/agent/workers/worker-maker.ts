@@ -10,7 +10,7 @@ import type { CatalogPlugin, Manifest, PluginEntry } from "../../model/plugin.ts
 import type { UpFrame } from "./frames.ts";
 import { lazySession, type MemoryPort, type MemorySessionPort } from "./memory-port.ts";
 import type { Launcher } from "./launch.ts";
-import { pluginOutput } from "./plugin-output.ts";
+import { type CallMark, pluginOutput } from "./plugin-output.ts";
 import type { Masking } from "./secret-port.ts";
 import type { WorkerTiming } from "./timing.ts";
 import { Worker, type WorkerEnd } from "./worker.ts";
@@ -42,6 +42,12 @@ export interface MakerOptions {
 /** Answers what a plugin asks of the memory; `call` is the number of the call that asks, if one does. */
 type OnMemory = (call: number | null, request: MemoryRequest) => Promise<Json>;
 
+/** What a worker of an action asks of whoever gave it its calls. */
+interface AskedOfCalls {
+  onMemory?: OnMemory;
+  callOf?: (call: number) => CallMark | undefined;
+}
+
 /** Entry files that have a folder of their own around them; any other file stands alone. */
 const FOLDER_ENTRY = /\/(plugin|index)\.(ts|js|mjs)$/;
 
@@ -68,7 +74,7 @@ export class WorkerMaker {
     grant: Grant,
     onFrame: (frame: UpFrame, bytes: number) => void,
     stopping?: AbortSignal,
-    onMemory?: OnMemory,
+    asked: AskedOfCalls = {},
   ): Promise<Worker> {
     const { kind, name } = plugin.manifest;
     const worker = await this.#launch({
@@ -79,7 +85,7 @@ export class WorkerMaker {
       grant,
       describe: false,
       onFrame,
-      onMemory,
+      ...asked,
     });
     const onStop = () => worker.kill("was stopped while it started");
     if (stopping?.aborted) onStop();
@@ -128,16 +134,17 @@ export class WorkerMaker {
     }
   }
 
-  async #launch(what: {
-    entry: PluginEntry;
-    kind: string;
-    plugin: string;
-    part: string;
-    grant: Grant;
-    describe: boolean;
-    onFrame: (frame: UpFrame, bytes: number) => void;
-    onMemory?: OnMemory | undefined;
-  }): Promise<Worker> {
+  async #launch(
+    what: {
+      entry: PluginEntry;
+      kind: string;
+      plugin: string;
+      part: string;
+      grant: Grant;
+      describe: boolean;
+      onFrame: (frame: UpFrame, bytes: number) => void;
+    } & AskedOfCalls,
+  ): Promise<Worker> {
     const { entry, plugin, part, grant, describe, onFrame } = what;
     const { clock, launcher, pluginLog, timing, hostOperation, onEnd } = this.#options;
     const launched = await launcher.launch({
@@ -163,7 +170,7 @@ export class WorkerMaker {
     const own = lazySession(this.#options.memory, { plugin, grant, part: `${what.kind}/${part}` });
     const onMemory: OnMemory = what.onMemory ?? ((_call, request) => own.ask(request));
     const worker = new Worker({
-      ...{ launched, entry, describe, clock, output, timing, onFrame, onHost, onMemory },
+      ...{ launched, entry, describe, clock, output, timing, onFrame, onHost, onMemory, callOf: what.callOf },
       masking: this.#options.masking,
     });
     void worker.ended.then(() => own.close());

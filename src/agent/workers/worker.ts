@@ -7,7 +7,7 @@ import type { EndCause, Verdict } from "../../model/worker-end.ts";
 import { FrameChannel, OTHER_SIDE_GONE } from "./channel.ts";
 import type { DownFrame, UpFrame } from "./frames.ts";
 import type { Launched } from "./launch.ts";
-import type { PluginOutput } from "./plugin-output.ts";
+import type { CallMark, PluginOutput } from "./plugin-output.ts";
 import type { Masking } from "./secret-port.ts";
 import type { WorkerTiming } from "./timing.ts";
 import { isNetFrame } from "./network/net-frame.ts";
@@ -38,6 +38,8 @@ export interface WorkerOptions {
   timing: WorkerTiming;
   /** Frames that belong to the plugin's work, checked. Throwing gives the worker up. */
   onFrame(frame: UpFrame, bytes: number): void;
+  /** Of a call under way. */
+  callOf?: ((call: number) => CallMark | undefined) | undefined;
   /** Does a host operation for the plugin, or throws why not. */
   onHost(operation: string, args: JsonObject): Promise<Json>;
   /** For everything that it says; what passes through to the network stays as it is. */
@@ -229,13 +231,18 @@ export class Worker {
     }
   }
 
+  #log({ level, message, fields, call }: Extract<UpFrame, { kind: "log" }>): void {
+    const of = call === undefined ? undefined : this.#options.callOf?.(call);
+    this.#options.output.line(level, message, fields, of);
+  }
+
   #dispatch(frame: UpFrame, bytes: number): void {
     switch (frame.kind) {
       case "pong":
         this.#unansweredPings = 0;
         return;
       case "log":
-        return this.#options.output.line(frame.level, frame.message, frame.fields);
+        return this.#log(frame);
       case "failed":
         this.#cause ??= frame.message;
         if (frame.tooManyFiles) this.#options.launched.noteTooManyFiles();

@@ -15,7 +15,7 @@ import { killLeftBehind } from "./limits/left-behind.ts";
 import type { MemoryPort } from "./memory-port.ts";
 import { leftFolders, removeLeftovers } from "./own-folder.ts";
 import { type Masking, NO_MASKING, type SecretPort } from "./secret-port.ts";
-import { removeSecretLeftovers } from "./secret-files.ts";
+import { prepareSecretFiles, removeSecretFiles } from "./secret-files.ts";
 import { withSecrets } from "./secret-settings.ts";
 import { Supervisor } from "./supervisor.ts";
 import { DEFAULT_TIMING, type WorkerTiming } from "./timing.ts";
@@ -125,8 +125,11 @@ export function createWorkers(options: WorkersOptions) {
       const processes = killLeftBehind(await leftFolders(workdir));
       if (processes > 0) log.warn("ended what workers of an agent that was killed had left", { processes });
       await removeLeftovers(workdir);
-      await removeSecretLeftovers(workdir);
+      await prepareSecretFiles(workdir);
     },
+
+    /** At the agent's end, when no worker runs any more. */
+    close: () => removeSecretFiles(workdir),
 
     superviseTrigger(trigger: TriggerOptions & OnChange): SupervisedTrigger {
       const supervisor = new Supervisor({

@@ -23,6 +23,7 @@ import {
   PARAMETER_WRITES,
   pauseOrResume,
   SECRET_WRITES,
+  sweepMemory,
   writeKey,
 } from "./shared-acts.ts";
 import { brakeOrRelease, SILENCE_WRITES, silenceOrEnd } from "./quiet-acts.ts";
@@ -39,10 +40,10 @@ const YEAR_MS = 365 * 86_400_000;
 
 /** What people, triggers, hosts, hubs and bad luck do. */
 export const ACTS: Record<string, Act> = {
-  tick: { weight: 45, leadsTo: ["memorySweep", "memory.sweep"], run: (world) => world.tick() },
+  tick: { weight: 45, leadsTo: [], run: (world) => world.tick() },
   wait: {
     weight: 4,
-    leadsTo: ["memorySweep", "memory.sweep", "later_runs.insert", "later_runs.end"],
+    leadsTo: ["memory.sweep", "later_runs.insert", "later_runs.end"],
     run: (world) => world.passes(world.random.pick([100, 5_000, 60_000])),
   },
   lines: {
@@ -84,6 +85,7 @@ export const ACTS: Record<string, Act> = {
       withLetter(world, "drops", async (run) => void (await world.agent!.store.dropDeadLetter(run))),
   },
   "hold a key": { weight: 5, leadsTo: MEMORY_WRITES, run: holdKey },
+  "sweep the memory": { weight: 1, leadsTo: ["memorySweep", "memory.sweep"], run: sweepMemory },
   "write a key": { weight: 2, leadsTo: MEMORY_WRITES, run: writeKey },
   "look at keys": { weight: 1, leadsTo: [], run: lookAtKeys },
   parameter: { weight: 2, leadsTo: PARAMETER_WRITES, run: changeParameter },
@@ -143,7 +145,10 @@ export const ACTS: Record<string, Act> = {
     run: (world) => {
       const ms = world.random.pick([YEAR_MS, -YEAR_MS, 3_600_000, -60_000]);
       world.say(`the wall clock jumps by ${ms} ms`);
+      const from = world.clock.wall();
       world.clock.jumpWall(ms);
+      if (world.agent && world.agent.triggers.length > 0)
+        world.schedules.jumped(from, from + ms, world.clock.mono());
     },
   },
   "hub away": {

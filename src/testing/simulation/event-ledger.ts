@@ -1,6 +1,7 @@
 import { type CloudEvent, eventSource } from "../../model/event.ts";
 import type { RuleReference } from "./rule-reference.ts";
 import { AGENT_ID, TRIGGERS } from "./names.ts";
+import type { OutputLedger } from "./output-ledger.ts";
 import type { ScheduleLedger } from "./schedule-ledger.ts";
 import type { Story } from "./story.ts";
 
@@ -16,6 +17,7 @@ interface Options {
   story: Story;
   reference: RuleReference;
   schedules: ScheduleLedger;
+  outputs: OutputLedger[];
   /** Trusted time at which the recorder last sent an event to the store. */
   sentAt: (source: string, id: string) => number;
 }
@@ -39,8 +41,8 @@ export class EventLedger {
     this.#options = options;
   }
 
-  committed(event: CloudEvent): void {
-    const { story, reference, schedules, sentAt } = this.#options;
+  committed(n: number, event: CloudEvent): void {
+    const { story, reference, schedules, outputs, sentAt } = this.#options;
     const name = `${event.source} ${event.id}`;
     story.note(`event ${name}`);
     if (this.#known.has(name)) story.fail("no event doubled", `${name} is there twice`);
@@ -55,6 +57,7 @@ export class EventLedger {
       lines.add(at);
     }
     schedules.committed(trigger, event);
+    for (const output of outputs) output.committed(n, event);
     reference.committed(trigger, event, sentAt(event.source, event.id));
   }
 

@@ -4,7 +4,6 @@ import { join } from "node:path";
 import type { Fault } from "../../storage/faults.ts";
 import { openInProcessStore } from "../in-process-store.ts";
 import type { Seeded } from "../seeded.ts";
-import { NOT_SIMULATED } from "./not-simulated.ts";
 
 export const KINDS = ["error", "crash before", "crash after"] as const;
 export type FaultKind = (typeof KINDS)[number];
@@ -17,7 +16,7 @@ export function makeFolder(): string {
   return mkdtempSync(join(existsSync(memory) ? memory : tmpdir(), "holdfast-simulation-"));
 }
 
-/** Labels of the store's writes, asked of the store itself, but for those that the simulated agent never does. */
+/** Labels of the store's writes, asked of the store itself. */
 export async function writeLabels(): Promise<string[]> {
   const folder = makeFolder();
   try {
@@ -25,7 +24,7 @@ export async function writeLabels(): Promise<string[]> {
     const store = await openInProcessStore({ path: join(folder, "agent.db"), ids, wall: () => 0 });
     const labels = store.labels();
     await store.close();
-    return labels.filter((label) => !NOT_SIMULATED.has(label));
+    return labels;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

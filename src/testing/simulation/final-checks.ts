@@ -27,6 +27,7 @@ export class FinalChecks {
     this.#records();
     await this.#keptValues();
     this.#world.schedules.ended(this.#world.clock.wall(), this.#world.clock.trusted());
+    for (const { ledger } of this.#world.outputs) ledger.ended();
     checkLaterRuns(this.#world);
     await this.#world.shared.looked(this.#world.agent!.shared);
   }

@@ -6,7 +6,8 @@ import { randomPipelines } from "./pipeline-grammar.ts";
 import { randomSchedules } from "./schedule-grammar.ts";
 import { randomRules, type SimulatedRule } from "./rule-grammar.ts";
 
-const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 
 /** What the simulated agent is configured to do. */
 export interface Setting {
@@ -36,7 +37,7 @@ export function randomSetting(random: Seeded, trims: boolean): Setting {
 function smallRetention(random: Seeded): Partial<Retention> {
   return {
     acknowledgedRows: random.int(1, 20),
-    events: { keep: 40, ageMs: DAY_MS },
+    events: { keep: 40, ageMs: HOUR_MS },
     heldForOutputs: 40,
     runs: { keep: 2, ageMs: DAY_MS },
     deadLetters: { keep: 1, ageMs: DAY_MS },

@@ -27,6 +27,7 @@ export class Lives {
     // As the agent does: what it remembers of the trusted time, or the wall clock when that is ahead of it.
     world.clock.trust(world.clock.wall());
     world.life = life;
+    world.schedules.begun();
     world.say(`the agent starts (${life.number})`);
     this.#begin(life).catch((error: unknown) => {
       if (life.dead) return;
@@ -104,6 +105,13 @@ export class Lives {
         await world.shared.opened(shared);
       },
       look: () => world.observer?.look(),
+      destinations: {
+        outputs: world.outputs,
+        random: world.outputRandom,
+        calm: () => world.calm,
+        look: () => world.observer?.look(),
+        say: world.say,
+      },
       onFault: (fault) => world.struck(fault),
       onCrash: () => this.#ended(life),
       sent: (source, id, atMs) => void world.sentAt.set(`${source} ${id}`, atMs),

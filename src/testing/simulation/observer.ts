@@ -70,7 +70,7 @@ export class Observer {
     const { events } = this.#options;
     for (const { n, event } of this.#rows.events(this.#lastEvent)) {
       this.#lastEvent = n;
-      events.committed(event);
+      events.committed(n, event);
     }
     const checkpoints = this.#rows.checkpoints();
     for (const [trigger, position] of checkpoints) {

@@ -78,6 +78,7 @@ async function isQuiet(world: World): Promise<boolean> {
   if (!agent || agent.triggers.length < TRIGGERS.length || world.openRuns().length > 0) return false;
   if (!agent.shared.isQuiet()) return false;
   if (agent.triggers.some(({ behind }) => behind > 0)) return false;
+  if (!(await agent.outputs.isQuiet())) return false;
   const streams = await agent.store.streams();
   return streams.every(({ last, acknowledged }) => last === acknowledged);
 }

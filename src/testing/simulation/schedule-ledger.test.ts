@@ -1,18 +1,18 @@
 import { expect, test } from "bun:test";
 import type { CloudEvent } from "../../model/event.ts";
 import { type ScheduleDefinition, SCHEDULE_PREFIX } from "../../model/schedule.ts";
-import { parseTiming, zoneCache } from "../../model/schedule-timing.ts";
+import { parseTiming, type TimingInput, zoneCache } from "../../model/schedule-timing.ts";
 import { ScheduleLedger } from "./schedule-ledger.ts";
 import { Story } from "./story.ts";
 
 const TRIGGER = `${SCHEDULE_PREFIX}t0`;
 const MINUTE = 60_000;
 
-function ledgerOf(missed: ScheduleDefinition["missed"]) {
+function ledgerOf(missed: ScheduleDefinition["missed"], timing: TimingInput = { every: "1m" }) {
   const definition: ScheduleDefinition = {
     ...{ name: "t0", enabled: true, run: null, params: {}, maxMissed: 2, spreadMs: 0, missed },
     timing: parseTiming(
-      { every: "1m" },
+      timing,
       zoneCache(() => "UTC"),
     ),
   };
@@ -39,6 +39,25 @@ test("a schedule that keeps its policy breaks nothing", () => {
   moved(9 * MINUTE);
   ledger.ended(0, 9 * MINUTE);
   expect(what()).toBeNull();
+});
+
+test("what a clock jumped over may fire once it was there again, in another life, or by another policy", () => {
+  const jumped = (missed: ScheduleDefinition["missed"]) => {
+    const rig = ledgerOf(missed, { cron: "* * * * *" });
+    rig.ledger.jumped(0, 10 * MINUTE, 0);
+    return rig;
+  };
+  const back = jumped("skip");
+  back.ledger.jumped(10 * MINUTE, 0, 1_000);
+  back.fires(9 * MINUTE);
+  const reborn = jumped("skip");
+  reborn.ledger.begun();
+  reborn.fires(9 * MINUTE);
+  const once = jumped("once");
+  once.fires(9 * MINUTE);
+  const late = jumped("skip");
+  late.fires(11 * MINUTE);
+  expect([back, reborn, once, late].map(({ what }) => what())).toEqual([null, null, null, null]);
 });
 
 test("what fires twice, off its time, while paused, too often, or is not told is seen", () => {
@@ -68,6 +87,11 @@ test("what fires twice, off its time, while paused, too often, or is not told is
   silent.fires(3 * MINUTE, 1);
   silent.moved(3 * MINUTE);
   expect(silent.what()).toContain("not all are told");
+
+  const over = ledgerOf("skip", { cron: "* * * * *" });
+  over.ledger.jumped(0, 10 * MINUTE, 0);
+  over.fires(9 * MINUTE);
+  expect(over.what()).toContain("jumped over");
 
   const left = ledgerOf("skip");
   left.ledger.ended(0, MINUTE);

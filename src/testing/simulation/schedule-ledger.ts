@@ -1,5 +1,7 @@
+import { JUMP_MS } from "../../core/time-watch.ts";
 import type { CloudEvent } from "../../model/event.ts";
 import {
+  isByWall,
   MAX_COUNTED,
   nextDue,
   SCHEDULE_PREFIX,
@@ -29,6 +31,8 @@ interface Known {
 
 /** Due times further back than this are not counted one by one. */
 const LONGEST_MS = 2 * 86_400_000;
+/** The agent looks at its clock this often: what was due so shortly before a jump may still be on time. */
+const LOOKS_MS = 6_000;
 
 /**
  * What the schedules promise, by what is committed: each due time is settled once, in the commit that says so, and fires or
@@ -37,6 +41,9 @@ const LONGEST_MS = 2 * 86_400_000;
 export class ScheduleLedger {
   readonly #known: Map<string, Known>;
   readonly #story: Story;
+  /** What the wall clock jumped over in this life of the agent, and has not come back to. */
+  #over: { from: number; to: number }[] = [];
+  #backAt = -Infinity;
 
   constructor(definitions: ScheduleDefinition[], story: Story) {
     this.#story = story;
@@ -52,6 +59,19 @@ export class ScheduleLedger {
     );
   }
 
+  /** Another life: what was due a moment before it is on time, whatever the clock did. */
+  begun(): void {
+    this.#over = [];
+  }
+
+  /** The wall clock is set while the agent is at work. */
+  jumped(from: number, to: number, monoMs: number): void {
+    const isBack = to < from;
+    if (isBack) this.#backAt = monoMs;
+    if (isBack || monoMs - this.#backAt < LOOKS_MS) this.#over = [];
+    else if (to - from > JUMP_MS) this.#over.push({ from, to: to - LOOKS_MS });
+  }
+
   committed(trigger: string, { type, data }: CloudEvent): void {
     const known = this.#known.get(trigger);
     if (!known) return;
@@ -60,6 +80,10 @@ export class ScheduleLedger {
     if (type !== "schedule.due") return;
     if (known.fired.has(scheduledMs!)) this.#fail(known, `${scheduledMs} fired twice`);
     known.told.fired.push(scheduledMs!);
+    const { timing, missed: policy } = known.definition;
+    const isOver =
+      isByWall(timing) && this.#over.some(({ from, to }) => scheduledMs! > from && scheduledMs! <= to);
+    if (isOver && policy === "skip") this.#fail(known, `${scheduledMs}, which the clock jumped over, fired`);
   }
 
   /** What the schedule remembers is durable, with the events of the same commit. */

@@ -76,6 +76,19 @@ export function writeKey(world: World): void {
   carried(world, `write of memory key ${key}`, work);
 }
 
+/** What the memory does once a minute, which most lives are too short for, with something to be swept. */
+export function sweepMemory(world: World): void {
+  const { agent, life } = world;
+  if (!agent) return;
+  const { memory } = agent.shared;
+  const work = async () => {
+    await memory.set(NAMESPACE, "brief", `set-${world.counted()}`, 1_000);
+    await life.sleep(1_000);
+    await agent.store.memorySweep(life.trusted());
+  };
+  carried(world, "sweep of the memory", work());
+}
+
 export function lookAtKeys(world: World): void {
   if (world.agent) carried(world, "look at the memory", world.shared.looked(world.agent.shared));
 }

@@ -16,6 +16,7 @@ import type { Incarnation } from "./incarnation.ts";
 import { AGENT_ID } from "./names.ts";
 import { type LineSource, SimulatedTrigger } from "./simulated-trigger.ts";
 import { SharedRooms } from "./shared-rooms.ts";
+import { type Destinations, SimulatedOutputs } from "./simulated-outputs.ts";
 import { SlowDisk } from "./slow-disk.ts";
 
 export interface AgentOptions {
@@ -37,6 +38,7 @@ export interface AgentOptions {
   /** What is shared can be read. */
   opened: (shared: SharedRooms) => Promise<void>;
   look: () => void;
+  destinations: Destinations;
   onFault: (fault: Fault) => void;
   onCrash: () => void;
   /** An event goes to the store, looked at by the rules at this trusted time. */
@@ -68,6 +70,7 @@ export class SimulatedAgent {
     readonly rules: RuleSet,
     readonly hub: HubSessions,
     readonly shared: SharedRooms,
+    readonly outputs: SimulatedOutputs,
   ) {
     this.#options = options;
   }
@@ -122,7 +125,8 @@ export class SimulatedAgent {
       maxEventBytes: MAX_EVENT_BYTES,
     });
     const hub = new HubSessions({ life, store, line, random, say });
-    return new SimulatedAgent(options, store, disk, engine, recorder, rules, hub, shared);
+    const outputs = new SimulatedOutputs({ ...options.destinations, life, store, recorder, ids, log });
+    return new SimulatedAgent(options, store, disk, engine, recorder, rules, hub, shared, outputs);
   }
 
   /** In the order of the composition root: open runs, rules, then what brings new events. */
@@ -134,6 +138,7 @@ export class SimulatedAgent {
     await store.keepTexts([originOf(this.#options)]);
     await engine.recover();
     await recorder.start();
+    this.outputs.start();
     await this.shared.begin(this);
     void this.hub.run();
     for (const source of sources) {
@@ -159,6 +164,7 @@ export class SimulatedAgent {
     await this.shared.stop();
     await this.recorder.stop();
     await this.engine.stop(graceMs);
+    await this.outputs.stop();
     this.hub.stop();
     await this.store.close();
   }

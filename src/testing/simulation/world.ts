@@ -15,6 +15,8 @@ import { Incarnation } from "./incarnation.ts";
 import { ModelHub } from "./model-hub.ts";
 import { AGENT_ID, TRIGGERS } from "./names.ts";
 import type { ObservedRun, Observer } from "./observer.ts";
+import { randomOutputs, type SimulatedOutput } from "./output-grammar.ts";
+import { OutputLedger } from "./output-ledger.ts";
 import { RuleReference } from "./rule-reference.ts";
 import type { SimulatedAgent } from "./simulated-agent.ts";
 import { LineSource } from "./simulated-trigger.ts";
@@ -36,6 +38,9 @@ export class World {
   readonly ledger = new WorkLedger();
   readonly events: EventLedger;
   readonly schedules: ScheduleLedger;
+  readonly outputs: { output: SimulatedOutput; ledger: OutputLedger }[];
+  /** For what destinations do. */
+  readonly outputRandom: Seeded;
   readonly reference: RuleReference;
   readonly sources: LineSource[];
   readonly line: HubLine;
@@ -88,7 +93,13 @@ export class World {
     this.line = { hub, up: this.random.chance(0.8), reliable: false, cut: null };
     this.reference = new RuleReference(this.setting.rules);
     this.schedules = new ScheduleLedger(this.setting.schedules, this.story);
+    this.outputRandom = drawn(6);
+    this.outputs = randomOutputs(drawn(5)).map((output) => {
+      const fail = (invariant: string, what: string) => this.fail(invariant, what);
+      return { output, ledger: new OutputLedger(output, fail) };
+    });
     this.events = new EventLedger({
+      outputs: this.outputs.map(({ ledger }) => ledger),
       story: this.story,
       reference: this.reference,
       schedules: this.schedules,

@@ -34,6 +34,11 @@ export class CallOutput {
     return parseJson(Buffer.concat(this.#chunks).toString("utf8").trim());
   }
 
+  /** The beginning of what it printed. */
+  text(): string {
+    return new TextDecoder().decode(this.#head(Buffer.concat(this.#chunks)), { stream: true });
+  }
+
   /** What a plain program printed. */
   raw(): Json {
     const bytes = Buffer.concat(this.#chunks);

@@ -65,6 +65,8 @@ export interface ScriptCalls {
     log: LogSink;
     add?: (additions: Addition[]) => Promise<void>;
     namespace?: string | undefined;
+    /** Whose state it may keep, like `trigger/front`. */
+    state?: string | undefined;
   }): ScriptCallSession | undefined;
 }
 

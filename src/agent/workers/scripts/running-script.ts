@@ -2,9 +2,9 @@ import { messageOf } from "../../../core/errors.ts";
 import type { Grant } from "../../../model/grant.ts";
 import type { JsonObject } from "../../../model/json.ts";
 import type { Addition } from "../../../model/pipeline.ts";
-import type { ScriptEntry } from "../../../model/plugin.ts";
+import type { PluginKind, ScriptEntry } from "../../../model/plugin.ts";
 import type { EndCause, Verdict } from "../../../model/worker-end.ts";
-import { type PluginOutput, pluginOutput } from "../plugin-output.ts";
+import { type CallMark, type PluginOutput, pluginOutput } from "../plugin-output.ts";
 import type { HeldSecrets } from "../secret-port.ts";
 import { ChunkSource } from "./chunk-source.ts";
 import { LineSplitter } from "./line-splitter.ts";
@@ -21,10 +21,13 @@ const MAX_LOG_LINE = 8 * 1024;
 const TAIL_LINES = 5;
 const TAIL_CHARACTERS = 1000;
 const MINUTE_MS = 60_000;
+/** Lines of stdout of a call that gave no result. */
+const MAX_TOLD_LINES = 200;
 
 export interface ScriptStart {
   /** Name of the plugin. */
   plugin: string;
+  kind: PluginKind;
   /** The trigger, action or output that it works for. */
   part: string;
   script: ScriptEntry;
@@ -34,6 +37,8 @@ export interface ScriptStart {
   held?: HeldSecrets | undefined;
   /** More variables, without the prefix HOLDFAST_. */
   call?: Record<string, string | number>;
+  /** How the call stands in the plugin's log. */
+  mark?: CallMark;
   /** For a call that may add steps (`holdfast call add`). */
   add?: (additions: Addition[]) => Promise<void>;
   /** Of the run that called it; its own when absent. */
@@ -65,6 +70,7 @@ export class RunningScript {
   readonly #ports: ScriptPorts;
   readonly #budget: OutputBudget;
   readonly #limit: number;
+  readonly #mark: CallMark | undefined;
   #tail: string[] = [];
   #killed: { cause: EndCause | undefined; reason: string } | undefined;
   #over = false;
@@ -76,8 +82,15 @@ export class RunningScript {
 
   /** Rejects when it cannot be started. */
   static async start(options: ScriptStart, ports: ScriptPorts): Promise<RunningScript> {
-    const { plugin, part, script, grant, settings, held = {}, call, add, namespace } = options;
-    const who = { plugin, part, grant, log: ports.pluginLog(plugin), namespace };
+    const { plugin, kind, part, script, grant, settings, held = {}, call, add, namespace } = options;
+    const who = {
+      plugin,
+      part,
+      grant,
+      log: ports.pluginLog(plugin),
+      namespace,
+      ...(script.state && { state: `${kind}/${part}` }),
+    };
     const session = ports.calls?.open(add ? { ...who, add } : who);
     const env = scriptEnvironment({
       script,
@@ -118,6 +131,7 @@ export class RunningScript {
     this.#process = process;
     this.#ports = ports;
     this.#limit = grant.resources.output;
+    this.#mark = options.mark;
     this.#budget = new OutputBudget(this.#limit, ports.clock, budget === "minute" ? MINUTE_MS : undefined);
     this.log = pluginOutput({ sink: ports.pluginLog(plugin), part, clock: ports.clock });
     const stdout = new ChunkSource(process.stdout);
@@ -163,6 +177,14 @@ export class RunningScript {
     // With its line break: a flood of empty lines costs us time as well.
     this.spend((cutFrom || Buffer.byteLength(text)) + 1);
     this.#line("info", text, cutFrom, "stdout");
+  }
+
+  /** What it had printed for its result, where there is none: into the log, with its first lines. */
+  tell(stdout: string): void {
+    const lines = stdout.split("\n");
+    for (const line of lines.slice(0, MAX_TOLD_LINES)) this.#line("info", line, 0, "stdout");
+    const left = lines.length - MAX_TOLD_LINES;
+    if (left > 0) this.#line("info", `… (${left} lines more, cut)`, 0, "stdout");
   }
 
   /** Asks the whole group to end. */
@@ -235,7 +257,7 @@ export class RunningScript {
     if (text.trim() === "") return;
     const cut = cutFrom > 0 || text.length > MAX_LOG_LINE;
     const shown = cut ? `${text.slice(0, MAX_LOG_LINE)}… (${cutFrom || text.length} bytes, cut)` : text;
-    this.log.line(level, shown, { stream });
+    this.log.line(level, shown, { stream }, this.#mark);
   }
 }
 

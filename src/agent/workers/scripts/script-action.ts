@@ -171,7 +171,8 @@ export class ScriptAction {
 
   async #once(frame: CallFrame): Promise<CallEnd> {
     const { plugin, script, grant } = this.#options;
-    const start = { plugin: plugin.manifest.name, part: plugin.manifest.name, script, grant };
+    const { name } = plugin.manifest;
+    const start = { plugin: name, kind: "action", part: name, script, grant } as const;
     this.#set("running");
     try {
       return await callOnce(start, frame, this.#ports);
@@ -204,7 +205,7 @@ export class ScriptAction {
     let worker: LinesWorker;
     try {
       worker = await LinesWorker.start(
-        { plugin: name, part: name, script, grant, settings: {} },
+        { plugin: name, kind: "action", part: name, script, grant, settings: {} },
         this.#ports,
       );
     } catch (error) {

@@ -32,7 +32,10 @@ export interface CallEnd {
 
 /** One process for one call. Rejects when it could not be started. */
 export async function callOnce(
-  start: Omit<ScriptStart, "settings" | "held" | "call" | "add" | "namespace" | "budget" | "consume">,
+  start: Omit<
+    ScriptStart,
+    "settings" | "held" | "call" | "mark" | "add" | "namespace" | "budget" | "consume"
+  >,
   frame: CallFrame,
   ports: ScriptPorts,
 ): Promise<CallEnd> {
@@ -44,6 +47,7 @@ export async function callOnce(
       settings: call.input,
       held: call.held,
       call: variables(call),
+      mark: { run: call.run, step: call.step, attempt: call.attempt },
       ...(start.script.calls ? { add: call.add } : {}),
       namespace: call.namespace,
       budget: "call",
@@ -61,6 +65,7 @@ export async function callOnce(
   cuts.over();
   call.ended?.(attemptEnd(end.verdict, end));
   const outcome = onceOutcome(name, end, output, cuts.cut());
+  if (outcome.kind !== "ok") running.tell(output.text());
   // Its own exit code is an answer; an end by a signal, by a limit or against its will is none.
   const failed = end.code === null || end.killed !== undefined;
   const polite = cuts.cut() !== undefined && !cuts.killed();

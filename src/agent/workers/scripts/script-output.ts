@@ -32,7 +32,10 @@ export async function startScriptOutput(
 ): Promise<OutputIncarnation> {
   const { name, plugin, script, grant, held } = options;
   const settings = withDefaults(plugin.manifest.settings, options.settings) as JsonObject;
-  const start = { plugin: plugin.manifest.name, part: name, script, grant, settings, held };
+  const start: Writing["start"] = {
+    ...{ plugin: plugin.manifest.name, part: name, script, grant, settings, held },
+    kind: "output",
+  };
   const writing = { settings, start, ports };
   stopping.throwIfAborted();
   return script.mode === "once" ? onceOutput(name, writing) : await linesOutput(name, writing);

@@ -43,6 +43,7 @@ export async function startScriptTrigger(
   const started = await RunningScript.start(
     {
       plugin: plugin.manifest.name,
+      kind: "trigger",
       part: name,
       script,
       grant,
