@@ -33,7 +33,7 @@ export default defineTrigger({
 
 export const bench: Bench = {
   about:
-    "from an event in its trigger's worker to its step in a warm action worker, one at a time: two durable changes (event with run, lease) lie between; beside two fdatasyncs and two raw commits of one row",
+    "from an event in its trigger's worker to its step in a warm action worker, one at a time: one durable change (event, run and lease) lies between; beside two fdatasyncs and two raw commits of one row",
   async run(context) {
     const steps: number[] = [];
     const syncs: number[] = [];

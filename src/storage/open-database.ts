@@ -9,9 +9,14 @@ export interface OpenOptions {
   still?: boolean;
   /** Memory for pages, in KiB. */
   cacheKib?: number;
-  /** Pages in the write-ahead log from which on a commit moves them into the file. */
-  checkpointPages?: number;
 }
+
+/** Pages in the write-ahead log from which on a storage thread moves them into the file, once it has answered. */
+export const CHECKPOINT_PAGES = 4000;
+/** From here on a commit moves them itself: no thread has, or one transaction was that large. */
+const COMMIT_CHECKPOINT_PAGES = 2 * CHECKPOINT_PAGES;
+/** A log that grew in a long transaction is cut back to this once its pages are in the file. */
+const MAX_IDLE_LOG_BYTES = 4 * CHECKPOINT_PAGES * 4096;
 
 /**
  * Opens an SQLite file the one way that the product uses: write-ahead log, `synchronous=FULL` (a commit that was answered
@@ -26,7 +31,7 @@ export function openDatabase(path: string, options: OpenOptions = {}): Database 
     database.run("PRAGMA busy_timeout = 5000");
     database.run(`PRAGMA cache_size = -${options.cacheKib ?? 8192}`);
     database.run("PRAGMA temp_store = MEMORY");
-    if (!options.readonly) prepareForWriting(database, options.checkpointPages ?? 4000);
+    if (!options.readonly) prepareForWriting(database);
     return database;
   } catch (error) {
     database?.close();
@@ -40,15 +45,14 @@ function openReadonly(path: string, still: boolean): Database {
   return new Database(`${pathToFileURL(path).href}?immutable=1`, flags);
 }
 
-function prepareForWriting(database: Database, checkpointPages: number): void {
+function prepareForWriting(database: Database): void {
   // Takes effect only before the first table, and before WAL mode writes the first page.
   database.run("PRAGMA auto_vacuum = INCREMENTAL");
   database.run("PRAGMA journal_mode = WAL");
   database.run("PRAGMA synchronous = FULL");
   database.run("PRAGMA foreign_keys = OFF");
-  database.run(`PRAGMA wal_autocheckpoint = ${checkpointPages}`);
-  // A log that grew in a long transaction is cut back once its pages are in the file.
-  database.run(`PRAGMA journal_size_limit = ${checkpointPages * 4096 * 4}`);
+  database.run(`PRAGMA wal_autocheckpoint = ${COMMIT_CHECKPOINT_PAGES}`);
+  database.run(`PRAGMA journal_size_limit = ${MAX_IDLE_LOG_BYTES}`);
 }
 
 /** Every write transaction takes the lock at once, so that it cannot fail half-way for want of it. */

@@ -1,7 +1,7 @@
 import type { Database } from "bun:sqlite";
 import { HoldfastError } from "../core/errors.ts";
 import { type Fault, Faults } from "./faults.ts";
-import { rollback } from "./open-database.ts";
+import { CHECKPOINT_PAGES, rollback } from "./open-database.ts";
 import { isDamage, isTransactionLost, storageError, toErrorFrame } from "./storage-error.ts";
 import {
   type FromThread,
@@ -70,6 +70,7 @@ class StorageServer {
   readonly #faults: Faults | undefined;
   readonly #begin;
   readonly #commit;
+  readonly #logSize;
   #problem: string | null = null;
   #damaged = false;
   #commits = 0;
@@ -80,6 +81,7 @@ class StorageServer {
     this.#faults = faults;
     this.#begin = program.database.prepare("BEGIN IMMEDIATE");
     this.#commit = program.database.prepare("COMMIT");
+    this.#logSize = program.database.prepare("PRAGMA wal_checkpoint(NOOP)");
   }
 
   batch(message: string): void {
@@ -105,6 +107,18 @@ class StorageServer {
       problem: this.#problem,
       commits: this.#commits,
     });
+    this.#checkpoint();
+  }
+
+  /** Moves a long write-ahead log into the file. That takes some milliseconds: nobody waits for an answer meanwhile. */
+  #checkpoint(): void {
+    try {
+      const { log, checkpointed } = this.#logSize.get() as { log: number; checkpointed: number };
+      if (log - checkpointed < CHECKPOINT_PAGES) return;
+      this.#program.database.run("PRAGMA wal_checkpoint(PASSIVE)");
+    } catch {
+      // What is in the log is durable and is read from there; the next commit tries again.
+    }
   }
 
   /**
@@ -209,6 +223,7 @@ class StorageServer {
     try {
       this.#begin.finalize();
       this.#commit.finalize();
+      this.#logSize.finalize();
       this.#program.close();
     } catch (caught) {
       error = toErrorFrame(caught, `${this.#program.name} cannot close`);
