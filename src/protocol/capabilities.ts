@@ -14,7 +14,18 @@ export const CAPABILITIES = [
 ] as const;
 export type Capability = (typeof CAPABILITIES)[number];
 
-/** What both sides can do; names that this version does not know are passed over. */
-export function commonCapabilities(theirs: readonly string[]): ReadonlySet<Capability> {
-  return new Set(CAPABILITIES.filter((capability) => theirs.includes(capability)));
+/** What a session's two sides can both do. */
+export type Common = ReadonlySet<Capability>;
+
+/** What the agent of this version says in its hello, and the hub in its welcome. */
+export const AGENT_CAPABILITIES: readonly Capability[] = [];
+export const HUB_CAPABILITIES: readonly Capability[] = [];
+
+/** A side names at most so many; more, or longer names, are passed over like unknown ones. */
+const MAX_CAPABILITIES = 64;
+
+/** What both sides have said; names that this version does not know are passed over. */
+export function commonCapabilities(ours: readonly string[], theirs: readonly string[]): Common {
+  const said = theirs.slice(0, MAX_CAPABILITIES);
+  return new Set(CAPABILITIES.filter((capability) => ours.includes(capability) && said.includes(capability)));
 }

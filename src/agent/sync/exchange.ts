@@ -1,6 +1,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { type ErrorCode, ERROR_CODES, HoldfastError } from "../../core/errors.ts";
 import type { StreamCursor } from "../../model/record.ts";
+import type { Common } from "../../protocol/capabilities.ts";
 import type { Cursor, ErrorFrame } from "../../protocol/gen/holdfast/v1/sync.ts";
 import type { Session } from "../../protocol/transport.ts";
 import { cursorOf, recordsFrame } from "../../protocol/transport-frames.ts";
@@ -8,6 +9,8 @@ import type { OutboxPort } from "./ports.ts";
 
 export interface ExchangeOptions {
   session: Session;
+  /** What both sides of the session can do. */
+  common: Common;
   outbox: OutboxPort;
   clock: Clock;
   heartbeatMs: number;

@@ -4,6 +4,7 @@ import { asHoldfastError, HoldfastError, messageOf } from "../../core/errors.ts"
 import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { HostFacts } from "../../model/agent-status.ts";
+import { AGENT_CAPABILITIES, commonCapabilities } from "../../protocol/capabilities.ts";
 import type { Hello, Welcome } from "../../protocol/gen/holdfast/v1/sync.ts";
 import { PROTOCOL_VERSION, type Transport } from "../../protocol/transport.ts";
 import { cursorOf } from "../../protocol/transport-frames.ts";
@@ -106,7 +107,8 @@ export class Sync {
     const session = await transport.connect(await this.#hello(), signal);
     try {
       this.#welcomed(session.welcome, asked);
-      await outbox.begin(session.welcome.cursors.map(cursorOf));
+      const common = commonCapabilities(AGENT_CAPABILITIES, session.welcome.capabilities);
+      await outbox.begin(session.welcome.cursors.map(cursorOf), common);
       this.#sessions++;
       this.#lastError = null;
       this.#set("online");
@@ -114,6 +116,7 @@ export class Sync {
       await exchange(
         {
           session,
+          common,
           outbox,
           clock,
           heartbeatMs,
@@ -136,7 +139,7 @@ export class Sync {
     const { agent, outbox, clock, facts } = this.#options;
     return {
       protocol: PROTOCOL_VERSION,
-      capabilities: [],
+      capabilities: [...AGENT_CAPABILITIES],
       agentId: agent.id,
       epoch: outbox.epoch,
       labels: agent.labels,

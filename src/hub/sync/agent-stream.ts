@@ -1,6 +1,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { HoldfastError, messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
+import { type Common, commonCapabilities } from "../../protocol/capabilities.ts";
 import type { AgentFrame, Heartbeat, Hello, HubFrame } from "../../protocol/gen/holdfast/v1/sync.ts";
 import { PROTOCOL_VERSION } from "../../protocol/transport.ts";
 import { errorFrame } from "../../protocol/transport-frames.ts";
@@ -46,7 +47,8 @@ export async function serveAgentStream(stream: AgentStream, options: ServeOption
     options.live.enter(agentId, stream);
     log("agent connected");
     await stream.send({ frame: { $case: "welcome", value: welcome } });
-    await exchange(stream, frames, options);
+    const common = commonCapabilities(welcome.capabilities, hello.capabilities);
+    await exchange(stream, frames, common, options);
     stream.end();
   } catch (error) {
     refuse(stream, error, options.log);
@@ -102,10 +104,12 @@ function checkHello(hello: Hello, agentId: string): void {
 async function exchange(
   stream: AgentStream,
   frames: AsyncIterator<AgentFrame>,
+  common: Common,
   options: ServeOptions,
 ): Promise<void> {
   const intake = new RecordIntake({
     agentId: stream.agentId,
+    common,
     records: (agentId, batch) => options.sessions.records(agentId, batch),
     send: (frame) => stream.send(frame),
     fail: (error) => refuse(stream, error, options.log),

@@ -1,5 +1,6 @@
 import { HoldfastError } from "../../core/errors.ts";
 import type { RecordBatch } from "../../model/record.ts";
+import type { Common } from "../../protocol/capabilities.ts";
 import type { HubFrame, Records } from "../../protocol/gen/holdfast/v1/sync.ts";
 import { ackFrame, batchOfRecords, errorFrame } from "../../protocol/transport-frames.ts";
 import type { IngestResult, SyncSessions } from "./sessions.ts";
@@ -10,6 +11,8 @@ const MAX_BROKEN_STREAMS = 1024;
 
 export interface IntakeOptions {
   agentId: string;
+  /** What both sides of the session can do. */
+  common: Common;
   records: SyncSessions["records"];
   send(frame: HubFrame): Promise<void>;
   /** Called for the first batch that cannot be taken; the session has to end. */
