@@ -1,5 +1,6 @@
 import { chmod, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { HELD_BACK } from "../src/core/jit.ts";
 
 export const ROOT = dirname(import.meta.dir);
 
@@ -90,8 +91,9 @@ async function compile(options: BuildOptions, outfile: string, facts: BuildFacts
     compile: {
       outfile,
       // Start-up code is not worth compiling: less memory for an idle agent. Those with work set it back (setJITPolicy).
-      jitPolicy: 16,
-      // Recorded with BUN_BYTECODE_ORDER_OUT=scripts/startup.order dist/holdfast agent run; record again when start-up moves.
+      jitPolicy: HELD_BACK,
+      // Of an idle agent's second start: BUN_BYTECODE_ORDER_OUT=%p.order dist/holdfast agent run (the first file: the other is
+      // of the process that reads the settings). Record again when what is loaded at start moves: stale it costs up to 2 MB.
       bytecodeOrder: join(ROOT, "scripts/startup.order"),
       ...(options.target && { target: TARGETS[options.target] }),
       // A .env or bunfig.toml in the working directory must not reach into the executable; plugins need package.json.

@@ -23,8 +23,7 @@ import { agentChecks } from "./agent-checks.ts";
 import { recordAlone, watchClock } from "./clock-watch.ts";
 import type { Automation } from "./automation.ts";
 import type { AgentHome } from "./config/home.ts";
-import { agentMetrics } from "./local/agent-metrics.ts";
-import { brakeView } from "./local/control-brake.ts";
+import { brakeView } from "./local/brake-view.ts";
 import { startControlSocket } from "./local/control-socket.ts";
 import { linesOfPlugins } from "./local/plugin-lines.ts";
 import { hostFacts } from "./local/host-facts.ts";
@@ -94,6 +93,8 @@ export interface RunningAgent {
 
 /** A disk that hangs must not keep the status from whoever looks for the reason. */
 const STATS_WAIT_MS = 1_000;
+/** A start is over by then, also one that connects to a hub. */
+const SETTLED_MS = 2_000;
 const SYNC_OFF: SyncStatus = {
   state: "disabled",
   sinceMs: 0,
@@ -213,6 +214,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     stats = await Promise.race([store.stats().catch(() => stats), late]);
   };
   const metrics = async () => {
+    const { agentMetrics } = await import("./local/agent-metrics.ts");
     stats = await store.stats();
     return await renderMetrics(
       agentMetrics({
@@ -355,6 +357,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   brake.start();
   phase = "running";
   selfLimits.start();
+  // Loading and opening leave garbage that an idle agent would keep for hours.
+  const forgetStart = clock.after(SETTLED_MS, () => Bun.gc(true));
   log.info("agent ready", { id, version: VERSION, home: home.root, health: healthPort.url });
 
   return {
@@ -364,6 +368,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       phase = "draining";
       log.info("agent stops", { graceMs });
       selfLimits.stop();
+      forgetStart();
       gate.release();
       await automation?.stop(graceMs);
       await sync?.stop();

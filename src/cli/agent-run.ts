@@ -1,9 +1,6 @@
 import { join } from "node:path";
 import { type ArgsDef, defineCommand } from "citty";
-import { startAgent } from "../agent/agent.ts";
-import { celChecks } from "../agent/config/checks.ts";
 import { type AgentHome, agentHome, placeStarterConfig, prepareHome } from "../agent/config/home.ts";
-import { loadConfig, requireConfig } from "../agent/config/load.ts";
 import { systemClock } from "../core/clock.ts";
 import { HoldfastError } from "../core/errors.ts";
 import { systemIds } from "../core/ids.ts";
@@ -13,9 +10,10 @@ import { LOG_LEVELS } from "../core/logger.ts";
 import { SecretMasker } from "../core/secret-masker.ts";
 import { sinceBoot } from "../core/since-boot.ts";
 import { parseSize } from "../core/size.ts";
-import type { Config } from "../model/config.ts";
 import { findAgentHome, HOME_ARGS, homeBase } from "./home-args.ts";
 import { openProcessLog } from "./process-log.ts";
+import { settingsInProcess } from "./settings-process.ts";
+import type { StartSettings } from "./start-settings.ts";
 import { stopSignal } from "./stop-signal.ts";
 import { checkArguments } from "./strict-args.ts";
 
@@ -29,6 +27,8 @@ const ARGS = {
   "log-level": { type: "string", valueHint: "LEVEL", description: `One of ${LOG_LEVELS.join(", ")}` },
   json: { type: "boolean", description: "Print one JSON line when ready" },
 } as const satisfies ArgsDef;
+
+type StartAgent = typeof import("../agent/agent.ts").startAgent;
 
 /** Time that steps under way get to end when the agent is asked to stop. */
 const GRACE_MS = 10_000;
@@ -48,8 +48,12 @@ export const agentRun = defineCommand({
     const lock = acquireLock(home.lockFile, `agent ${home.id}`);
     try {
       placeStarterConfig(home);
-      const config = await load(home, args["health-listen"], args["log-level"]);
-      await runAgent(home, config, stopping, args.json === true);
+      // What the agent is made of is loaded while another process reads the settings.
+      const [settings, { startAgent }] = await Promise.all([
+        load(home, args["health-listen"], args["log-level"]),
+        import("../agent/agent.ts"),
+      ]);
+      await runAgent(startAgent, home, settings, stopping, args.json === true);
     } finally {
       lock.release();
     }
@@ -62,29 +66,26 @@ async function load(
   home: AgentHome,
   healthListen: string | undefined,
   logLevel: string | undefined,
-): Promise<Config> {
-  const config = requireConfig(
-    await loadConfig({
-      configFile: home.configFile,
-      confDir: home.confDir,
-      env: process.env,
-      flags: { id: home.id, "health.listen": healthListen, "log.level": logLevel },
-      // A plugin that is missing or broken costs its own trigger or step, not the agent: it is shown in status.
-      checks: { expressions: celChecks },
-    }),
-  );
-  if (config.hub && !(await Bun.file(home.certificateFile).exists())) {
+): Promise<StartSettings> {
+  const settings = await settingsInProcess({
+    base: home.base,
+    id: home.id,
+    flags: { id: home.id, "health.listen": healthListen, "log.level": logLevel },
+  });
+  const { hub } = settings.config;
+  if (hub && !(await Bun.file(home.certificateFile).exists())) {
     throw new HoldfastError(
       "failed",
-      `agent ${home.id} is to report to ${config.hub.url} but is not enrolled: run holdfast agent enroll --id ${home.id} --hub ${config.hub.url} --token … --ca-pin …, or take hub out of ${home.configFile}`,
+      `agent ${home.id} is to report to ${hub.url} but is not enrolled: run holdfast agent enroll --id ${home.id} --hub ${hub.url} --token … --ca-pin …, or take hub out of ${home.configFile}`,
     );
   }
-  return config;
+  return settings;
 }
 
 async function runAgent(
+  startAgent: StartAgent,
   home: AgentHome,
-  config: Config,
+  { config, policy }: StartSettings,
   stopping: Promise<string>,
   json: boolean,
 ): Promise<void> {
@@ -116,7 +117,7 @@ async function runAgent(
     files.set(name, file);
     return file;
   };
-  const { kernel, protections, policy } = await lookAtHost(home);
+  const { kernel, protections } = await lookAtHost(policy.sandbox);
   try {
     const agent = await startAgent({
       home,
@@ -163,21 +164,12 @@ async function runAgent(
 }
 
 /** What the agent tells of its host before anything runs. The kernel is probed beside the start, not before it. */
-async function lookAtHost(home: AgentHome) {
-  const [{ probeInProcess }, { protectionsOf }, { loadPolicy, policyFiles, policyText }, { selfCommand }] =
-    await Promise.all([
-      import("../agent/workers/sandbox/probe-process.ts"),
-      import("../agent/workers/sandbox/protections.ts"),
-      import("../agent/config/policy.ts"),
-      import("../agent/workers/self-command.ts"),
-    ]);
+async function lookAtHost(sandbox: StartSettings["policy"]["sandbox"]) {
+  const [{ probeInProcess }, { protectionsOf }, { selfCommand }] = await Promise.all([
+    import("../agent/workers/sandbox/probe-process.ts"),
+    import("../agent/workers/sandbox/protections.ts"),
+    import("../agent/workers/self-command.ts"),
+  ]);
   const kernel = probeInProcess(selfCommand().command);
-  const loaded = await loadPolicy(policyFiles(home));
-  return {
-    kernel,
-    protections: kernel.then((facts) =>
-      protectionsOf(facts, loaded.policy?.sandbox ?? "on", { uid: facts.root }),
-    ),
-    policy: { text: policyText(loaded), problem: loaded.problem },
-  };
+  return { kernel, protections: kernel.then((facts) => protectionsOf(facts, sandbox, { uid: facts.root })) };
 }

@@ -44,6 +44,8 @@ export const root = defineCommand({
 export async function runCli(argv: string[]): Promise<void> {
   try {
     if (argv[0] === "--version") return console.log(VERSION);
+    if (argv[0] === "__settings")
+      return await (await import("./start-settings.ts")).printStartSettings(argv[1]!);
     refuseInScript(argv, process.env);
     if (argv.length === 0 || argv.includes("--help") || argv.includes("-h")) return await showHelp(argv);
     await runCommand(root, { rawArgs: argv });

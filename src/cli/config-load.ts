@@ -2,7 +2,7 @@ import { basename, dirname, resolve } from "node:path";
 import { celChecks, type ConfigChecks } from "../agent/config/checks.ts";
 import { type AgentHome, agentHome } from "../agent/config/home.ts";
 import { type LoadedConfig, loadConfig } from "../agent/config/load.ts";
-import { AGENT_ID } from "../model/config-agent.ts";
+import { AGENT_ID } from "../model/agent-id.ts";
 import { findAgentHome } from "./home-args.ts";
 import { lazyPluginChecks, type openCatalogOf, type Refusals } from "./plugin-checks.ts";
 import { type HostGrants, openGrants } from "./plugin-grants.ts";

@@ -1,5 +1,3 @@
-import * as v from "valibot";
-
 /** The trigger of events about what people do with the agent itself. */
 export const AGENT_TRIGGER = "agent";
 export const MAX_BRAKE_REASON = 1000;
@@ -7,23 +5,28 @@ export const MAX_BRAKE_REASON = 1000;
 export const MAX_BRAKE_MS = 366 * 86_400_000;
 
 /** The brake as a person set it: nothing of a run that no person started begins. */
-export const brakeSchema = v.object({
-  by: v.string(),
-  reason: v.string(),
+export interface BrakeSet {
+  by: string;
+  reason: string;
   /** Wall time, for display. */
-  sinceMs: v.number(),
+  sinceMs: number;
   /** Trusted milliseconds; null: until it is released. */
-  untilMs: v.nullable(v.number()),
-});
-export type BrakeSet = v.InferOutput<typeof brakeSchema>;
+  untilMs: number | null;
+}
 
 /** What the store holds under the setting; what cannot be read counts as a brake that is on: nothing begins by mistake. */
 export function storedBrake(value: unknown): BrakeSet | null {
   if (value === undefined || value === null) return null;
-  const parsed = v.safeParse(brakeSchema, value);
-  return parsed.success
-    ? parsed.output
+  return isBrakeSet(value)
+    ? value
     : { by: "unknown", reason: "what the store says of it cannot be read", sinceMs: 0, untilMs: null };
+}
+
+/** By hand: an idle agent reads it, and does not load the schema library. */
+function isBrakeSet(value: unknown): value is BrakeSet {
+  const { by, reason, sinceMs, untilMs } = value as Partial<Record<keyof BrakeSet, unknown>>;
+  const texts = typeof by === "string" && typeof reason === "string";
+  return texts && Number.isFinite(sinceMs) && (untilMs === null || Number.isFinite(untilMs));
 }
 
 /** Why something does not begin, as runs show it. */

@@ -1,9 +1,8 @@
 import * as v from "valibot";
 import { LOG_LEVELS } from "../core/logger.ts";
+import { AGENT_ID } from "./agent-id.ts";
 import { described, duration, NAME, size } from "./config-fields.ts";
 
-/** Agent ids: file names, certificate names and topics are made of them. */
-export const AGENT_ID = /^[a-zA-Z0-9][a-zA-Z0-9_-]{2,63}$/;
 const label = v.pipe(v.string(), v.maxLength(128));
 const listen = v.pipe(
   v.string(),

@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { described, namespace } from "./config-fields.ts";
-import { PARAMETER_NAME, sharedParameterSchema } from "./shared-parameter.ts";
+import { PARAMETER_NAME } from "./shared-parameter.ts";
+import { sharedParameterSchema } from "./shared-parameter-schema.ts";
 
 const sharedParameters = v.record(
   v.pipe(v.string(), v.regex(PARAMETER_NAME, "a parameter's name")),

@@ -1,4 +1,3 @@
-import * as v from "valibot";
 import type { Json } from "./json.ts";
 
 /** Severities of the `severity` extension, lowest first. */
@@ -45,15 +44,3 @@ export function eventSource(agentId: string, trigger: string): string {
 
 /** The largest envelope, in bytes of JSON, that an agent accepts by default. */
 export const MAX_EVENT_BYTES = 256 * 1024;
-
-const text = (max: number) => v.pipe(v.string(), v.minLength(1), v.maxLength(max));
-
-/** Schema of a `ProposedEvent`, for the edge where a worker's bytes come in. */
-export const proposedEventSchema = v.object({
-  type: v.pipe(text(256), v.regex(/^[\w.:/-]+$/, "an event type has letters, digits and . _ - : / only")),
-  id: v.optional(text(256)),
-  subject: v.optional(text(1024)),
-  time: v.optional(v.pipe(v.string(), v.isoTimestamp())),
-  data: v.optional(v.custom<Json>(() => true)),
-  severity: v.optional(v.picklist(SEVERITIES)),
-});

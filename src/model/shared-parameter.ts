@@ -1,7 +1,7 @@
-import * as v from "valibot";
 import { HoldfastError } from "../core/errors.ts";
 import { isSecretName } from "../core/mask.ts";
 import type { Json } from "./json.ts";
+import type { SharedParameterInput } from "./shared-parameter-schema.ts";
 
 /** Names of parameters, of pipelines and of those that are shared. */
 export const PARAMETER_NAME = /^[a-zA-Z_]\w{0,63}$/;
@@ -11,16 +11,6 @@ export const MAX_PARAMETERS = 10_000;
 
 /** What the agent knows by itself. */
 export const PARAMETER_FACTS = ["agent_id", "hostname", "os", "arch"];
-
-/** A value, or what is said about it; an object stands in `value`. */
-export const sharedParameterSchema = v.union([
-  v.string(),
-  v.number(),
-  v.boolean(),
-  v.array(v.any()),
-  v.strictObject({ value: v.any(), secret: v.optional(v.boolean(), false) }),
-]);
-export type SharedParameterInput = v.InferOutput<typeof sharedParameterSchema>;
 
 /** Where a value comes from; later ones win. Above them all: the default of the pipeline, and what is given at the start. */
 export const PARAMETER_SOURCES = [

@@ -1,5 +1,6 @@
 import type { Database } from "bun:sqlite";
 import { HoldfastError } from "../core/errors.ts";
+import { compileHotCode } from "../core/jit.ts";
 import { type Fault, Faults } from "./faults.ts";
 import { CHECKPOINT_PAGES, rollback } from "./open-database.ts";
 import { isDamage, isTransactionLost, storageError, toErrorFrame } from "./storage-error.ts";
@@ -10,6 +11,9 @@ import {
   type ToThread,
   unpackBatch,
 } from "./storage-frames.ts";
+
+/** An idle agent comes to these in an hour, one with work in a second. */
+const BUSY_COMMITS = 100;
 
 /** What runs on a storage thread: operations over one database that it owns. */
 export interface StorageProgram {
@@ -42,11 +46,19 @@ export interface ThreadPort {
   postMessage(message: FromThread): void;
 }
 
+export interface ServeOptions {
+  makeFaults?: (plan: Fault[]) => Faults | undefined;
+  /** Called when the client has been told that the store is open. */
+  opened?: () => void;
+}
+
+const plannedFaults = (plan: Fault[]) => (plan.length > 0 ? new Faults(plan) : undefined);
+
 /** Serves a storage client from a Worker: opens on its word, runs each batch in one transaction, answers after the commit. */
 export function serveStorage(
   port: ThreadPort,
   open: (options: never, faults: Faults | undefined) => StorageProgram,
-  makeFaults = (plan: Fault[]) => (plan.length > 0 ? new Faults(plan) : undefined),
+  { makeFaults = plannedFaults, opened = () => {} }: ServeOptions = {},
 ): void {
   let server: StorageServer | undefined;
   port.onmessage = ({ data }) => {
@@ -58,6 +70,7 @@ export function serveStorage(
       const program = open(data.options as never, faults);
       server = new StorageServer(port, program, faults);
       port.postMessage({ kind: "opened", facts: program.facts });
+      opened();
     } catch (error) {
       port.postMessage({ kind: "refused", error: toErrorFrame(error, "cannot open the store") });
     }
@@ -91,7 +104,7 @@ class StorageServer {
     try {
       if (!this.#together(writes, results)) this.#apart(writes, results);
       signal = this.#program.signal();
-      this.#commits++;
+      if (++this.#commits === BUSY_COMMITS) compileHotCode();
       // Wrong bytes in the file stay wrong, whatever else can still be written.
       if (!this.#damaged) this.#problem = null;
     } catch (error) {

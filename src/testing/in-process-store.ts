@@ -97,7 +97,7 @@ class InProcessLink implements StorageLink {
     serveStorage(
       this.#port,
       (options: OpenCommand, faults) => (this.program = agentProgram(options, faults, () => 0)),
-      (plan) => (this.faults = new Faults(plan, () => this.#fail(), onFault)),
+      { makeFaults: (plan) => (this.faults = new Faults(plan, () => this.#fail(), onFault)) },
     );
   }
 

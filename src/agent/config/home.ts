@@ -1,7 +1,7 @@
 import { accessSync, chmodSync, constants, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { HoldfastError, messageOf, systemCode } from "../../core/errors.ts";
-import { AGENT_ID } from "../../model/config-agent.ts";
+import { AGENT_ID } from "../../model/agent-id.ts";
 
 /** Every path of an agent's home (DESIGN section 3), absolute. */
 export type AgentHome = ReturnType<typeof agentHome>;

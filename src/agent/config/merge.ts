@@ -13,7 +13,13 @@ import {
 } from "./node.ts";
 
 /** Lists whose items have a name: a later layer replaces an item as a whole. */
-const NAMED_LISTS: ReadonlySet<string> = new Set(["triggers", "rules", "schedules", "maintenance", "outputs"]);
+const NAMED_LISTS: ReadonlySet<string> = new Set([
+  "triggers",
+  "rules",
+  "schedules",
+  "maintenance",
+  "outputs",
+]);
 /** Maps whose members are replaced as a whole. */
 const NAMED_MAPS: ReadonlySet<string> = new Set(["pipelines"]);
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { ServiceError } from "@grpc/grpc-js";
 import type { Clock } from "../../core/clock.ts";
 import { HoldfastError } from "../../core/errors.ts";
+import { AGENT_ID } from "../../model/agent-id.ts";
 import type { EnrollRequest, EnrollResponse } from "../../protocol/gen/holdfast/v1/sync.ts";
 import { type HubAddress, parseHubUrl } from "../../protocol/transport-address.ts";
 import { hubError, openSyncClient } from "../../protocol/transport-grpc.ts";
@@ -45,7 +46,6 @@ export interface Enrollment {
 
 /** A host enrolls once; a busy hub, or a machine that starts both for the first time, needs longer than for a call. */
 const TIMEOUT_MS = 30_000;
-const AGENT_ID = /^[a-zA-Z0-9][a-zA-Z0-9_-]{2,63}$/;
 
 /**
  * Enrolls this host: pin → key made here → CSR → certificate. The hub's CA is believed only because of the pin, and the

@@ -1,9 +1,9 @@
 import * as v from "valibot";
 import { isDuration, parseDuration } from "../../core/duration.ts";
 import { HoldfastError } from "../../core/errors.ts";
-import { isoTime } from "../../core/iso-time.ts";
 import { MAX_BRAKE_MS, MAX_BRAKE_REASON } from "../../model/brake.ts";
-import type { ControlBrake, ControlPorts } from "./control-ports.ts";
+import { brakeView } from "./brake-view.ts";
+import type { ControlPorts } from "./control-ports.ts";
 import type { ControlRoutes } from "./control-request.ts";
 
 const onSchema = v.strictObject({
@@ -32,24 +32,5 @@ export function brakeRoutes({ brake, held, clock }: ControlPorts): ControlRoutes
         return { ...view(), released };
       },
     },
-  };
-}
-
-/** Times are RFC 3339, by the host's clock as it is now. */
-export function brakeView(
-  { on, set, windows }: ReturnType<ControlBrake["state"]>,
-  held: { runs: number; steps: number },
-  { wallMs, trustedMs }: { wallMs: number; trustedMs: number },
-) {
-  const shown = (untilMs: number) => isoTime(wallMs + untilMs - trustedMs);
-  const over = set !== null && set.untilMs !== null && set.untilMs <= trustedMs;
-  return {
-    on,
-    by: set === null || over ? null : set.by,
-    reason: set === null || over ? null : set.reason,
-    since: set === null || over ? null : isoTime(set.sinceMs),
-    until: set === null || over || set.untilMs === null ? null : shown(set.untilMs),
-    maintenance: windows.map(({ name, untilMs }) => ({ name, until: shown(untilMs) })),
-    held,
   };
 }

@@ -1,5 +1,6 @@
 import * as v from "valibot";
-import { eventSource, proposedEventSchema, SEVERITIES } from "../../model/event.ts";
+import { eventSource, SEVERITIES } from "../../model/event.ts";
+import { proposedEventSchema } from "../../model/event-schema.ts";
 import type { ControlPorts } from "./control-ports.ts";
 import { type ControlRoutes, page, PAGE_QUERY } from "./control-request.ts";
 import { type ControlStreams, type NextFrames, sseFrame } from "./control-stream.ts";

@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { ERROR_CODES, HoldfastError, messageOf } from "../../core/errors.ts";
 
 export type Handler = (request: ControlRequest) => unknown;
-/** Path with `:names` → method → handler; the form of `Bun.serve`'s routes. */
+/** Path with `:names` → method → handler; found by `matcher` (control-routes.ts). */
 export type ControlRoutes = Record<string, Partial<Record<"GET" | "POST" | "PUT" | "DELETE", Handler>>>;
 
 /** A user of this host, as recorded: `local:<uid>`. */
@@ -21,10 +21,13 @@ const PARAMETER = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
 
 /** One request, with everything that came from outside checked as it is asked for. */
 export class ControlRequest {
-  readonly #request: Bun.BunRequest;
+  readonly #request: Request;
+  readonly #parts: Record<string, string>;
 
-  constructor(request: Bun.BunRequest) {
+  /** `parts`: of the path, by their names, decoded. */
+  constructor(request: Request, parts: Record<string, string>) {
     this.#request = request;
+    this.#parts = parts;
   }
 
   get signal(): AbortSignal {
@@ -41,8 +44,7 @@ export class ControlRequest {
 
   /** A part of the path, decoded. */
   part(name: string): string {
-    const parts = this.#request.params as Record<string, string | undefined>;
-    return check(PARAMETER, parts[name], `${name} in the address`);
+    return check(PARAMETER, this.#parts[name], `${name} in the address`);
   }
 
   query<S extends v.GenericSchema>(schema: S): v.InferOutput<S> {
@@ -77,11 +79,12 @@ export class ControlRequest {
 /** What a handler gives back becomes the answer; what it throws becomes a problem `{code, message}` with its status. */
 export async function answer(
   handler: Handler,
-  request: Bun.BunRequest,
+  request: Request,
+  parts: Record<string, string>,
   mask: (text: string) => string,
 ): Promise<Response> {
   try {
-    const value = await handler(new ControlRequest(request));
+    const value = await handler(new ControlRequest(request, parts));
     if (value instanceof Response) return value;
     const headers = { "content-type": "application/json;charset=utf-8" };
     return new Response(mask(JSON.stringify(value ?? { ok: true })), { headers });

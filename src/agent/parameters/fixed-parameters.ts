@@ -1,5 +1,6 @@
 import type { Config } from "../../model/config.ts";
-import { readSharedParameter, type SharedParameterInput } from "../../model/shared-parameter.ts";
+import { readSharedParameter } from "../../model/shared-parameter.ts";
+import type { SharedParameterInput } from "../../model/shared-parameter-schema.ts";
 import type { FixedParameters } from "./parameters.ts";
 
 /** The section `params` of the configuration. */

@@ -1,4 +1,3 @@
-import { scryptSync } from "node:crypto";
 import { closeSync, constants, fstatSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { HoldfastError, messageOf, systemCode } from "../../core/errors.ts";
@@ -62,6 +61,7 @@ function fromPassphrase({ passphraseFile, salt, random }: MasterKeyPlaces): Mast
       `the passphrase in ${passphraseFile} has fewer than ${LEAST_PASSPHRASE} characters: it is guessed too easily`,
     );
   if (!read(salt)) writeNew(salt, `${Buffer.from(random(32)).toString("hex")}\n`);
+  const { scryptSync } = process.getBuiltinModule("node:crypto");
   const key = new Uint8Array(scryptSync(text, read(salt)!, 32, SCRYPT));
   return { id: `passphrase ${fingerprint(key)}`, key };
 }

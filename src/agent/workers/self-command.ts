@@ -1,5 +1,3 @@
-import { fileURLToPath } from "node:url";
-
 /** How this program starts itself: compiled it is the executable, from source Bun on src/main.ts. */
 export interface SelfCommand {
   /** Command line up to the first argument of ours. */
@@ -9,9 +7,9 @@ export interface SelfCommand {
 }
 
 export function selfCommand(): SelfCommand {
-  const here = fileURLToPath(import.meta.url);
+  const here = Bun.fileURLToPath(import.meta.url);
   if (isEmbedded(here) || isEmbedded(Bun.main)) return { command: [process.execPath], code: [] };
-  const root = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
+  const root = (path: string) => Bun.fileURLToPath(new URL(`../../../${path}`, import.meta.url));
   // --no-install: a plugin's import of a missing package is an error, never a download.
   return {
     command: [process.execPath, "--no-install", root("src/main.ts")],

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import * as v from "valibot";
-import { proposedEventSchema } from "../../model/event.ts";
+import { proposedEventSchema } from "../../model/event-schema.ts";
 import { proposedEventProblem } from "./proposed-event.ts";
 import { parseUpFrame } from "./up-frame.ts";
 

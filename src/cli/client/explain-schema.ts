@@ -1,5 +1,4 @@
 import * as v from "valibot";
-import type { Explanation } from "../../model/explanation.ts";
 
 /** What the command line prints of `Explanation` (src/model/explanation.ts); what is unknown is left as it is. */
 const text = v.string();
@@ -105,6 +104,3 @@ export const explanationSchema = v.looseObject({
 export type ShownExplanation = v.InferOutput<typeof explanationSchema>;
 export type ShownExplainedStep = v.InferOutput<typeof step>;
 export type ShownRule = v.InferOutput<typeof rule>;
-
-/** Of the agent's own making: both sides name the same fields. */
-export type AgreesWithTheAgent = Explanation extends ShownExplanation ? true : never;

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { type ArgsDef, defineCommand } from "citty";
-import { AGENT_ID } from "../../model/config-agent.ts";
+import { AGENT_ID } from "../../model/agent-id.ts";
 import { systemClock } from "../../core/clock.ts";
 import { systemIds } from "../../core/ids.ts";
 import { acquireLock } from "../../core/lock-file.ts";

@@ -1,7 +1,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { HoldfastError } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
-import { AGENT_ID } from "../../model/config-agent.ts";
+import { AGENT_ID } from "../../model/agent-id.ts";
 import type { EnrollRequest, EnrollResponse } from "../../protocol/gen/holdfast/v1/sync.ts";
 import { type CertificateAuthority, checkCsr } from "./certificates.ts";
 import { hashToken } from "./tokens.ts";

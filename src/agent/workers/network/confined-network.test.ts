@@ -3,7 +3,7 @@ import { connect } from "node:net";
 import { SYSTEM_PATHS } from "../../../model/permissions.ts";
 import { networkGrant, startNetworkWorker } from "../../../testing/network-worker.ts";
 import { testCommand } from "../../../testing/stage-one-rig.ts";
-import { LANDLOCK_PORTS } from "../sandbox/plan-launch.ts";
+import { LANDLOCK_PORTS } from "../sandbox/kernel-facts.ts";
 import { probeKernel } from "../sandbox/probe.ts";
 
 setDefaultTimeout(30_000);

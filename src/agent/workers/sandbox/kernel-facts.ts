@@ -1,3 +1,7 @@
+/** From Landlock ABI 3 on truncating is a right, from 4 on ports are. */
+export const LANDLOCK_TRUNCATE = 3;
+export const LANDLOCK_PORTS = 4;
+
 /** What this host's kernel offers, probed once by really doing it in a child process. */
 export interface KernelFacts {
   kernel: string;

@@ -1,7 +1,7 @@
 import { dirname } from "node:path";
 import type { Grant } from "../../../model/grant.ts";
 import { SYSTEM_PATHS } from "../../../model/permissions.ts";
-import type { KernelFacts } from "./kernel-facts.ts";
+import { type KernelFacts, LANDLOCK_PORTS, LANDLOCK_TRUNCATE } from "./kernel-facts.ts";
 import type {
   LandlockPolicy,
   LaunchPolicy,
@@ -49,10 +49,6 @@ export const SMALL_ENGINE = {
   BUN_JSC_jitMemoryReservationSize: "33554432",
   MIMALLOC_ARENA_RESERVE: "65536",
 } as const;
-
-/** From Landlock ABI 3 on truncating is a right, from 4 on ports are. */
-export const LANDLOCK_TRUNCATE = 3;
-export const LANDLOCK_PORTS = 4;
 
 /** What goes in front of `holdfast __launch` for this policy. */
 export function launchPrefix(

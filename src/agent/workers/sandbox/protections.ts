@@ -1,5 +1,5 @@
 import type { Protection, Protections } from "../../../model/protection.ts";
-import type { KernelFacts } from "./kernel-facts.ts";
+import { type KernelFacts, LANDLOCK_PORTS, LANDLOCK_TRUNCATE } from "./kernel-facts.ts";
 import {
   MODES,
   READS,
@@ -12,7 +12,6 @@ import {
   USES_PAST_WATCHING,
   WRITES,
 } from "./known-attacks.ts";
-import { LANDLOCK_PORTS, LANDLOCK_TRUNCATE } from "./plan-launch.ts";
 
 /** From this ABI of Landlock on, signals stay within the worker. */
 const LANDLOCK_SCOPES = 6;
