@@ -51,6 +51,12 @@ export interface StreamCursor {
 
 export const ZERO_HASH: Uint8Array = new Uint8Array(32);
 
+/**
+ * No row of a stream is sent whose number is further beyond the one that the agent's store has as acknowledged, and no row
+ * within it becomes part of a loss record: what the hub may already hold is never told as lost.
+ */
+export const SENT_AHEAD = 8192;
+
 /** Body of a `run` record: the run as it stands after the change that wrote it. Times: Unix ms, agent's wall clock. */
 export interface RunRecordBody {
   id: string;
@@ -136,6 +142,24 @@ export function lossText(
   const { agent, epoch, lane, segment } = stream;
   const lines = ["holdfast loss v1", agent, epoch, lane, segment, loss.first, loss.last];
   return [...lines, loss.prevHash, loss.lastHash, counts, loss.reason, loss.atMs].join("\n");
+}
+
+/** The hub's signature that it has committed a stream up to a cursor. */
+export interface StreamReceipt {
+  /** Id of the hub. */
+  hub: string;
+  /** Serial of the receipt certificate, lower-case hex. */
+  key: string;
+  /** Unix ms by the hub's trusted clock. */
+  atMs: number;
+  /** r then s, 32 bytes each. */
+  signature: Uint8Array;
+}
+
+/** The newest receipt of a stream, as an agent keeps it. */
+export interface KeptReceipt {
+  cursor: StreamCursor;
+  receipt: StreamReceipt;
 }
 
 /** What the signature of a receipt covers, UTF-8: the hub has committed this agent's stream up to the cursor. */

@@ -27,6 +27,7 @@ import { History } from "./history.ts";
 import { historyStats } from "./history-stats.ts";
 import { openAgentDatabase } from "./open-agent-database.ts";
 import type { EventFilter, RunFilter, StoreFacts, StreamState } from "./port.ts";
+import type { PackedCertificate } from "./receipt-rows.ts";
 import { sharingReads, sharingWrites } from "./sharing-program.ts";
 import { loadParts, type StoreParts } from "./store-parts.ts";
 import type { TrimCommand } from "./trim-step.ts";
@@ -90,7 +91,12 @@ function writesOf(parts: StoreParts, history: History): StorageProgram["writes"]
     editDeadLetter: (args: { runId: string; params: Json }) => dead.edit(args.runId, args.params),
     dropDeadLetter: (args: DropDeadLetterCommand, text: string) => dropDeadLetter(parts, args, text),
     setOutputCursor: (args: { output: string; n: number }) => values.setOutputCursor(args.output, args.n),
-    acknowledge: (cursor: AcknowledgeCommand) => outbox.acknowledge(cursor),
+    acknowledge: (cursor: AcknowledgeCommand) => {
+      outbox.acknowledge(cursor);
+      if (cursor.receipt) parts.receipts.put(cursor.receipt);
+    },
+    keepReceiptCertificates: (certificates: PackedCertificate[]) =>
+      parts.receipts.putCertificates(certificates),
     renewEpoch: (args: RenewEpochCommand) => outbox.renew(args),
     setSetting: (args: { key: string; value: never }) => values.setSetting(args.key, args.value),
     ...sharingWrites(parts),
@@ -138,6 +144,8 @@ function readsOf(parts: StoreParts, command: OpenCommand): StorageProgram["reads
     outputCursor: (output: string) => values.outputCursor(output),
     streams: () => streamStates(parts),
     readBatch: (args: [number, number, number, number, number]) => outbox.read(...args),
+    receipts: () => parts.receipts.all(),
+    receiptCertificates: () => parts.receipts.certificates(),
     setting: (key: string) => values.setting(key),
     ...sharingReads(parts),
     counts: () => countRows(command, parts),

@@ -2,7 +2,7 @@ import type { Ids } from "../../core/ids.ts";
 import type { HashedText } from "../../model/attempt-facts.ts";
 import type { CloudEvent } from "../../model/event.ts";
 import type { Json } from "../../model/json.ts";
-import type { RecordBatch, StreamCursor } from "../../model/record.ts";
+import type { KeptReceipt, RecordBatch, StreamCursor, StreamReceipt } from "../../model/record.ts";
 import type { FindingFilter } from "../../model/finding.ts";
 import type { FindingRow, RuleMemory } from "../../model/rule.ts";
 import type { NewRun } from "../../model/run-build.ts";
@@ -22,6 +22,14 @@ import { definitionOf } from "./definition-rows.ts";
 import type { EventPage } from "./event-rows.ts";
 import { unpackMemory } from "./pack-memory.ts";
 import { RunPacker } from "./pack-runs.ts";
+import {
+  type KeptCertificate,
+  packCertificate,
+  packReceipt,
+  unpackCertificate,
+  unpackReceipt,
+} from "./receipt-port.ts";
+import type { PackedCertificate, PackedReceipt } from "./receipt-rows.ts";
 import type { RunPage } from "./run-reads.ts";
 import type {
   AgentStore,
@@ -232,11 +240,24 @@ export class ThreadedAgentStore extends SharingStore implements AgentStore {
     return packed && unpackRecords(packed);
   }
 
-  async acknowledge(cursor: StreamCursor): Promise<void> {
+  async acknowledge(cursor: StreamCursor, receipt?: StreamReceipt): Promise<void> {
     const hash = Buffer.from(cursor.hash).toString("hex");
     const command: AcknowledgeCommand = { ...cursor, hash };
+    if (receipt) command.receipt = packReceipt(cursor, receipt);
     await this.client.write("acknowledge", command);
     void this.trim();
+  }
+
+  async receipts(): Promise<KeptReceipt[]> {
+    return (await this.client.read<PackedReceipt[]>("receipts")).map(unpackReceipt);
+  }
+
+  async receiptCertificates(): Promise<KeptCertificate[]> {
+    return (await this.client.read<PackedCertificate[]>("receiptCertificates")).map(unpackCertificate);
+  }
+
+  async keepReceiptCertificates(certificates: KeptCertificate[]): Promise<void> {
+    await this.client.write("keepReceiptCertificates", certificates.map(packCertificate));
   }
 
   async renewEpoch(

@@ -5,6 +5,7 @@ import type { LaterEnd, LaterRun } from "../../model/schedule-later.ts";
 import type { PackedUpdate } from "../../storage/column-updates.ts";
 import type { Cell } from "../../storage/write-gate.ts";
 import type { HistoryStats } from "./history-stats.ts";
+import type { PackedReceipt } from "./receipt-rows.ts";
 import type { Retention } from "./retention.ts";
 
 /** Arguments of the operations, as they cross to the storage thread (JSON). */
@@ -110,6 +111,8 @@ export interface AcknowledgeCommand {
   number: number;
   /** Hex. */
   hash: string;
+  /** The hub's signature of it. */
+  receipt?: PackedReceipt;
 }
 
 export interface RenewEpochCommand {

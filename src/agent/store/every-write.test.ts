@@ -263,13 +263,23 @@ function memorySteps(): Step[] {
       act: (store) => store.putSilence({ ...SILENCE, counts: { ...noCounts(), runs } }, 1),
       done: async (store) => (await store.silences())[0]?.counts.runs === runs,
     })),
+    {
+      act: (store) =>
+        store.keepReceiptCertificates([
+          { hub: "hub", serial: "01", certificate: Uint8Array.of(1), authority: Uint8Array.of(2) },
+        ]),
+      done: async (store) => (await store.receiptCertificates()).length === 1,
+    },
     { act: (store) => store.memoryFree(), done: async () => false },
   ];
 }
 
 async function acknowledgeAll(store: InProcessStore): Promise<void> {
   for (const { lane, segment, last, lastHash } of await store.streams())
-    await store.acknowledge({ epoch: store.facts.epoch, lane, segment, number: last, hash: lastHash });
+    await store.acknowledge(
+      { epoch: store.facts.epoch, lane, segment, number: last, hash: lastHash },
+      { hub: "hub", key: "01", atMs: 1, signature: new Uint8Array(64) },
+    );
 }
 
 async function unacknowledged(store: InProcessStore): Promise<number> {
@@ -307,6 +317,10 @@ async function everything(store: InProcessStore) {
     parameters: await store.parameters(),
     secrets: await store.sealedSecrets(),
     silences: await store.silences(),
+    receipts: (await store.receipts())
+      .map(({ cursor: { lane, number }, receipt }) => ({ lane, number, receipt }))
+      .toSorted((a, b) => a.lane - b.lane),
+    certificates: await store.receiptCertificates(),
     memory: (await store.memoryOf("web")).map(({ key, value }) => [key, value]),
     streams: (await store.streams())
       .map(({ lane, last, acknowledged }) => ({ lane, last, acknowledged }))

@@ -3,7 +3,7 @@ import type { CloudEvent } from "../../model/event.ts";
 import type { FindingFilter } from "../../model/finding.ts";
 import type { Json } from "../../model/json.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
-import type { NewRecord, RecordBatch, StreamCursor } from "../../model/record.ts";
+import type { NewRecord, RecordBatch, StreamCursor, StreamReceipt } from "../../model/record.ts";
 import type { FindingRow, RuleChanges, RuleMemory } from "../../model/rule.ts";
 import type { NewRun } from "../../model/run-build.ts";
 import type {
@@ -16,6 +16,7 @@ import type {
   StepRow,
 } from "../../model/run.ts";
 import type { HistoryStats } from "./history-stats.ts";
+import type { ReceiptStore } from "./receipt-port.ts";
 import type { MemoryStore, ParameterStore, SecretStore, SilenceStore } from "./sharing-port.ts";
 import type { LaterEnd, LaterRun } from "../../model/schedule-later.ts";
 
@@ -163,7 +164,7 @@ export interface StreamState {
  * The agent's durable state behind an asynchronous port. Every method that changes something resolves after the commit
  * that holds it (group commit: concurrent calls share one transaction, each in a savepoint of its own).
  */
-export interface AgentStore extends MemoryStore, ParameterStore, SecretStore, SilenceStore {
+export interface AgentStore extends MemoryStore, ParameterStore, SecretStore, SilenceStore, ReceiptStore {
   readonly facts: StoreFacts;
 
   commitEvents(commit: EventCommit): Promise<EventCommitResult>;
@@ -232,8 +233,8 @@ export interface AgentStore extends MemoryStore, ParameterStore, SecretStore, Si
     maxRows: number,
     maxBytes: number,
   ): Promise<RecordBatch | null>;
-  /** Marks rows up to the cursor as held by the hub. Throws `conflict` when the cursor's hash is not ours (a fork). */
-  acknowledge(cursor: StreamCursor): Promise<void>;
+  /** Marks rows up to the cursor as held by the hub. Throws `conflict` when the cursor's hash is not ours (a fork). Keeps the receipt. */
+  acknowledge(cursor: StreamCursor, receipt?: StreamReceipt): Promise<void>;
   /**
    * Begins a new epoch: rows that the hub does not hold go on, in order, as fresh streams. `held` is what the hub is
    * known to hold of the old epoch. Resolves with the new epoch.
