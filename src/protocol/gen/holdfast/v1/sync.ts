@@ -111,6 +111,8 @@ export interface Receipt {
   atMs: bigint;
   /** ECDSA P-256 with SHA-256, r then s, 32 bytes each. */
   signature: Buffer;
+  /** X.509, DER, of the key: in the first receipt of a session by a key that its welcome did not name. */
+  certificate: Buffer;
 }
 
 export interface Cursor {
@@ -1032,7 +1034,7 @@ export const Welcome: MessageFns<Welcome> = {
 };
 
 function createBaseReceipt(): Receipt {
-  return { key: "", atMs: 0n, signature: Buffer.alloc(0) };
+  return { key: "", atMs: 0n, signature: Buffer.alloc(0), certificate: Buffer.alloc(0) };
 }
 
 export const Receipt: MessageFns<Receipt> = {
@@ -1048,6 +1050,9 @@ export const Receipt: MessageFns<Receipt> = {
     }
     if (message.signature.length !== 0) {
       writer.uint32(26).bytes(message.signature);
+    }
+    if (message.certificate.length !== 0) {
+      writer.uint32(34).bytes(message.certificate);
     }
     return writer;
   },
@@ -1089,6 +1094,14 @@ export const Receipt: MessageFns<Receipt> = {
             message.signature = Buffer.from(reader.bytes());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.certificate = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1109,6 +1122,7 @@ export const Receipt: MessageFns<Receipt> = {
     message.key = object.key ?? "";
     message.atMs = object.atMs !== undefined && object.atMs !== null ? BigInt(object.atMs) : 0n;
     message.signature = object.signature ?? Buffer.alloc(0);
+    message.certificate = object.certificate ?? Buffer.alloc(0);
     return message;
   },
 };
