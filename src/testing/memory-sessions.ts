@@ -77,6 +77,11 @@ export class MemorySessions implements SyncSessions {
     return result;
   }
 
+  /** The welcome has promised none. */
+  async receipt(): Promise<never> {
+    throw new HoldfastError("failed", "this hub signs no receipts");
+  }
+
   closed(agentId: string): void {
     this.left.push(agentId);
   }

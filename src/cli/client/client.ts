@@ -63,6 +63,10 @@ export class HubClient {
     return this.#json("POST", "/join-tokens", views.joinTokenSchema, body);
   }
 
+  rotateReceiptKey(): Promise<views.ReceiptKey> {
+    return this.#json("POST", "/receipt-key/rotate", views.receiptKeySchema);
+  }
+
   /** New events until the signal aborts; reconnects by itself and misses none (see `followStream`). */
   followEvents(options: StreamOptions): AsyncGenerator<views.EventItem> {
     return this.#follow("/events/stream", "event", views.eventItemSchema, options);

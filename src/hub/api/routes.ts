@@ -6,7 +6,7 @@ import * as p from "./parameters.ts";
 import type { ApiEvent, ApiRun, ApiStore, EventQuery } from "./ports.ts";
 import { agentDetail, agentItem, eventItem, runItem, stepItem, time } from "./present.ts";
 import { selects } from "./selector.ts";
-import type { EventItem, JoinToken, Page, RunDetail, RunItem, Stats } from "./views.ts";
+import type { EventItem, JoinToken, Page, ReceiptKey, RunDetail, RunItem, Stats } from "./views.ts";
 
 type App = Hono<ApiEnv>;
 
@@ -102,6 +102,20 @@ function addRunRoutes(app: App, { store }: ApiOptions, live: LiveStreams): void 
 }
 
 function addHubRoutes(app: App, options: ApiOptions): void {
+  app.post("/api/v1/receipt-key/rotate", async (c) => {
+    p.parseQuery(p.noQuery, c.req.url);
+    const caller = c.get("caller");
+    if (caller.role !== "admin") {
+      throw new HoldfastError(
+        "denied",
+        `The key for receipts is changed by administrators; this token's role is ${caller.role}`,
+      );
+    }
+    const made: ReceiptKey = await options.rotateReceiptKey();
+    options.log.info("Key for receipts changed", { caller: caller.name, serial: made.serial });
+    return c.json(made, 201);
+  });
+
   const { store, fleet } = options;
   app.get("/api/v1/stats", async (c) => {
     p.parseQuery(p.noQuery, c.req.url);

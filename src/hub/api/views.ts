@@ -133,6 +133,10 @@ export type Stats = v.InferOutput<typeof statsSchema>;
 export const joinTokenSchema = v.looseObject({ token: text, expiresAt: text, uses: count, command: text });
 export type JoinToken = v.InferOutput<typeof joinTokenSchema>;
 
+/** The key that receipts are signed with from now on, by its certificate's serial, and how many there have been. */
+export const receiptKeySchema = v.looseObject({ serial: text, certificates: count });
+export type ReceiptKey = v.InferOutput<typeof receiptKeySchema>;
+
 /** A page of a list; `next` is the cursor of the following page, null at the end. */
 export interface Page<T> {
   items: T[];

@@ -468,6 +468,7 @@ describe("the file", () => {
     await store.close();
     const database = new Database(file);
     for (const table of ["runs", "steps"]) database.run(`ALTER TABLE ${table} DROP COLUMN details`);
+    database.run("DROP TABLE receipt_certificates");
     database.run("UPDATE schema_version SET version = 1");
     database.close();
     store = await open();

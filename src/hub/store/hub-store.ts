@@ -10,6 +10,12 @@ import * as lists from "./lists.ts";
 import { migrate } from "./migrate.ts";
 import { stepsOf } from "./step-views.ts";
 import type { AgentRow, EventFilter, HubStore, IngestResult, RunFilter, RunView, StepView } from "./port.ts";
+import {
+  addReceiptCertificate,
+  RECEIPT_CERTIFICATES,
+  type ReceiptCertificateRow,
+  receiptCertificateOf,
+} from "./receipt-certificates.ts";
 import type { WriterOptions } from "./writer-queue.ts";
 
 export interface HubStoreOptions {
@@ -78,6 +84,14 @@ export class SqlHubStore implements HubStore {
         [key, JSON.stringify(value)],
       ),
     );
+  }
+
+  async receiptCertificates(): Promise<ReceiptCertificateRow[]> {
+    return (await this.#database.read(RECEIPT_CERTIFICATES)).map(receiptCertificateOf);
+  }
+
+  addReceiptCertificate(row: ReceiptCertificateRow): Promise<void> {
+    return this.#write((tx) => addReceiptCertificate(tx, row));
   }
 
   addJoinToken(token: agents.JoinTokenRow): Promise<void> {

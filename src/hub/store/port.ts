@@ -128,6 +128,10 @@ export interface HubStore {
     agent: Pick<AgentRow, "id" | "publicKey" | "certificateSerial" | "certificateExpiresMs" | "labels">;
   }): Promise<TokenUse | "taken">;
 
+  /** Of every key that has signed receipts here, in the order in which they were made. */
+  receiptCertificates(): Promise<{ serial: string; certificate: Uint8Array; madeMs: number }[]>;
+  addReceiptCertificate(row: { serial: string; certificate: Uint8Array; madeMs: number }): Promise<void>;
+
   addApiToken(token: { hash: string; name: string; role: "admin"; createdMs: number }): Promise<void>;
   apiToken(hash: string): Promise<{ name: string; role: string } | null>;
 

@@ -53,6 +53,12 @@ CREATE TABLE join_tokens (
 
 CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL);
 
+CREATE TABLE receipt_certificates (
+  serial TEXT NOT NULL PRIMARY KEY,
+  certificate BLOB NOT NULL,
+  made INTEGER NOT NULL
+);
+
 CREATE TABLE records (
   stream INTEGER NOT NULL,
   number INTEGER NOT NULL,

@@ -1,4 +1,4 @@
-import type { RecordBatch, StreamCursor } from "../../model/record.ts";
+import type { RecordBatch, StreamCursor, StreamReceipt } from "../../model/record.ts";
 import type {
   EnrollRequest,
   EnrollResponse,
@@ -24,6 +24,11 @@ export interface SyncSessions {
    * of the calls, and may share a commit.
    */
   records(agentId: string, batch: RecordBatch): Promise<IngestResult>;
+  /** Signs that the agent's stream is committed up to the cursor; with the certificate of the key, DER. */
+  receipt(
+    agentId: string,
+    cursor: StreamCursor,
+  ): Promise<{ receipt: StreamReceipt; certificate: Uint8Array }>;
   /** The agent's current session is over (not called for one that was replaced by a newer). */
   closed(agentId: string): void;
 }
