@@ -3,7 +3,7 @@ import { formatDuration } from "../core/duration.ts";
 import { JUMP_MS } from "../core/time-watch.ts";
 import type { PartStatus } from "../model/agent-status.ts";
 import type { AgentStore } from "./store/port.ts";
-import type { SyncStatus } from "./sync/sync.ts";
+import type { SyncStatus } from "./sync/sync-status.ts";
 
 /** One event may be odd. */
 const ENOUGH_ERRORS = 3;

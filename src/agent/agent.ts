@@ -17,6 +17,7 @@ import type { PartStatus } from "../model/agent-status.ts";
 import type { WorkerFacts } from "../model/attempt-facts.ts";
 import { levelsOf, type Protections } from "../model/protection.ts";
 import type { Config } from "../model/config.ts";
+import type { ProposedEvent } from "../model/event.ts";
 import type { MaintenanceDefinition } from "../model/maintenance.ts";
 import type { JsonObject } from "../model/json.ts";
 import { agentChecks } from "./agent-checks.ts";
@@ -44,7 +45,7 @@ import { EmitGate } from "./self-limits/emit-gate.ts";
 import { configuredRetention } from "./store/configured-retention.ts";
 import { openAgentStore } from "./store/open-agent-store.ts";
 import type { AgentStore, StoreStats } from "./store/port.ts";
-import type { SyncStatus } from "./sync/sync.ts";
+import type { SyncStatus } from "./sync/sync-status.ts";
 import type { MemoryPort } from "./workers/memory-port.ts";
 import type { SecretPort } from "./workers/secret-port.ts";
 import type { Workers } from "./workers/workers.ts";
@@ -104,6 +105,9 @@ const SYNC_OFF: SyncStatus = {
   hubId: null,
   clockOffsetMs: null,
   reconnects: 0,
+  receipts: {},
+  hubLost: null,
+  counts: { unknownFrames: 0, receiptsVerified: 0, receiptsWrong: 0, hubLosses: 0 },
 };
 
 /** The agent's composition root: opens the parts in order, each able to see only what it is handed. */
@@ -347,7 +351,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       log: log.child("clock"),
     });
     cleanUp.push(async () => unwatch());
-    if (config.hub) sync = await wireSync(options, store, agent, status);
+    if (config.hub)
+      sync = await wireSync(options, store, agent, status, async (event) => await automation?.tell(event));
     else keepOnlyTheNewest(store, clock, log);
   } catch (error) {
     await automation?.stop(0);
@@ -456,11 +461,19 @@ async function wireAutomation(
   });
 }
 
-async function wireSync(options: AgentOptions, store: AgentStore, agent: Agent, status: () => JsonObject) {
+async function wireSync(
+  options: AgentOptions,
+  store: AgentStore,
+  agent: Agent,
+  status: () => JsonObject,
+  tell: (event: ProposedEvent) => Promise<unknown>,
+) {
   const { home, config, clock, ids, log } = options;
-  const [{ createOutbox }, { startSync }] = await Promise.all([
+  const [{ createOutbox }, { startSync }, { ReceiptBook }, { readCertificates }] = await Promise.all([
     import("./outbox/outbox.ts"),
     import("./sync/start-sync.ts"),
+    import("./sync/receipt-book.ts"),
+    import("./sync/certificates.ts"),
   ]);
   return startSync({
     url: config.hub!.url,
@@ -470,6 +483,13 @@ async function wireSync(options: AgentOptions, store: AgentStore, agent: Agent, 
     outbox: createOutbox({ store, log: log.child("outbox") }),
     facts: async () => hostFacts(VERSION, await options.protections),
     status,
+    receipts: new ReceiptBook({
+      agent: agent.id,
+      store,
+      authority: async () => (await readCertificates(home.certificates)).ca,
+      log: log.child("receipts"),
+    }),
+    tell,
     clock,
     ids,
     log: log.child("sync"),

@@ -1,11 +1,12 @@
 import { HoldfastError, messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
-import type { StreamCursor } from "../../model/record.ts";
+import type { StreamCursor, StreamReceipt } from "../../model/record.ts";
 import { otherHistory } from "./other-history.ts";
 import type { OutboxStore } from "./ports.ts";
 
 interface Pending {
   cursor: StreamCursor;
+  receipt: StreamReceipt | undefined;
   done: () => void;
 }
 
@@ -31,9 +32,9 @@ export class Acknowledger {
   }
 
   /** `done` is called once the store has committed this ack or a later one of its stream. */
-  take(cursor: StreamCursor, done: () => void): void {
+  take(cursor: StreamCursor, receipt: StreamReceipt | undefined, done: () => void): void {
     const key = `${cursor.epoch}/${cursor.lane}/${cursor.segment}`;
-    this.#waiting.set(key, { cursor, done });
+    this.#waiting.set(key, { cursor, receipt, done });
     if (this.#working.has(key)) return;
     const work = this.#work(key).finally(() => this.#working.delete(key));
     this.#working.set(key, work);
@@ -47,7 +48,7 @@ export class Acknowledger {
     for (let next = this.#waiting.get(key); next; next = this.#waiting.get(key)) {
       this.#waiting.delete(key);
       try {
-        await this.#store.acknowledge(next.cursor);
+        await this.#store.acknowledge(next.cursor, next.receipt);
         next.done();
       } catch (error) {
         if (error instanceof HoldfastError && error.code === "conflict") {

@@ -1,7 +1,10 @@
 import { HoldfastError } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
-import type { RecordBatch, StreamCursor } from "../../model/record.ts";
+import type { RecordBatch, StreamCursor, StreamReceipt } from "../../model/record.ts";
+import type { Common } from "../../protocol/capabilities.ts";
+import { BACKLOG, type BacklogBounds, closeBacklogs, heldInOrder } from "./backlog.ts";
 import { Acknowledger } from "./acknowledger.ts";
+import { Pace, type PaceOptions } from "./pace.ts";
 import type { OutboxStore } from "./ports.ts";
 import { otherHistory } from "./other-history.ts";
 import { readRows } from "./read-rows.ts";
@@ -14,7 +17,10 @@ export interface OutboxOptions {
   log: Logger;
   batchRows?: number;
   batchBytes?: number;
-  /** Of each lane, sent and not acknowledged. */
+  /** From what on a lane's backlog drains beside its fresh rows, and how fast; without a pace as fast as it goes. */
+  backlog?: BacklogBounds;
+  pace?: PaceOptions;
+  /** Of each lane, sent and not acknowledged; backlog has as much again. */
   windowBatches?: number;
   windowBytes?: number;
 }
@@ -35,6 +41,8 @@ export class Outbox {
   readonly #streams: StreamTable;
   /** Highest number of each stream that the hub has said in this session to hold. */
   readonly #hub = new Map<string, number>();
+  readonly #backlog: BacklogBounds;
+  readonly #pace: Pace;
   #epoch: string;
   #changed = false;
   #wake: (() => void) | undefined;
@@ -50,6 +58,8 @@ export class Outbox {
       windowBatches: options.windowBatches ?? 8,
       windowBytes: options.windowBytes ?? 4 * 1024 * 1024,
     };
+    this.#backlog = options.backlog ?? BACKLOG;
+    this.#pace = new Pace(options.pace);
     this.#epoch = options.store.facts.epoch;
     this.#streams = new StreamTable(options.store);
     this.#acknowledger = new Acknowledger(options.store, options.log, (error) => this.#fail(error));
@@ -78,7 +88,7 @@ export class Outbox {
    * Compares this store with where the hub stands. Throws `otherHistory` when they cannot be the same: call
    * `renew` with that reason and begin a new session.
    */
-  async begin(cursors: StreamCursor[]): Promise<void> {
+  async begin(cursors: StreamCursor[], common: Common = new Set()): Promise<void> {
     await this.#acknowledger.settled();
     this.#failure = undefined;
     this.#rewinds = 0;
@@ -87,7 +97,7 @@ export class Outbox {
     for (const cursor of cursors.filter(({ epoch }) => epoch === this.#epoch)) {
       this.#hub.set(`${cursor.lane}/${cursor.segment}`, cursor.number);
     }
-    const starts = await reconcile(this.#store, this.#epoch, cursors);
+    const starts = await reconcile(this.#store, this.#epoch, cursors, common);
     await this.#streams.refresh();
     for (const [key, next] of starts) this.#streams.get(key)?.reset(next);
   }
@@ -109,7 +119,7 @@ export class Outbox {
   }
 
   /** The hub has committed rows up to here. */
-  acked(cursor: StreamCursor): void {
+  acked(cursor: StreamCursor, receipt?: StreamReceipt): void {
     const stream = this.#streamOf(cursor);
     if (!stream) return;
     if (!stream.acked(cursor) || cursor.number > stream.last) {
@@ -117,7 +127,7 @@ export class Outbox {
       return;
     }
     this.#hub.set(stream.key, Math.max(cursor.number, this.#hub.get(stream.key) ?? 0));
-    this.#acknowledger.take(cursor, () => {
+    this.#acknowledger.take(cursor, receipt, () => {
       stream.acknowledged = Math.max(stream.acknowledged, cursor.number);
     });
     this.#wakeUp();

@@ -1,19 +1,21 @@
 import { HoldfastError } from "../../core/errors.ts";
 import type { StreamCursor } from "../../model/record.ts";
+import type { Common } from "../../protocol/capabilities.ts";
 import { sameHash } from "../../protocol/chain.ts";
 import { otherHistory } from "./other-history.ts";
 import type { OutboxStore, StoredStream } from "./ports.ts";
 import { readRows } from "./read-rows.ts";
 
 /**
- * Where to go on in each stream, given the hub's cursors: by `lane/segment` the number to send next. Commits what the
- * hub holds beyond our mark. Throws `otherHistory` when the two cannot be the same history: the hub has more than was ever
+ * Where to go on in each stream, given the hub's cursors: by `lane/segment` the number to send next. Without
+ * receipts, commits what the hub holds beyond our mark. Throws `otherHistory` when the two cannot be the same history: the hub has more than was ever
  * written here (this store is an old copy), other rows (a fork), or has lost rows that are gone here too.
  */
 export async function reconcile(
   store: OutboxStore,
   epoch: string,
   cursors: StreamCursor[],
+  common: Common,
 ): Promise<Map<string, number>> {
   const starts = new Map<string, number>();
   const stored = new Map(
@@ -27,7 +29,7 @@ export async function reconcile(
       stream === undefined || cursor.number > stream.last
         ? `the hub holds ${cursor.number} rows of lane ${cursor.lane}, this store has written only ${stream?.last ?? 0}: ` +
           "this store is an older copy"
-        : await compare(store, stream, cursor);
+        : await compare(store, stream, cursor, common);
     if (problem !== null) problems.push(problem);
     else starts.set(`${cursor.lane}/${cursor.segment}`, cursor.number + 1);
   }
@@ -47,9 +49,11 @@ async function compare(
   store: OutboxStore,
   stream: StoredStream,
   cursor: StreamCursor,
+  common: Common,
 ): Promise<string | null> {
   if (cursor.number === stream.last && !sameHash(cursor.hash, stream.lastHash)) return forked(cursor);
-  if (cursor.number > stream.acknowledged) {
+  // With receipts a cursor alone counts for nothing: the hub acknowledges it once more, with its signature.
+  if (cursor.number > stream.acknowledged && !common.has("receipts")) {
     try {
       await store.acknowledge(cursor);
       return null;
