@@ -1,11 +1,23 @@
-import { LANES, type LaneNumber, type RecordClassNumber, ZERO_HASH } from "../../model/record.ts";
-import { rowHash, sameHash } from "../../protocol/chain.ts";
+import {
+  LANES,
+  type LaneNumber,
+  type LossRecordBody,
+  RECORD_CLASSES,
+  type RecordClassNumber,
+  ZERO_HASH,
+} from "../../model/record.ts";
+import { hashAfterLoss, rowHash, sameHash } from "../../protocol/chain.ts";
+import { parseLoss } from "../../protocol/loss.ts";
 import { readableRows } from "./readable-rows.ts";
 import type { SqlRow } from "./run-columns.ts";
+import { LostRun } from "./salvage-lost-run.ts";
 import { quietly, type SalvageCounts, type SalvageSource } from "./salvage-source.ts";
 import type { StoreParts } from "./store-parts.ts";
 
-/** Carries rows that the hub has not acknowledged from a damaged store into a new epoch. */
+/**
+ * Carries rows that the hub has not acknowledged from a damaged store into a new epoch. Those that cannot be read, or whose
+ * bytes contradict their hash, become loss records in their place.
+ */
 export class OutboxSalvage {
   readonly #source: SalvageSource;
   readonly #parts: StoreParts;
@@ -44,6 +56,7 @@ export class OutboxSalvage {
         .get(lane, segment),
     ) as { acknowledged: number; last: number } | null | undefined;
     const acknowledged = state?.acknowledged ?? 0;
+    const lost = new LostRun(lane, this.#parts, this.#counts);
     let previous = acknowledged === 0 && segment === 1 ? ZERO_HASH : this.#hash(lane, segment, acknowledged);
     let at = acknowledged;
     for (const row of readableRows(
@@ -51,13 +64,19 @@ export class OutboxSalvage {
       acknowledged,
     )) {
       const number = row.at as number;
-      const genuine = this.#carry(lane, number === at + 1 ? previous : undefined, row);
-      this.#counts.outboxLost += number - at - 1 + (genuine ? 0 : 1);
-      if (genuine) this.#counts.outbox++;
+      const loss = lossOf(row);
+      const first = loss?.first ?? number;
+      lost.missing(first - at - 1);
+      const genuine = loss
+        ? this.#carryLoss(lane, first === at + 1 ? previous : undefined, row, loss, lost)
+        : this.#carry(lane, first === at + 1 ? previous : undefined, row, lost);
+      if (!genuine) lost.add(row.class as number, number - first + 1, row.hash as Uint8Array);
+      else if (!loss) this.#counts.outbox++;
       previous = row.hash as Uint8Array;
       at = number;
     }
-    if (state && state.last > at) this.#counts.outboxLost += state.last - at;
+    if (state) lost.missing(state.last - at);
+    lost.end();
   }
 
   #outbox(lane: number, segment: number, after: number, limit: number): SqlRow[] {
@@ -74,15 +93,38 @@ export class OutboxSalvage {
     return row?.at === number ? (row.hash as Uint8Array) : undefined;
   }
 
-  #carry(lane: LaneNumber, previous: Uint8Array | undefined, row: SqlRow): boolean {
+  #carry(lane: LaneNumber, previous: Uint8Array | undefined, row: SqlRow, lost: LostRun): boolean {
     const event = row.body === null ? this.#source.event(row.event_n as number) : undefined;
     const body = event ? event.body : (row.body as string | null);
     const recordClass = row.class as RecordClassNumber;
     if (body === null) return false;
     if (previous && !sameHash(rowHash(previous, row.at as number, recordClass, body), row.hash as Uint8Array))
       return false;
+    lost.end();
     if (event) return this.#parts.events.insert([event], this.#nowMs)[0]! > 0;
     this.#parts.heads.append(lane, recordClass, body);
     return true;
   }
+
+  #carryLoss(
+    lane: LaneNumber,
+    previous: Uint8Array | undefined,
+    row: SqlRow,
+    { counts, lastHash, reason, atMs, first }: LossRecordBody,
+    lost: LostRun,
+  ): boolean {
+    const known = quietly(() => previous && hashAfterLoss(previous, first - 1, row.body as string));
+    if (previous && (!known || !sameHash(known, row.hash as Uint8Array))) return false;
+    lost.end();
+    const { head, body } = this.#parts.heads.advanceOver(lane, { counts, lastHash, reason, atMs });
+    this.#parts.heads.insertLoss(head, head.last, head.lastHash, body);
+    return true;
+  }
+}
+
+/** Undefined for a row that is no loss record, or none that can be read. */
+function lossOf(row: SqlRow): LossRecordBody | undefined {
+  if (row.class !== RECORD_CLASSES.loss) return undefined;
+  const loss = quietly(() => parseLoss(row.body as string));
+  return loss?.last === row.at ? loss : undefined;
 }
