@@ -3,6 +3,7 @@ import { formatDuration } from "../core/duration.ts";
 import { JUMP_MS } from "../core/time-watch.ts";
 import type { PartStatus } from "../model/agent-status.ts";
 import type { AgentStore } from "./store/port.ts";
+import { hubLossText } from "./sync/hub-loss.ts";
 import type { SyncStatus } from "./sync/sync-status.ts";
 
 /** One event may be odd. */
@@ -104,6 +105,8 @@ function clockProblem(behindMs: number): string | null {
 }
 
 function syncCheck(sync: SyncStatus): Check {
+  const [lost] = sync.hubLost;
+  if (lost) return degradedBy("sync", hubLossText(lost));
   if (sync.state === "online") return { name: "sync", state: "ok" };
   if (sync.state === "disabled") return { name: "sync", state: "ok", reason: "no hub configured" };
   return degradedBy("sync", sync.lastError ?? sync.state);

@@ -106,7 +106,7 @@ const SYNC_OFF: SyncStatus = {
   clockOffsetMs: null,
   reconnects: 0,
   receipts: {},
-  hubLost: null,
+  hubLost: [],
   counts: { unknownFrames: 0, receiptsVerified: 0, receiptsWrong: 0, hubLosses: 0 },
 };
 

@@ -9,6 +9,7 @@ import { byLabel, counter, gauge } from "./metric-families.ts";
 import { outputMetrics } from "./output-metrics.ts";
 import { runMetrics, type RunMetricsSource } from "./run-metrics.ts";
 import { scheduleMetrics, type ScheduleMetricsSource } from "./schedule-metrics.ts";
+import { syncMetrics, type SyncMetricsSource } from "./sync-metrics.ts";
 
 export interface AgentMetricsSource {
   version: string;
@@ -36,7 +37,7 @@ export interface AgentMetricsSource {
   /** By severity. */
   openFindings: Partial<Record<string, number>>;
   parts: PartStatus[];
-  sync: { state: string; lagRows: number; reconnects: number };
+  sync: SyncMetricsSource;
   logLinesDropped: number;
   emitSeconds: Histogram;
   stepSeconds: Histogram;
@@ -180,13 +181,7 @@ export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
         value: 1,
       })),
     },
-    gauge("holdfast_agent_sync_online", "1 while connected to the hub", sync.state === "online" ? 1 : 0),
-    gauge("holdfast_agent_sync_lag_rows", "Rows the hub does not have yet", sync.lagRows),
-    counter(
-      "holdfast_agent_sync_reconnects_total",
-      "Times the connection to the hub was made again",
-      sync.reconnects,
-    ),
+    ...syncMetrics(sync),
     counter(
       "holdfast_agent_log_lines_dropped_total",
       "Log lines lost because the disk was full or slow",

@@ -4,11 +4,11 @@ import type { HubLoss } from "./receipt-book.ts";
 import { type HubLossStatus, laneName, receiptStatus } from "./sync-status.ts";
 
 /** The hub came back with less than it had signed for: said with the proof; what is still here is then sent again. */
-export function hubLossStatus(loss: HubLoss, noticedMs: number): HubLossStatus {
-  return { lane: laneName(loss.cursor.lane), held: loss.held, noticedMs, ...receiptStatus(loss) };
+export function hubLossStatus(loss: HubLoss): HubLossStatus {
+  return { lane: laneName(loss.cursor.lane), held: loss.held, ...receiptStatus(loss) };
 }
 
-export function hubLossText({ lane, held, number }: HubLossStatus): string {
+export function hubLossText({ lane, held, number }: Pick<HubLossStatus, "lane" | "held" | "number">): string {
   return (
     `the hub lost rows it had acknowledged: rows ${held + 1} to ${number} of lane ${lane} are not there any more, and a ` +
     "receipt proves that they were"

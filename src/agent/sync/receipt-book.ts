@@ -90,6 +90,11 @@ export class ReceiptBook {
     return losses;
   }
 
+  /** False once the hub has signed for as much again. */
+  isNewest({ receipt }: KeptReceipt): boolean {
+    return [...this.#newest.values()].some((kept) => kept.receipt === receipt);
+  }
+
   /** The newest receipt of each stream of this epoch. */
   newest(epoch: string): KeptReceipt[] {
     return [...this.#newest.values()].filter(({ cursor }) => cursor.epoch === epoch);

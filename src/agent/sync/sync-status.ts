@@ -15,8 +15,8 @@ export interface SyncStatus {
   reconnects: number;
   /** By lane, the newest receipt of its newest stream: what the hub has signed to hold. */
   receipts: Record<string, ReceiptStatus>;
-  /** Rows that the hub had signed to hold, and came back without; as last told. */
-  hubLost: HubLossStatus | null;
+  /** Rows that the hub had signed to hold and came back without, until it has signed for them again. */
+  hubLost: HubLossStatus[];
   counts: SyncCounts;
 }
 
@@ -35,8 +35,6 @@ export interface HubLossStatus extends ReceiptStatus {
   lane: string;
   /** Last number that the hub has now. */
   held: number;
-  /** When it was noticed, by the agent's clock. */
-  noticedMs: number;
 }
 
 export interface SyncCounts {

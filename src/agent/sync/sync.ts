@@ -14,7 +14,7 @@ import { exchange } from "./exchange.ts";
 import type { OutboxPort } from "./ports.ts";
 import { hubLossEvent, hubLossProof, hubLossStatus, hubLossText } from "./hub-loss.ts";
 import type { HubLoss, ReceiptBook } from "./receipt-book.ts";
-import { type HubLossStatus, receiptsByLane, type SyncStatus } from "./sync-status.ts";
+import { receiptsByLane, type SyncStatus } from "./sync-status.ts";
 
 export interface SyncOptions {
   transport: Transport;
@@ -52,7 +52,7 @@ export class Sync {
   #progress = false;
   #unknownFrames = 0;
   #hubLosses = 0;
-  #hubLost: HubLossStatus | null = null;
+  #hubLost: HubLoss[] = [];
 
   constructor(options: SyncOptions) {
     this.#options = options;
@@ -71,7 +71,7 @@ export class Sync {
       clockOffsetMs: this.#clockOffsetMs,
       reconnects: Math.max(0, this.#sessions - 1),
       receipts: receiptsByLane(this.#options.receipts?.newest(outbox.epoch) ?? []),
-      hubLost: this.#hubLost,
+      hubLost: this.#hubLost.filter((loss) => this.#options.receipts?.isNewest(loss)).map(hubLossStatus),
       counts: {
         unknownFrames: this.#unknownFrames,
         receiptsVerified: this.#options.receipts?.counts.verified ?? 0,
@@ -186,14 +186,17 @@ export class Sync {
     const { receipts, outbox } = this.#options;
     if (receipts === undefined) return;
     await receipts.begin(hubId, receiptCertificates);
-    for (const loss of receipts.lostBy(hubId, outbox.epoch, cursors)) this.#hubHasLost(loss);
+    const known = this.#hubLost;
+    this.#hubLost = receipts.lostBy(hubId, outbox.epoch, cursors);
+    for (const loss of this.#hubLost) {
+      if (!known.some(({ receipt }) => receipt === loss.receipt)) this.#hubHasLost(loss);
+    }
   }
 
   #hubHasLost(loss: HubLoss): void {
-    const { log, clock, tell } = this.#options;
+    const { log, tell } = this.#options;
     this.#hubLosses++;
-    this.#hubLost = hubLossStatus(loss, clock.wall());
-    log.error(hubLossText(this.#hubLost), hubLossProof(loss));
+    log.error(hubLossText(hubLossStatus(loss)), hubLossProof(loss));
     tell?.(hubLossEvent(loss)).catch((error: unknown) => {
       log.warn("the event of rows that the hub lost could not be kept", { error: messageOf(error) });
     });
