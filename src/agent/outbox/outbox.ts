@@ -86,9 +86,10 @@ export class Outbox {
 
   /**
    * Compares this store with where the hub stands. Throws `otherHistory` when they cannot be the same: call
-   * `renew` with that reason and begin a new session.
+   * `renew` with that reason and begin a new session. `backlogPace`: bytes of backlog a second that the hub asks for; 0 is
+   * no bound.
    */
-  async begin(cursors: StreamCursor[], common: Common = new Set()): Promise<void> {
+  async begin(cursors: StreamCursor[], common: Common = new Set(), backlogPace = 0): Promise<void> {
     await this.#acknowledger.settled();
     this.#failure = undefined;
     this.#rewinds = 0;
@@ -98,6 +99,8 @@ export class Outbox {
       this.#hub.set(`${cursor.lane}/${cursor.segment}`, cursor.number);
     }
     const starts = await reconcile(this.#store, this.#epoch, cursors, common);
+    if (common.has("segments")) await closeBacklogs(this.#store, this.#backlog, this.#log);
+    this.#pace.asked(backlogPace);
     await this.#streams.refresh();
     for (const [key, next] of starts) this.#streams.get(key)?.reset(next);
   }
@@ -156,11 +159,7 @@ export class Outbox {
   async renew(reason: string): Promise<void> {
     await this.#acknowledger.settled();
     // Only what both sides have agreed on counts as held. The rest is sent again: the hub knows events by source + id.
-    const held = (await this.#store.streams()).map(({ lane, segment, acknowledged }) => ({
-      lane,
-      segment,
-      number: Math.min(acknowledged, this.#hub.get(`${lane}/${segment}`) ?? 0),
-    }));
+    const held = heldInOrder(await this.#store.streams(), this.#hub);
     const old = this.#epoch;
     this.#epoch = await this.#store.renewEpoch(reason, held);
     this.#streams.clear();
@@ -182,7 +181,11 @@ export class Outbox {
   /** Sends the next batch of the first lane that has one and room; false when there is nothing to do. */
   async #sendNext(send: (batch: RecordBatch) => Promise<void>, signal: AbortSignal): Promise<boolean> {
     if (this.#streams.stale) await this.#streams.refresh();
-    const stream = this.#streams.ready(this.#limits.windowBatches, this.#limits.windowBytes);
+    const stream = this.#streams.ready(
+      this.#limits.windowBatches,
+      this.#limits.windowBytes,
+      this.#pace.waitMs() === 0,
+    );
     if (!stream || signal.aborted) return false;
     const { next: first } = stream;
     const batch = await readRows(this.#store, stream, first, this.#limits);
@@ -193,6 +196,7 @@ export class Outbox {
       throw otherHistory(stream.blocked);
     }
     stream.sent(batch, bytesOf(batch));
+    if (stream.closed) this.#pace.took(bytesOf(batch));
     try {
       await send(batch);
     } catch (error) {
@@ -216,7 +220,9 @@ export class Outbox {
   /** Resolves at the next wake-up, or at once if one came since #changed was last cleared. */
   async #change(): Promise<void> {
     if (this.#changed) return;
+    const cancel = this.#pace.whenFree(() => this.#wakeUp());
     await new Promise<void>((resolve) => (this.#wake = resolve));
+    cancel();
   }
 
   #wakeUp(): void {

@@ -22,8 +22,10 @@ export async function reconcile(
     (await store.streams()).map((stream) => [`${stream.lane}/${stream.segment}`, stream]),
   );
   const ours = cursors.filter((cursor) => cursor.epoch === epoch && cursor.number > 0);
-  const problems: string[] = [];
+  const oldest = oldestByLane([...stored.values()]);
+  const problems = lostEnds([...oldest.values()], ours);
   for (const cursor of ours) {
+    if (cursor.segment < (oldest.get(cursor.lane)?.segment ?? 0)) continue;
     const stream = stored.get(`${cursor.lane}/${cursor.segment}`);
     const problem =
       stream === undefined || cursor.number > stream.last
@@ -42,6 +44,29 @@ export async function reconcile(
   }
   if (problems.length > 0) throw otherHistory(problems.join("; "));
   return starts;
+}
+
+function oldestByLane(stored: StoredStream[]): Map<number, StoredStream> {
+  const oldest = new Map<number, StoredStream>();
+  for (const stream of stored) {
+    if (stream.segment < (oldest.get(stream.lane)?.segment ?? Number.POSITIVE_INFINITY))
+      oldest.set(stream.lane, stream);
+  }
+  return oldest;
+}
+
+/** Segments that are forgotten here ended where the oldest that is known begins: there the hub's copy must end too. */
+function lostEnds(oldest: StoredStream[], cursors: StreamCursor[]): string[] {
+  return oldest
+    .filter(({ lane, segment, firstLink }) => {
+      if (segment === 1) return false;
+      const before = cursors.find((cursor) => cursor.lane === lane && cursor.segment === segment - 1);
+      return before === undefined || !sameHash(before.hash, firstLink);
+    })
+    .map(
+      ({ lane, segment }) =>
+        `the hub has lost rows of lane ${lane}, segment ${segment - 1}, and this store keeps them no more`,
+    );
 }
 
 /** Null when the hub's cursor lies in our own history and the rest can be supplied. */

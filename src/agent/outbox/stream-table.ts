@@ -1,4 +1,5 @@
 import type { OutboxStore } from "./ports.ts";
+import { SendOrder } from "./send-order.ts";
 import { StreamWindow } from "./stream-window.ts";
 
 /** The streams of the store's epoch, as last read, with what is under way of each. */
@@ -6,6 +7,7 @@ export class StreamTable {
   /** The store has rows that are not known here yet. */
   stale = true;
   readonly #store: Pick<OutboxStore, "streams">;
+  readonly #order = new SendOrder();
   #windows = new Map<string, StreamWindow>();
   #refreshing: Promise<void> | undefined;
 
@@ -39,19 +41,25 @@ export class StreamTable {
     return [...this.#windows.values()].some((stream) => stream.batches > 0);
   }
 
-  /** The first stream, by lane and segment, that has rows to send and room in its lane's window. */
-  ready(windowBatches: number, windowBytes: number): StreamWindow | undefined {
-    const inOrder = [...this.#windows.values()].sort((a, b) => a.lane - b.lane || a.segment - b.segment);
-    const used = new Map<number, { batches: number; bytes: number }>();
-    for (const { lane, batches, bytes } of inOrder) {
-      const sum = used.get(lane) ?? { batches: 0, bytes: 0 };
-      used.set(lane, { batches: sum.batches + batches, bytes: sum.bytes + bytes });
+  /**
+   * The stream that sends next, of those with rows to send and room in their window. A lane's fresh rows and its backlog have
+   * a window each.
+   */
+  ready(windowBatches: number, windowBytes: number, drains: boolean): StreamWindow | undefined {
+    const used = new Map<string, { batches: number; bytes: number }>();
+    for (const stream of this.#windows.values()) {
+      const sum = used.get(windowOf(stream)) ?? { batches: 0, bytes: 0 };
+      used.set(windowOf(stream), {
+        batches: sum.batches + stream.batches,
+        bytes: sum.bytes + stream.bytes,
+      });
     }
-    return inOrder.find((stream) => {
-      const { batches, bytes } = used.get(stream.lane)!;
+    const sendable = [...this.#windows.values()].filter((stream) => {
+      const { batches, bytes } = used.get(windowOf(stream))!;
       const room = batches < windowBatches && bytes < windowBytes;
       return room && stream.blocked === null && stream.next <= stream.last;
     });
+    return this.#order.next(sendable, drains);
   }
 
   /** Reads the store's streams; callers at the same time share one reading. */
@@ -79,4 +87,8 @@ export class StreamTable {
       }
     }
   }
+}
+
+function windowOf({ lane, closed }: StreamWindow): string {
+  return `${lane}/${closed}`;
 }

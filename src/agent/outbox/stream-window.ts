@@ -13,6 +13,8 @@ interface Sent {
 export class StreamWindow {
   readonly lane: number;
   readonly segment: number;
+  /** Fresh rows go into a later segment. */
+  readonly closed: boolean;
   /** Last number the store has given out. */
   last: number;
   /** Acknowledged and committed so in the store. */
@@ -27,6 +29,7 @@ export class StreamWindow {
   constructor(stored: StoredStream) {
     this.lane = stored.lane;
     this.segment = stored.segment;
+    this.closed = stored.closed;
     this.last = stored.last;
     this.acknowledged = stored.acknowledged;
     this.next = stored.acknowledged + 1;

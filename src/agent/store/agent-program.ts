@@ -26,6 +26,7 @@ import { noteDamage } from "./damage.ts";
 import { History } from "./history.ts";
 import { historyStats } from "./history-stats.ts";
 import { openAgentDatabase } from "./open-agent-database.ts";
+import { closeSegments } from "./outbox-segments.ts";
 import type { EventFilter, RunFilter, StoreFacts, StreamState } from "./port.ts";
 import type { PackedCertificate } from "./receipt-rows.ts";
 import { sharingReads, sharingWrites } from "./sharing-program.ts";
@@ -62,8 +63,9 @@ export function agentProgram(
       history.load();
     },
     signal: (): CommitSignal | null => {
-      if (!heads.added && heads.epoch === told) return null;
-      const signal = { outbox: heads.added, epoch: heads.epoch };
+      const full = history.outbox.full();
+      if (!heads.added && heads.epoch === told && !full) return null;
+      const signal = { outbox: heads.added, epoch: heads.epoch, full };
       heads.added = false;
       told = heads.epoch;
       return signal;
@@ -97,6 +99,7 @@ function writesOf(parts: StoreParts, history: History): StorageProgram["writes"]
     },
     keepReceiptCertificates: (certificates: PackedCertificate[]) =>
       parts.receipts.putCertificates(certificates),
+    closeSegments: (lanes: number[]) => closeSegments(parts.heads, lanes),
     renewEpoch: (args: RenewEpochCommand) => outbox.renew(args),
     setSetting: (args: { key: string; value: never }) => values.setSetting(args.key, args.value),
     ...sharingWrites(parts),
@@ -158,12 +161,16 @@ function moveLog(database: Database): void {
 }
 
 function streamStates(parts: StoreParts): StreamState[] {
-  return parts.heads.all().map(({ lane, segment, last, lastHash, acknowledged }) => ({
-    lane,
-    segment,
-    last,
-    lastHash: lastHash.slice(),
-    acknowledged,
+  return parts.heads.all().map((head) => ({
+    lane: head.lane,
+    segment: head.segment,
+    last: head.last,
+    lastHash: head.lastHash.slice(),
+    acknowledged: head.acknowledged,
+    closed: head.state === "closed",
+    firstLink: head.firstLink.slice(),
+    rows: head.rows,
+    bytes: head.bytes,
   }));
 }
 
@@ -171,8 +178,9 @@ function countRows({ path, retention }: OpenCommand, parts: StoreParts): Counted
   const unacknowledged: Record<string, number> = {};
   for (const [name, lane] of Object.entries(LANES)) {
     const heads = parts.heads.all().filter((head) => head.lane === lane);
-    unacknowledged[name] = heads.reduce((sum, head) => sum + head.last - head.acknowledged, 0);
+    unacknowledged[name] = heads.reduce((sum, head) => sum + head.rows, 0);
   }
+  const bytes = parts.heads.all().reduce((sum, head) => sum + head.bytes, 0);
   const fileBytes = ["", "-wal"]
     .map((suffix) => statSync(path + suffix, { throwIfNoEntry: false })?.size ?? 0)
     .reduce((sum, size) => sum + size, 0);
@@ -184,6 +192,7 @@ function countRows({ path, retention }: OpenCommand, parts: StoreParts): Counted
     openFindings: parts.rules.unresolved(),
     history: historyStats(parts, retention),
     unacknowledged,
+    outbox: { bytes, cap: retention.outbox, lost: parts.losses.lost() },
     fileBytes,
   };
 }

@@ -8,6 +8,7 @@ import type { FindingRow, RuleMemory } from "../../model/rule.ts";
 import type { NewRun } from "../../model/run-build.ts";
 import type { DeadLetter, LockPlace, OpenRun, RunRow } from "../../model/run.ts";
 import type { LaterEnd, LaterRun } from "../../model/schedule-later.ts";
+import { numbered } from "../../protocol/loss.ts";
 import { TextWriter } from "../../storage/text-parts.ts";
 import type {
   AcknowledgeCommand,
@@ -260,6 +261,10 @@ export class ThreadedAgentStore extends SharingStore implements AgentStore {
     await this.client.write("keepReceiptCertificates", certificates.map(packCertificate));
   }
 
+  async closeSegments(lanes: number[]): Promise<number[]> {
+    return await this.client.write("closeSegments", lanes);
+  }
+
   async renewEpoch(
     reason: string,
     held: { lane: number; segment: number; number: number }[],
@@ -287,10 +292,9 @@ export class ThreadedAgentStore extends SharingStore implements AgentStore {
 function unpackRecords(packed: PackedBatch): RecordBatch {
   const { classes, lengths, bytes, ...batch } = packed;
   let at = 0;
-  const records = lengths.map((length, i) => ({
-    number: batch.first + i,
+  const rows = lengths.map((length, i) => ({
     class: classes[i]!,
     body: bytes.subarray(at, (at += length)),
   }));
-  return { ...batch, records };
+  return { ...batch, records: numbered(batch.first, rows) };
 }

@@ -12,14 +12,14 @@ import { noCounts, type Silence } from "../../model/silence.ts";
 import type { Fault } from "../../storage/faults.ts";
 import { type InProcessStore, openInProcessStore } from "../../testing/in-process-store.ts";
 import type { RunChange } from "./port.ts";
-import { keep, commitOf, readLane, runRecordOf, startOf, stepOf } from "./store-fixtures.ts";
+import { keep, commitOf, readLane, runRecordOf, sent, startOf, stepOf } from "./store-fixtures.ts";
 
 setDefaultTimeout(120_000);
 
 /** What dies here is never the host: hundreds of stores need not wait for a disk. */
 const MEMORY = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 const RETENTION = {
-  ...{ acknowledgedRows: 2, heldForOutputs: 3, events: keep(3), runs: keep(1) },
+  ...{ sent: sent(2), heldForOutputs: 3, events: keep(3), runs: keep(1) },
   ...{ deadLetters: keep(1), findings: keep(1) },
 };
 

@@ -15,6 +15,8 @@ import type {
   RunState,
   StepRow,
 } from "../../model/run.ts";
+import type { Evicted } from "./outbox-eviction.ts";
+import type { LostRows } from "./outbox-losses.ts";
 import type { HistoryStats } from "./history-stats.ts";
 import type { ReceiptStore } from "./receipt-port.ts";
 import type { MemoryStore, ParameterStore, SecretStore, SilenceStore } from "./sharing-port.ts";
@@ -143,11 +145,21 @@ export interface StoreStats {
   openFindings: number;
   /** Rows by lane that the hub has not acknowledged. */
   unacknowledged: Record<string, number>;
+  outbox: OutboxStats;
   /** Commits of the store since start, and operations in them. */
   commits: number;
   operations: number;
   fileBytes: number;
   history: HistoryStats;
+}
+
+/** What waits for the hub, what may, and what was given up in its place. */
+export interface OutboxStats {
+  /** Of bodies that the hub has not acknowledged. */
+  bytes: number;
+  cap: { rows: number; bytes: number };
+  /** Rows that the hub never gets, ever, by the name of their class and the reason. */
+  lost: LostRows;
 }
 
 /** A stream of this store's epoch and the rows it holds. */
@@ -158,6 +170,13 @@ export interface StreamState {
   last: number;
   lastHash: Uint8Array;
   acknowledged: number;
+  /** Closed: no row is added any more, and the next segment begins with its last hash. */
+  closed: boolean;
+  /** The hash before row 1. */
+  firstLink: Uint8Array;
+  /** Not acknowledged; a loss record is one row. */
+  rows: number;
+  bytes: number;
 }
 
 /**
@@ -236,6 +255,11 @@ export interface AgentStore extends MemoryStore, ParameterStore, SecretStore, Si
   /** Marks rows up to the cursor as held by the hub. Throws `conflict` when the cursor's hash is not ours (a fork). Keeps the receipt. */
   acknowledge(cursor: StreamCursor, receipt?: StreamReceipt): Promise<void>;
   /**
+   * Closes the open segment of each of these lanes that has rows for the hub: later rows go into one that begins with its last
+   * hash. Resolves with the lanes whose segment was closed: not more than 16 of a lane wait for the hub.
+   */
+  closeSegments(lanes: number[]): Promise<number[]>;
+  /**
    * Begins a new epoch: rows that the hub does not hold go on, in order, as fresh streams. `held` is what the hub is
    * known to hold of the old epoch. Resolves with the new epoch.
    */
@@ -247,6 +271,8 @@ export interface AgentStore extends MemoryStore, ParameterStore, SecretStore, Si
 
   /** Called once after each commit that added outbox rows. */
   onOutbox(listener: () => void): void;
+  /** Called for rows that had to go before the hub had them. */
+  onEvicted(listener: (evicted: Evicted) => void): void;
   /** Called once when the storage thread can go on no longer (disk full, I/O error): the reason, or null when it recovered. */
   onHealth(listener: (problem: string | null) => void): void;
   close(): Promise<void>;

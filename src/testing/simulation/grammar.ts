@@ -36,7 +36,7 @@ export function randomSetting(random: Seeded, trims: boolean): Setting {
 
 function smallRetention(random: Seeded): Partial<Retention> {
   return {
-    acknowledgedRows: random.int(1, 20),
+    sent: { rows: random.int(1, 20), ageMs: Number.MAX_SAFE_INTEGER, bytes: Number.MAX_SAFE_INTEGER, ends: 1 },
     events: { keep: 40, ageMs: HOUR_MS },
     heldForOutputs: 40,
     runs: { keep: 2, ageMs: DAY_MS },
