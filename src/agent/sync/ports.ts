@@ -6,8 +6,8 @@ export interface OutboxPort {
   readonly epoch: string;
   lagRows(): number;
   problem(): string | null;
-  /** `common`: what both sides of this session can do. */
-  begin(cursors: StreamCursor[], common: Common): Promise<void>;
+  /** `common`: what both sides of this session can do; `backlogPace`: bytes of backlog a second at most, 0 is no bound. */
+  begin(cursors: StreamCursor[], common: Common, backlogPace: number): Promise<void>;
   pump(send: (batch: RecordBatch) => Promise<void>, signal: AbortSignal): Promise<void>;
   acked(cursor: StreamCursor, receipt?: StreamReceipt): void;
   gap(cursor: StreamCursor): void;

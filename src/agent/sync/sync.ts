@@ -117,7 +117,7 @@ export class Sync {
       const common = commonCapabilities(this.#capabilities(), session.welcome.capabilities);
       const cursors = session.welcome.cursors.map(cursorOf);
       await this.#takeReceipts(session.welcome, cursors);
-      await outbox.begin(cursors, common);
+      await outbox.begin(cursors, common, Number(session.welcome.backlogBytesPerSecond));
       this.#sessions++;
       this.#lastError = null;
       this.#set("online");

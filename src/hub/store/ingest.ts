@@ -4,6 +4,7 @@ import { chainHashes, sameHash } from "../../protocol/chain.ts";
 import type { Queries, Value } from "./database.ts";
 import { insertMany } from "./insert-many.ts";
 import type { IngestResult } from "./port.ts";
+import { rowsBeyondEnd } from "./segment-link.ts";
 import { eventValues, type Origin, type Projected, project, runValues, stepValues } from "./projection.ts";
 
 /** Rows set aside of one stream at most; an agent that goes on forking changes nothing more. */
@@ -14,6 +15,8 @@ interface Stream {
   number: number;
   hash: Uint8Array;
   forked: number;
+  /** First link of the next segment, when that is here. */
+  nextLink: Uint8Array | null;
 }
 
 /** A batch with the hash of every row, checked against its last hash. */
@@ -48,7 +51,7 @@ export async function ingestBatch(
 ): Promise<IngestResult> {
   const { batch, hashes } = checked;
   const known = await findStream(tx, agent, batch);
-  const stream = known ?? emptyStream(batch);
+  const stream = known ?? emptyStream(batch, await nextLink(tx, agent, batch));
   const cursor = cursorOf(batch, stream.number, stream.hash);
   if (batch.first > stream.number + 1) return { kind: "gap", cursor };
 
@@ -64,10 +67,15 @@ export async function ingestBatch(
   const skip = stream.number - batch.first + 1;
   const records = batch.records.slice(skip);
   if (records.length === 0) return { kind: "ack", cursor, added: 0, unreadable: 0 };
+  if (stream.nextLink && rowsBeyondEnd(stream.nextLink, stream.hash, hashes.slice(skip)) > 0) {
+    const id = known?.id ?? (await addStream(tx, agent, batch, 0, stream.hash));
+    const fork = await setAside(tx, { ...stream, id }, checked, cursor, nowMs);
+    return { ...fork, kind: "fork", message: beyondEnd(batch) };
+  }
   const end = batch.first + batch.records.length - 1;
   const id = known
     ? await moveStream(tx, known, end, batch.lastHash)
-    : await addStream(tx, agent, batch, end);
+    : await addStream(tx, agent, batch, end, batch.lastHash);
   const first = batch.first + skip;
   await insertMany(
     tx,
@@ -85,11 +93,11 @@ export async function ingestBatch(
   return { kind: "ack", cursor: now, added: records.length, unreadable: projected.unreadable };
 }
 
-function emptyStream(batch: RecordBatch): Stream {
+function emptyStream(batch: RecordBatch, next: Uint8Array | null): Stream {
   // The link of a later segment is the last hash of the one before, whose rows may come after it: taken as told, kept
-  // in `first_link`, and compared by `verify` when both are here.
+  // in `first_link`, and compared as those rows come (rowsBeyondEnd) and by `verify`.
   const link = batch.segment === 1 || batch.first !== 1 ? ZERO_HASH : batch.prevHash;
-  return { id: null, number: 0, hash: link, forked: 0 };
+  return { id: null, number: 0, hash: link, forked: 0, nextLink: next };
 }
 
 function cursorOf(batch: RecordBatch, number: number, hash: Uint8Array): StreamCursor {
@@ -107,19 +115,40 @@ function wrongBeginning(batch: RecordBatch): HoldfastError {
   );
 }
 
+function beyondEnd(batch: RecordBatch): string {
+  return (
+    `Rows up to ${batch.first + batch.records.length - 1} of ${streamName(batch)} go on after the row that segment ` +
+    `${batch.segment + 1} follows: this agent's history has forked. They are kept beside it and nothing was overwritten; ` +
+    "the agent must go on in a new epoch"
+  );
+}
+
 async function findStream(tx: Queries, agent: string, batch: RecordBatch): Promise<Stream | undefined> {
   const [row] = await tx.all(
-    "SELECT id, number, hash, forked FROM streams WHERE agent = ? AND epoch = ? AND lane = ? AND segment = ?",
+    `SELECT id, number, hash, forked,
+       (SELECT first_link FROM streams AS later
+         WHERE later.agent = streams.agent AND later.epoch = streams.epoch AND later.lane = streams.lane
+           AND later.segment = streams.segment + 1) AS next_link
+     FROM streams WHERE agent = ? AND epoch = ? AND lane = ? AND segment = ?`,
     [agent, batch.epoch, batch.lane, batch.segment],
   );
   if (!row) return undefined;
-  const { id, number, hash, forked } = row as {
+  const { id, number, hash, forked, next_link } = row as {
     id: bigint;
     number: bigint;
     hash: Uint8Array;
     forked: bigint;
+    next_link: Uint8Array | null;
   };
-  return { id, number: Number(number), hash, forked: Number(forked) };
+  return { id, number: Number(number), hash, forked: Number(forked), nextLink: next_link };
+}
+
+async function nextLink(tx: Queries, agent: string, batch: RecordBatch): Promise<Uint8Array | null> {
+  const [row] = await tx.all(
+    "SELECT first_link FROM streams WHERE agent = ? AND epoch = ? AND lane = ? AND segment = ?",
+    [agent, batch.epoch, batch.lane, batch.segment + 1],
+  );
+  return (row?.first_link as Uint8Array | undefined) ?? null;
 }
 
 async function storedHash(tx: Queries, stream: Stream, number: number): Promise<Uint8Array> {
@@ -129,11 +158,17 @@ async function storedHash(tx: Queries, stream: Stream, number: number): Promise<
   return link!.first_link as Uint8Array;
 }
 
-async function addStream(tx: Queries, agent: string, batch: RecordBatch, number: number): Promise<Value> {
+async function addStream(
+  tx: Queries,
+  agent: string,
+  batch: RecordBatch,
+  number: number,
+  hash: Uint8Array,
+): Promise<Value> {
   const [row] = await tx.all(
     `INSERT INTO streams (agent, epoch, lane, segment, number, hash, first_link, forked)
      VALUES (?, ?, ?, ?, ?, ?, ?, 0) RETURNING id`,
-    [agent, batch.epoch, batch.lane, batch.segment, number, batch.lastHash, batch.prevHash],
+    [agent, batch.epoch, batch.lane, batch.segment, number, hash, batch.prevHash],
   );
   return row!.id as bigint;
 }
