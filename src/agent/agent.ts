@@ -13,6 +13,7 @@ import { parseListen } from "../core/listen.ts";
 import type { Logger } from "../core/logger.ts";
 import { renderMetrics } from "../core/metrics.ts";
 import { VERSION } from "../core/version.ts";
+import { parseSize } from "../core/size.ts";
 import type { PartStatus } from "../model/agent-status.ts";
 import type { WorkerFacts } from "../model/attempt-facts.ts";
 import { levelsOf, type Protections } from "../model/protection.ts";
@@ -480,7 +481,10 @@ async function wireSync(
     heartbeatMs: parseDuration(config.hub!.heartbeat),
     certificates: home.certificates,
     agent,
-    outbox: createOutbox({ store, log: log.child("outbox") }),
+    outbox: createOutbox({
+      ...{ store, log: log.child("outbox") },
+      pace: { clock, bytesPerSecond: parseSize(config.sync.backlog.rate) },
+    }),
     facts: async () => hostFacts(VERSION, await options.protections),
     status,
     receipts: new ReceiptBook({
