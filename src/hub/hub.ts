@@ -146,7 +146,7 @@ class HubParts {
           receiptCertificates: receipts.certificates(),
         }),
         heartbeat: (agent, heartbeat) => fleet.heartbeat(agent, heartbeat),
-        records: (agent, batch) => ingest.records(agent, batch),
+        records: (agent, batch, publicKey) => ingest.records(agent, batch, publicKey),
         receipt: (agent, cursor) => receipts.sign(agent, cursor),
         closed: (agent) => fleet.closed(agent),
       },

@@ -1,6 +1,7 @@
 import { HoldfastError } from "../core/errors.ts";
 import type { RecordBatch, StreamCursor, StreamReceipt } from "../model/record.ts";
 import type { Ack, AgentFrame, Cursor, HubFrame, Receipt, Records } from "./gen/holdfast/v1/sync.ts";
+import { numbered } from "./loss.ts";
 import { MAX_FRAME_BYTES } from "./transport.ts";
 
 /** Rows in one frame of records; agents send 500. */
@@ -49,11 +50,7 @@ export function batchOfRecords(records: Records): RecordBatch {
     first,
     prevHash: records.prevHash,
     lastHash: records.lastHash,
-    records: records.records.map(({ class: recordClass, body }, index) => ({
-      number: first + index,
-      class: recordClass,
-      body,
-    })),
+    records: numbered(first, records.records),
   };
 }
 

@@ -2,7 +2,9 @@ import { HoldfastError } from "../../core/errors.ts";
 import { type RecordBatch, type StreamCursor, ZERO_HASH } from "../../model/record.ts";
 import { chainHashes, sameHash } from "../../protocol/chain.ts";
 import type { Queries, Value } from "./database.ts";
+import { lastOf, startsOf } from "../../protocol/loss.ts";
 import { insertMany } from "./insert-many.ts";
+import { addLosses } from "./losses.ts";
 import type { IngestResult } from "./port.ts";
 import { rowsBeyondEnd } from "./segment-link.ts";
 import { eventValues, type Origin, type Projected, project, runValues, stepValues } from "./projection.ts";
@@ -24,21 +26,23 @@ export interface CheckedBatch {
   batch: RecordBatch;
   hashes: Uint8Array[];
   bytes: number;
+  /** Of the certificate of the agent's session, SPKI, DER. */
+  publicKey: Uint8Array;
 }
 
 /** Recomputes the chain of a batch. Throws `invalid` where it does not end in the hash that came with it. */
-export function checkChain(batch: RecordBatch): CheckedBatch {
+export function checkChain(batch: RecordBatch, publicKey: Uint8Array): CheckedBatch {
   const hashes = chainHashes(batch.prevHash, batch.records);
   const last = hashes.at(-1);
   if (!last || !sameHash(last, batch.lastHash)) {
     throw new HoldfastError(
       "invalid",
-      `Rows ${batch.first} to ${batch.first + batch.records.length - 1} of ${streamName(batch)} are damaged: their ` +
+      `Rows ${batch.first} to ${lastOf(batch)} of ${streamName(batch)} are damaged: their ` +
         "chain does not end in the hash that was sent with them. Nothing of them was kept; send them again",
     );
   }
   const bytes = batch.records.reduce((sum, record) => sum + record.body.length + 128, 256);
-  return { batch, hashes, bytes };
+  return { batch, hashes, bytes, publicKey };
 }
 
 /** Takes a checked batch into its stream. `nextRun` gives the place of a run in the order of changes. */
@@ -56,15 +60,18 @@ export async function ingestBatch(
   if (batch.first > stream.number + 1) return { kind: "gap", cursor };
 
   // A hash covers every row before it: comparing the last row that both sides have proves the whole overlap.
-  const shared = Math.min(batch.first + batch.records.length - 1, stream.number);
-  const theirs = shared < batch.first ? batch.prevHash : hashes[shared - batch.first]!;
+  const skip = batch.records.filter(({ number }) => number <= stream.number).length;
+  const shared = skip === 0 ? batch.first - 1 : batch.records[skip - 1]!.number;
+  const theirs = skip === 0 ? batch.prevHash : hashes[skip - 1]!;
   const ours = shared === stream.number ? stream.hash : await storedHash(tx, stream, shared);
-  if (!sameHash(ours, theirs)) {
-    if (shared === 0) throw wrongBeginning(batch);
+  // Rows that are here and that a loss record of theirs stands for, or the other way round: two histories.
+  const begun = startsOf(batch)[skip];
+  const straddles = begun !== undefined && begun <= stream.number;
+  if (ours === undefined || straddles || !sameHash(ours, theirs)) {
+    if (shared === 0 && !straddles) throw wrongBeginning(batch);
     return await setAside(tx, stream, checked, cursor, nowMs);
   }
 
-  const skip = stream.number - batch.first + 1;
   const records = batch.records.slice(skip);
   if (records.length === 0) return { kind: "ack", cursor, added: 0, unreadable: 0 };
   if (stream.nextLink && rowsBeyondEnd(stream.nextLink, stream.hash, hashes.slice(skip)) > 0) {
@@ -72,17 +79,17 @@ export async function ingestBatch(
     const fork = await setAside(tx, { ...stream, id }, checked, cursor, nowMs);
     return { ...fork, kind: "fork", message: beyondEnd(batch) };
   }
-  const end = batch.first + batch.records.length - 1;
+  const end = lastOf(batch);
   const id = known
     ? await moveStream(tx, known, end, batch.lastHash)
     : await addStream(tx, agent, batch, end, batch.lastHash);
-  const first = batch.first + skip;
   await insertMany(
     tx,
     { into: "records (stream, number, class, hash, body, received)", columns: 6 },
-    records.map((row, index) => [id, first + index, row.class, hashes[skip + index]!, row.body, nowMs]),
+    records.map((row, index) => [id, row.number, row.class, hashes[skip + index]!, row.body, nowMs]),
   );
-  const projected = project(first, records);
+  await addLosses(tx, id, records, checked.publicKey, nowMs);
+  const projected = project(records);
   await addProjections(
     tx,
     { agent, stream: id, epoch: batch.epoch, segment: batch.segment },
@@ -117,7 +124,7 @@ function wrongBeginning(batch: RecordBatch): HoldfastError {
 
 function beyondEnd(batch: RecordBatch): string {
   return (
-    `Rows up to ${batch.first + batch.records.length - 1} of ${streamName(batch)} go on after the row that segment ` +
+    `Rows up to ${lastOf(batch)} of ${streamName(batch)} go on after the row that segment ` +
     `${batch.segment + 1} follows: this agent's history has forked. They are kept beside it and nothing was overwritten; ` +
     "the agent must go on in a new epoch"
   );
@@ -151,9 +158,11 @@ async function nextLink(tx: Queries, agent: string, batch: RecordBatch): Promise
   return (row?.first_link as Uint8Array | undefined) ?? null;
 }
 
-async function storedHash(tx: Queries, stream: Stream, number: number): Promise<Uint8Array> {
+/** Of row `number`, or of the one before the first; undefined where a loss record stands for it. */
+async function storedHash(tx: Queries, stream: Stream, number: number): Promise<Uint8Array | undefined> {
   const [row] = await tx.all("SELECT hash FROM records WHERE stream = ? AND number = ?", [stream.id, number]);
   if (row) return row.hash as Uint8Array;
+  if (number > 0) return undefined;
   const [link] = await tx.all("SELECT first_link FROM streams WHERE id = ?", [stream.id]);
   return link!.first_link as Uint8Array;
 }
@@ -187,14 +196,17 @@ async function setAside(
   nowMs: number,
 ): Promise<IngestResult> {
   const stored = await tx.all(
-    "SELECT hash FROM records WHERE stream = ? AND number >= ? ORDER BY number LIMIT ?",
+    "SELECT number, hash FROM records WHERE stream = ? AND number >= ? ORDER BY number LIMIT ?",
     [stream.id, batch.first, batch.records.length],
   );
+  const isHere = (at: number) =>
+    Number(stored[at]!.number) === batch.records[at]!.number &&
+    sameHash(stored[at]!.hash as Uint8Array, hashes[at]!);
   let from = 0;
-  while (from < stored.length && sameHash(stored[from]!.hash as Uint8Array, hashes[from]!)) from++;
+  while (from < stored.length && isHere(from)) from++;
   const rows = batch.records
     .map((row, index): Value[] => {
-      return [stream.id, batch.first + index, hashes[index]!, row.class, row.body, nowMs];
+      return [stream.id, row.number, hashes[index]!, row.class, row.body, nowMs];
     })
     .slice(from, from + Math.max(0, FORK_LIMIT - stream.forked));
   const kept = await insertMany(
@@ -207,7 +219,7 @@ async function setAside(
     rows,
   );
   await tx.run("UPDATE streams SET forked = forked + ? WHERE id = ?", [kept, stream.id]);
-  const at = Math.min(batch.first + from, cursor.number);
+  const at = Math.min(startsOf(batch)[from] ?? batch.first, cursor.number);
   const message =
     `Row ${at} of ${streamName(batch)} is here with another hash: this agent's history has forked. Both versions ` +
     "are kept and nothing was overwritten; the agent must go on in a new epoch";

@@ -14,6 +14,8 @@ import type { SyncSessions } from "./sessions.ts";
 export interface AgentStream {
   readonly agentId: string;
   readonly certificateSerial: string;
+  /** Of its certificate: SPKI, DER. */
+  readonly publicKey: Uint8Array;
   readonly peer: string;
   /** Ends when the agent says good-bye, the network breaks, or `end` was called. */
   readonly frames: AsyncIterable<AgentFrame>;
@@ -119,7 +121,7 @@ async function exchange(
   const intake = new RecordIntake({
     agentId: stream.agentId,
     common,
-    records: (agentId, batch) => options.sessions.records(agentId, batch),
+    records: (agentId, batch) => options.sessions.records(agentId, batch, stream.publicKey),
     send: (frame) => stream.send(frame),
     acks,
     fail: (error) => refuse(stream, error, options.log),

@@ -4,7 +4,7 @@ import type { Common } from "../../protocol/capabilities.ts";
 import type { HubFrame, Records } from "../../protocol/gen/holdfast/v1/sync.ts";
 import { batchOfRecords, errorFrame } from "../../protocol/transport-frames.ts";
 import type { AckWriter } from "./ack-writer.ts";
-import type { IngestResult, SyncSessions } from "./sessions.ts";
+import type { IngestResult } from "./sessions.ts";
 
 /** Batches of one agent that may wait for their commit; at that point the stream is read no further. */
 export const BATCHES_IN_FLIGHT = 16;
@@ -14,7 +14,7 @@ export interface IntakeOptions {
   agentId: string;
   /** What both sides of the session can do. */
   common: Common;
-  records: SyncSessions["records"];
+  records(agentId: string, batch: RecordBatch): Promise<IngestResult>;
   acks: Pick<AckWriter, "take">;
   send(frame: HubFrame): Promise<void>;
   /** Called for the first batch that cannot be taken; the session has to end. */
