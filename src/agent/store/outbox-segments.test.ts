@@ -2,7 +2,16 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { LANES, ZERO_HASH } from "../../model/record.ts";
 import { MAX_SEGMENTS } from "./outbox-segments.ts";
 import type { AgentStore, StreamState } from "./port.ts";
-import { commitOf, failure, type Fixture, fixture, idsOf, numbered, readLane, sent } from "./store-fixtures.ts";
+import {
+  commitOf,
+  failure,
+  type Fixture,
+  fixture,
+  idsOf,
+  numbered,
+  readLane,
+  sent,
+} from "./store-fixtures.ts";
 
 let place: Fixture;
 beforeEach(() => {
@@ -75,7 +84,9 @@ describe("closing a segment", () => {
     ]);
     const ids = [...numbered("a", 4).slice(2), ...numbered("b", 3), "c"];
     expect(idsOf(await readLane(store, lane))).toEqual(ids);
-    expect(await segments(store)).toMatchObject([{ segment: 1, closed: false, last: 6, firstLink: ZERO_HASH }]);
+    expect(await segments(store)).toMatchObject([
+      { segment: 1, closed: false, last: 6, firstLink: ZERO_HASH },
+    ]);
   });
 });
 
