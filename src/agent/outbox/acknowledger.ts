@@ -36,8 +36,7 @@ export class Acknowledger {
     const key = `${cursor.epoch}/${cursor.lane}/${cursor.segment}`;
     this.#waiting.set(key, { cursor, receipt, done });
     if (this.#working.has(key)) return;
-    const work = this.#work(key).finally(() => this.#working.delete(key));
-    this.#working.set(key, work);
+    this.#working.set(key, this.#work(key));
   }
 
   async settled(): Promise<void> {
@@ -56,5 +55,7 @@ export class Acknowledger {
         } else this.#log.warn(`an acknowledgement was not kept: ${messageOf(error)}`);
       }
     }
+    // In the same turn in which nothing was found to wait: an ack that comes after it begins anew.
+    this.#working.delete(key);
   }
 }

@@ -75,7 +75,13 @@ export class Outbox {
 
   /** Rows that the hub does not have, as last known; asks the store again in the background when that is old. */
   lagRows(): number {
-    if (this.#streams.stale) this.#streams.refresh().catch(() => {});
+    // What is found so is to be sent too: whoever sends has seen that somebody asks already.
+    if (this.#streams.stale) {
+      this.#streams.refresh().then(
+        () => this.#wakeUp(),
+        () => {},
+      );
+    }
     return this.#streams.lagRows();
   }
 

@@ -34,15 +34,20 @@ export class AckWriter {
     this.#waiting.set(key, cursor);
     const known = this.#working.get(key);
     if (known) return known;
-    const work = this.#work(key).finally(() => this.#working.delete(key));
+    const work = this.#work(key);
     this.#working.set(key, work);
     return work;
   }
 
   async #work(key: string): Promise<void> {
-    for (let cursor = this.#waiting.get(key); cursor; cursor = this.#waiting.get(key)) {
-      this.#waiting.delete(key);
-      await this.#send(cursor);
+    try {
+      for (let cursor = this.#waiting.get(key); cursor; cursor = this.#waiting.get(key)) {
+        this.#waiting.delete(key);
+        await this.#send(cursor);
+      }
+    } finally {
+      // In the same turn in which nothing was found to wait: what comes after it begins anew.
+      this.#working.delete(key);
     }
   }
 
