@@ -12,13 +12,14 @@ interface Pending {
 
 /**
  * Commits the hub's acks to the store. While one commit of a stream is under way, only its newest ack waits: acks are
- * cumulative. An ack that cannot be committed (disk full) is let go, since the next one or the next welcome says more.
+ * cumulative. An ack that cannot be committed (disk full) waits for `again`, since later rows may have to wait for it.
  */
 export class Acknowledger {
   readonly #store: Pick<OutboxStore, "acknowledge">;
   readonly #log: Logger;
   readonly #onConflict: (error: HoldfastError) => void;
   readonly #waiting = new Map<string, Pending>();
+  readonly #unkept = new Map<string, Pending>();
   readonly #working = new Map<string, Promise<void>>();
 
   constructor(
@@ -35,8 +36,21 @@ export class Acknowledger {
   take(cursor: StreamCursor, receipt: StreamReceipt | undefined, done: () => void): void {
     const key = `${cursor.epoch}/${cursor.lane}/${cursor.segment}`;
     this.#waiting.set(key, { cursor, receipt, done });
+    this.#unkept.delete(key);
     if (this.#working.has(key)) return;
     this.#working.set(key, this.#work(key));
+  }
+
+  /** The store takes writes: acks that it could not keep are tried again. */
+  again(): void {
+    const unkept = [...this.#unkept.values()];
+    this.#unkept.clear();
+    for (const { cursor, receipt, done } of unkept) this.take(cursor, receipt, done);
+  }
+
+  /** A new session has acks of its own. */
+  forget(): void {
+    this.#unkept.clear();
   }
 
   async settled(): Promise<void> {
@@ -52,7 +66,10 @@ export class Acknowledger {
       } catch (error) {
         if (error instanceof HoldfastError && error.code === "conflict") {
           this.#onConflict(otherHistory(error.message));
-        } else this.#log.warn(`an acknowledgement was not kept: ${messageOf(error)}`);
+        } else {
+          this.#log.warn(`an acknowledgement was not kept: ${messageOf(error)}`);
+          if (!(error instanceof HoldfastError && error.code === "invalid")) this.#unkept.set(key, next);
+        }
       }
     }
     // In the same turn in which nothing was found to wait: an ack that comes after it begins anew.

@@ -1,7 +1,14 @@
 import { HoldfastError } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
-import type { RecordBatch, StreamCursor, StreamReceipt } from "../../model/record.ts";
+import {
+  RECORD_CLASSES,
+  type RecordBatch,
+  type StreamCursor,
+  type StreamReceipt,
+  SENT_AHEAD,
+} from "../../model/record.ts";
 import type { Common } from "../../protocol/capabilities.ts";
+import { chainHashes } from "../../protocol/chain.ts";
 import { BACKLOG, type BacklogBounds, closeBacklogs, heldInOrder } from "./backlog.ts";
 import { Acknowledger } from "./acknowledger.ts";
 import { Pace, type PaceOptions } from "./pace.ts";
@@ -22,6 +29,8 @@ export interface OutboxOptions {
   pace?: PaceOptions;
   /** Of each lane, sent and not acknowledged; backlog has as much again. */
   windowBatches?: number;
+  /** As in the store's cap of the outbox. */
+  sentAhead?: number;
   windowBytes?: number;
 }
 
@@ -43,6 +52,8 @@ export class Outbox {
   readonly #hub = new Map<string, number>();
   readonly #backlog: BacklogBounds;
   readonly #pace: Pace;
+  /** The hub of this session takes loss records. */
+  #losses = false;
   #epoch: string;
   #changed = false;
   #wake: (() => void) | undefined;
@@ -61,10 +72,13 @@ export class Outbox {
     this.#backlog = options.backlog ?? BACKLOG;
     this.#pace = new Pace(options.pace);
     this.#epoch = options.store.facts.epoch;
-    this.#streams = new StreamTable(options.store);
+    const ahead = options.sentAhead ?? SENT_AHEAD;
+    const { rows } = this.#limits;
+    this.#streams = new StreamTable(options.store, (stream) => !stream.farAhead(rows, ahead));
     this.#acknowledger = new Acknowledger(options.store, options.log, (error) => this.#fail(error));
     options.store.onOutbox(() => {
       this.#streams.stale = true;
+      this.#acknowledger.again();
       this.#wakeUp();
     });
   }
@@ -97,6 +111,8 @@ export class Outbox {
    */
   async begin(cursors: StreamCursor[], common: Common = new Set(), backlogPace = 0): Promise<void> {
     await this.#acknowledger.settled();
+    this.#acknowledger.forget();
+    this.#losses = common.has("loss");
     this.#failure = undefined;
     this.#rewinds = 0;
     this.#streams.clear();
@@ -138,6 +154,7 @@ export class Outbox {
     this.#hub.set(stream.key, Math.max(cursor.number, this.#hub.get(stream.key) ?? 0));
     this.#acknowledger.take(cursor, receipt, () => {
       stream.acknowledged = Math.max(stream.acknowledged, cursor.number);
+      this.#wakeUp();
     });
     this.#wakeUp();
   }
@@ -201,10 +218,16 @@ export class Outbox {
       stream.blocked = `row ${first} of lane ${stream.lane} is not in the store any more`;
       throw otherHistory(stream.blocked);
     }
-    stream.sent(batch, bytesOf(batch));
-    if (stream.closed) this.#pace.took(bytesOf(batch));
+    const told = this.#losses ? batch : beforeLoss(batch);
+    if (told === null) {
+      stream.blocked = `lane ${stream.lane} is held back: rows from ${first} on had to go (sync.outbox), and this hub is of a version that takes no loss records: update the hub`;
+      this.#log.error(stream.blocked);
+      return true;
+    }
+    stream.sent(told, bytesOf(told));
+    if (stream.closed) this.#pace.took(bytesOf(told));
     try {
-      await send(batch);
+      await send(told);
     } catch (error) {
       if (!(error instanceof HoldfastError) || error.code !== "too_large") throw error;
       stream.reset(first);
@@ -241,6 +264,15 @@ export class Outbox {
 /** Makes the outbox of a store; one for the life of the agent. */
 export function createOutbox(options: OutboxOptions): Outbox {
   return new Outbox(options);
+}
+
+/** The rows in front of the first loss record; null when there is none. */
+function beforeLoss(batch: RecordBatch): RecordBatch | null {
+  const at = batch.records.findIndex((record) => record.class === RECORD_CLASSES.loss);
+  if (at < 0) return batch;
+  const records = batch.records.slice(0, at);
+  const lastHash = chainHashes(batch.prevHash, records).at(-1);
+  return lastHash === undefined ? null : { ...batch, records, lastHash };
 }
 
 function bytesOf(batch: RecordBatch): number {

@@ -11,8 +11,12 @@ export class StreamTable {
   #windows = new Map<string, StreamWindow>();
   #refreshing: Promise<void> | undefined;
 
-  constructor(store: Pick<OutboxStore, "streams">) {
+  readonly #mayGo: (stream: StreamWindow) => boolean;
+
+  /** `mayGo` says no while a stream has to wait for the store to keep an ack. */
+  constructor(store: Pick<OutboxStore, "streams">, mayGo: (stream: StreamWindow) => boolean) {
     this.#store = store;
+    this.#mayGo = mayGo;
   }
 
   get(key: string): StreamWindow | undefined {
@@ -57,7 +61,7 @@ export class StreamTable {
     const sendable = [...this.#windows.values()].filter((stream) => {
       const { batches, bytes } = used.get(windowOf(stream))!;
       const room = batches < windowBatches && bytes < windowBytes;
-      return room && stream.blocked === null && stream.next <= stream.last;
+      return room && stream.blocked === null && stream.next <= stream.last && this.#mayGo(stream);
     });
     return this.#order.next(sendable, drains);
   }

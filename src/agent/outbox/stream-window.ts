@@ -1,5 +1,6 @@
 import type { RecordBatch, StreamCursor } from "../../model/record.ts";
 import { sameHash } from "../../protocol/chain.ts";
+import { lastOf } from "../../protocol/loss.ts";
 import type { StoredStream } from "./ports.ts";
 
 interface Sent {
@@ -47,8 +48,13 @@ export class StreamWindow {
     return this.#bytes;
   }
 
+  /** The next `rows` rows may go beyond those that the store keeps from a loss record (SENT_AHEAD in model/record.ts). */
+  farAhead(rows: number, ahead: number): boolean {
+    return this.next + rows - 1 > this.acknowledged + ahead;
+  }
+
   sent(batch: RecordBatch, bytes: number): void {
-    const last = batch.first + batch.records.length - 1;
+    const last = lastOf(batch);
     this.#sent.push({ first: batch.first, last, lastHash: batch.lastHash, bytes });
     this.#bytes += bytes;
     this.next = last + 1;

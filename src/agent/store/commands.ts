@@ -6,6 +6,7 @@ import type { PackedUpdate } from "../../storage/column-updates.ts";
 import type { Cell } from "../../storage/write-gate.ts";
 import type { HistoryStats } from "./history-stats.ts";
 import type { PackedReceipt } from "./receipt-rows.ts";
+import type { OutboxStats } from "./port.ts";
 import type { Retention } from "./retention.ts";
 
 /** Arguments of the operations, as they cross to the storage thread (JSON). */
@@ -144,6 +145,7 @@ export interface CountedRows {
   deadLettersDropped: number;
   openFindings: number;
   unacknowledged: Record<string, number>;
+  outbox: OutboxStats;
   fileBytes: number;
   history: HistoryStats;
 }
@@ -153,4 +155,6 @@ export interface CommitSignal {
   /** It added outbox rows. */
   outbox: boolean;
   epoch: string;
+  /** More waits for the hub than may. */
+  full: boolean;
 }

@@ -8,6 +8,7 @@ import { LaterRows } from "./later-rows.ts";
 import { LockPlaces } from "./lock-places.ts";
 import { MemoryReads } from "./memory-reads.ts";
 import { MemoryRows } from "./memory-rows.ts";
+import { OutboxLosses } from "./outbox-losses.ts";
 import { OutboxRows } from "./outbox-rows.ts";
 import { ParameterRows } from "./parameter-rows.ts";
 import { RuleRows } from "./rule-rows.ts";
@@ -39,6 +40,7 @@ export interface StoreParts {
   runs: RunRows;
   reads: RunReads;
   outbox: OutboxRows;
+  losses: OutboxLosses;
   receipts: ReceiptRows;
   memory: MemoryRows;
   memoryReads: MemoryReads;
@@ -65,6 +67,7 @@ export function storeParts(database: Database, gate: WriteGate): StoreParts {
   const reads = new RunReads(database, events, definitions);
   const outbox = new OutboxRows(database, gate, heads, values);
   const receipts = new ReceiptRows(database, gate);
+  const losses = new OutboxLosses(values);
   const memory = new MemoryRows(database, gate, values);
   const memoryReads = new MemoryReads(database);
   const parameters = new ParameterRows(database, gate);
@@ -72,7 +75,7 @@ export function storeParts(database: Database, gate: WriteGate): StoreParts {
   const silences = new SilenceRows(database, gate);
   return {
     ...{ time, marks, trimCounts },
-    ...{ values, heads, events, definitions, locks, dead, rules, runs, reads, outbox, receipts },
+    ...{ values, heads, events, definitions, locks, dead, rules, runs, reads, outbox, losses, receipts },
     ...{ laters, sideEffects, memory, memoryReads, parameters, secrets, silences },
   };
 }
@@ -101,4 +104,5 @@ export function loadParts(parts: StoreParts): void {
   parts.marks.load();
   parts.trimCounts.load();
   parts.memory.load();
+  parts.losses.load();
 }

@@ -6,9 +6,12 @@ import type { Ack, Cursor, ErrorFrame } from "../../protocol/gen/holdfast/v1/syn
 import type { Session } from "../../protocol/transport.ts";
 import { cursorOf, errorFrame, recordsFrame } from "../../protocol/transport-frames.ts";
 import type { OutboxPort } from "./ports.ts";
+import { signLosses } from "./sign-losses.ts";
 import type { ReceiptBook } from "./receipt-book.ts";
 
 export interface ExchangeOptions {
+  /** Its id. */
+  agent: string;
   session: Session;
   /** What both sides of the session can do. */
   common: Common;
@@ -40,7 +43,10 @@ export async function exchange(options: ExchangeOptions, signal: AbortSignal): P
   if (signal.aborted) inner.abort();
   const receiving = receive(options);
   const sending = Promise.all([
-    options.outbox.pump((batch) => session.send(recordsFrame(batch)), inner.signal),
+    options.outbox.pump(
+      async (batch) => await session.send(recordsFrame(await signLosses(options.agent, batch, session.key))),
+      inner.signal,
+    ),
     heartbeats(options, inner.signal),
   ]);
   try {

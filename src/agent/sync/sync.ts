@@ -124,6 +124,7 @@ export class Sync {
       log.info("connected to the hub", { hub: this.#hubId, transport: transport.name });
       await exchange(
         {
+          agent: this.#options.agent.id,
           session,
           common,
           outbox,
