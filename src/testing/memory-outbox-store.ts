@@ -44,6 +44,11 @@ export class MemoryOutboxStore implements OutboxStore {
     return other;
   }
 
+  /** Forgets a closed segment, as retention does. */
+  forget(lane: number, segment: number): void {
+    this.#streams = this.#streams.filter((one) => one.lane !== lane || one.segment !== segment);
+  }
+
   async streams(): Promise<StoredStream[]> {
     return this.#streams.map(({ lane, segment, rows, acknowledged, closed, firstLink }) => ({
       ...{ lane, segment, last: rows.length, lastHash: rows.at(-1)?.hash ?? firstLink },
