@@ -19,7 +19,7 @@ setDefaultTimeout(120_000);
 /** What dies here is never the host: hundreds of stores need not wait for a disk. */
 const MEMORY = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 const RETENTION = {
-  ...{ sent: sent(2), heldForOutputs: 3, events: keep(3), runs: keep(1) },
+  ...{ sent: { ...sent(2), ends: 0 }, heldForOutputs: 3, events: keep(3), runs: keep(1) },
   ...{ deadLetters: keep(1), findings: keep(1) },
 };
 
@@ -160,6 +160,15 @@ function steps(): Step[] {
     },
     { act: (store) => store.setSetting("a", 1), done: async (store) => (await store.setting("a")) === 1 },
     ...memorySteps(),
+    {
+      act: (store) => store.closeSegments([LANES.events, LANES.results]),
+      done: async (store) => (await store.streams()).filter(({ closed }) => closed).length === 2,
+    },
+    {
+      act: (store) => store.commitEvents(commitOf(["g-0", "g-1"])),
+      done: async (store) => (await store.lastEvent()) === 44,
+    },
+    { act: (store) => store.startRuns([startOf("run-5", null), startOf("run-6", null)]), done: has("run-6") },
     { act: acknowledgeAll, done: async (store) => (await unacknowledged(store)) === 0 },
     {
       act: (store) => store.ruleMemory(["r"]),

@@ -67,7 +67,7 @@ export class OutboxHistory {
     if (head.acknowledged === head.trimmed || !isNext(heads, head)) return 0;
     const name = nameOf(this.#heads.epoch, head);
     const to = Math.max(
-      head.acknowledged - this.#cap.rows,
+      head.acknowledged - Math.max(0, this.#cap.rows - keptLater(heads, head)),
       this.#marks.before(name, trustedMs - this.#cap.ageMs),
     );
     let excess = heads.reduce((sum, { sentBytes }) => sum + sentBytes, 0) - this.#cap.bytes;
@@ -127,4 +127,11 @@ export class OutboxHistory {
 
 function nameOf(epoch: string, { lane, segment }: StreamHead): MarkName {
   return `sent/${epoch}/${lane}/${segment}`;
+}
+
+/** Rows of a lane's later segments that are acknowledged and here. */
+function keptLater(heads: StreamHead[], { lane, segment }: StreamHead): number {
+  return heads
+    .filter((head) => head.lane === lane && head.segment > segment)
+    .reduce((sum, { acknowledged, trimmed }) => sum + acknowledged - trimmed, 0);
 }

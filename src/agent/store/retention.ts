@@ -20,7 +20,7 @@ export interface OutboxCap {
 
 /** How much is kept after the hub has acknowledged it. */
 export interface SentCap {
-  /** Of each stream. */
+  /** Of each lane. */
   rows: number;
   /** Of trusted time, after the ack. */
   ageMs: number;
