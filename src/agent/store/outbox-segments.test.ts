@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { LANES, ZERO_HASH } from "../../model/record.ts";
+import { noteDamage } from "./damage.ts";
 import { MAX_SEGMENTS } from "./outbox-segments.ts";
 import type { AgentStore, StreamState } from "./port.ts";
 import {
@@ -88,6 +89,23 @@ describe("closing a segment", () => {
       { segment: 1, closed: false, last: 6, firstLink: ZERO_HASH },
     ]);
   });
+});
+
+test("from a damaged store all rows behind the first one that waits are carried, in order, also acknowledged ones", async () => {
+  const first = await place.open();
+  for (const name of ["a", "b", "c", "d"]) {
+    await first.commitEvents(commitOf(numbered(name, 3)));
+    if (name !== "d") await first.closeSegments([lane]);
+  }
+  await acknowledge(first, 1, 3);
+  await acknowledge(first, 2, 1);
+  await acknowledge(first, 3, 3);
+  await first.close();
+  noteDamage(place.path, "for a test");
+  const store = await place.open();
+  expect(store.facts.salvage).toMatchObject({ salvaged: { outbox: 8 } });
+  const ids = [...numbered("b", 3).slice(1), ...numbered("c", 3), ...numbered("d", 3)];
+  expect(idsOf(await readLane(store, lane))).toEqual(ids);
 });
 
 describe("what is kept after the ack", () => {

@@ -32,8 +32,10 @@ export class OutboxSalvage {
   }
 
   all(): void {
-    for (const lane of Object.values(LANES))
-      for (const segment of this.#segments(lane)) this.#stream(lane, segment);
+    for (const lane of Object.values(LANES)) {
+      let held = true;
+      for (const segment of this.#segments(lane)) held = this.#stream(lane, segment, held) && held;
+    }
   }
 
   #segments(lane: number): number[] {
@@ -45,24 +47,25 @@ export class OutboxSalvage {
     return found?.map((row) => row.segment) ?? [1];
   }
 
-  /** Rows after the acknowledged one go on in order, unless their bytes contradict their hash. */
-  #stream(lane: LaneNumber, segment: number): void {
+  /**
+   * Rows after the acknowledged one go on in order, unless their bytes contradict their hash; all of them where the hub does
+   * not hold every older segment of the lane, so that the newest state comes last. Whether it holds this one.
+   */
+  #stream(lane: LaneNumber, segment: number, held: boolean): boolean {
     const state = quietly(() =>
       this.#source.database
         .query(
-          `SELECT acknowledged, last FROM streams WHERE lane = ? AND segment = ?
+          `SELECT acknowledged, last, trimmed, trimmed_hash FROM streams WHERE lane = ? AND segment = ?
             AND epoch = (SELECT json_extract(value, '$') FROM meta WHERE key = 'epoch')`,
         )
         .get(lane, segment),
-    ) as { acknowledged: number; last: number } | null | undefined;
-    const acknowledged = state?.acknowledged ?? 0;
+    ) as { acknowledged: number; last: number; trimmed: number; trimmed_hash: Uint8Array } | null | undefined;
+    const from = (held ? state?.acknowledged : state?.trimmed) ?? 0;
     const lost = new LostRun(lane, this.#parts, this.#counts);
-    let previous = acknowledged === 0 && segment === 1 ? ZERO_HASH : this.#hash(lane, segment, acknowledged);
-    let at = acknowledged;
-    for (const row of readableRows(
-      (after, limit) => this.#outbox(lane, segment, after, limit),
-      acknowledged,
-    )) {
+    let previous = state?.trimmed === from ? state.trimmed_hash : this.#hash(lane, segment, from);
+    if (from === 0 && segment === 1) previous = ZERO_HASH;
+    let at = from;
+    for (const row of readableRows((after, limit) => this.#outbox(lane, segment, after, limit), from)) {
       const number = row.at as number;
       const loss = lossOf(row);
       const first = loss?.first ?? number;
@@ -77,6 +80,7 @@ export class OutboxSalvage {
     }
     if (state) lost.missing(state.last - at);
     lost.end();
+    return state?.acknowledged === state?.last;
   }
 
   #outbox(lane: number, segment: number, after: number, limit: number): SqlRow[] {
