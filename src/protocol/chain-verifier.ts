@@ -113,7 +113,7 @@ export class ChainVerifier {
     const { agent, epoch, lane, segment, after, acknowledged } = walk.stream;
     const problems: ChainProblem[] = [];
     const link = this.#linkProblem(walk.stream);
-    const chain = walk.end();
+    const chain = walk.end() ?? this.#unfinishedProblem(walk);
     if (link !== null) problems.push(link);
     else if (chain !== null) problems.push(chain);
     const losses = await this.#losses(walk, problems);
@@ -135,12 +135,15 @@ export class ChainVerifier {
       problems,
     };
     this.#beside = 0;
-    if (walk.unfinished && this.#header?.side === "agent" && problems.length === 0) {
-      problems.push(problem("missing", walk.number + 1, "the next segment does not follow the last row"));
-    }
     this.#totals.add(report);
     this.#last = { ...report, hash: walk.hash, nextLink: walk.stream.nextLink };
     await this.#tell(report);
+  }
+
+  /** An agent has all of a segment that it has closed; on a hub rows of it may still be on their way. */
+  #unfinishedProblem(walk: StreamWalk): ChainProblem | null {
+    if (this.#header?.side !== "agent" || !walk.unfinished) return null;
+    return problem("missing", walk.number + 1, "the next segment does not follow the last row");
   }
 
   /** What the segment before said of the first link of this one. */
@@ -175,11 +178,7 @@ export class ChainVerifier {
     let proved: Proof | null = null;
     for (const receipt of receipts) {
       const { hub, number, hash, atMs } = receipt;
-      const wrong = (await this.#signatureOf(receipt)) ?? differs(walk, number, hash);
-      if (wrong === null && number > (walk.stream.acknowledged ?? number)) {
-        const mark = `the receipt for row ${number} was kept, but rows only up to ${walk.stream.acknowledged} count as acknowledged`;
-        problems.push(problem("receipt", number, mark));
-      }
+      const wrong = (await this.#signatureOf(receipt)) ?? contradicts(walk, number, hash);
       if (wrong !== null)
         problems.push(problem("receipt", number, `the receipt for row ${number}: ${wrong}`));
       else if (proved === null || number > proved.number) proved = { hub, number, atMs };
@@ -197,12 +196,13 @@ export class ChainVerifier {
   }
 }
 
-/** Null where the walk did not come to the row: it is not here any more, or the chain broke before. */
-function differs(walk: StreamWalk, number: number, hash: string): string | null {
-  if (number > walk.stream.last)
-    return `the hub holds more rows than were written here (${walk.stream.last})`;
-  const ours = walk.hashAt(number);
-  return ours === undefined || ours === hash ? null : "the hub holds another row than the one here";
+/** What a receipt says that the stream does not; a row that is not here any more, or after a fault, is not compared. */
+function contradicts(walk: StreamWalk, number: number, hash: string): string | null {
+  const { last, acknowledged } = walk.stream;
+  if (number > last) return `the hub holds more rows than were written here (${last})`;
+  if (acknowledged !== null && acknowledged < number)
+    return `rows count as acknowledged only up to ${acknowledged}`;
+  return (walk.hashAt(number) ?? hash) === hash ? null : "the hub holds another row than the one here";
 }
 
 async function lossHolds(

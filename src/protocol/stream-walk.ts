@@ -21,6 +21,8 @@ interface Break {
   problem: ChainProblem;
   /** Hash of the row that was looked at last, as stored. */
   before: string;
+  /** No row can show it in another light. */
+  isFinal: boolean;
 }
 
 const ZERO = "00".repeat(32);
@@ -124,14 +126,16 @@ export class StreamWalk {
 
   #breakAt(kind: ProblemKind, number: number, message: string, stored?: string): void {
     const before = stored ?? this.hash;
-    this.#break = { number, previous: this.hash, stored, problem: problem(kind, number, message), before };
+    const found = problem(kind, number, message);
+    const isFinal = kind === "reordered" || this.rows === 0;
+    this.#break = { number, previous: this.hash, stored, problem: found, before, isFinal };
   }
 
   /** A later row that belongs where the chain broke tells that rows were put in another order. */
   #search(broken: Break, row: RowItem): void {
     const { number, previous, stored, before } = broken;
     broken.before = row.hash;
-    if (broken.problem.kind === "reordered") return;
+    if (broken.isFinal) return;
     const loss = lossOf(row);
     if (loss !== undefined && loss.first !== number) return;
     const fitting = hashAfter(previous, number, row, loss);
@@ -141,6 +145,7 @@ export class StreamWalk {
     if (!moved && !bodyMoved) return;
     const message = `rows are in another order: row ${number} stands ${moved && row.number === number ? "later" : `at ${row.number}`}`;
     broken.problem = problem("reordered", number, message);
+    broken.isFinal = true;
   }
 }
 

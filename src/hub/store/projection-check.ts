@@ -50,7 +50,7 @@ export class ProjectionCheck {
     const { number, class: recordClass, body } = row;
     const counts = this.#of(name.agent);
     if (recordClass === RECORD_CLASSES.event) counts.records++;
-    const { events, runs, steps, unreadable } = project(number, [{ number, class: recordClass, body }]);
+    const { events, runs, steps, unreadable } = project([{ number, class: recordClass, body }]);
     counts.unreadable += unreadable;
     for (const { event } of events) {
       const shown = this.#event.get(name.agent, event.source, event.id) as {
