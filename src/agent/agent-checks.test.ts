@@ -14,6 +14,7 @@ const WELL: CheckedFacts = {
   secretProblem: null,
   clockBehindMs: 0,
   brake: null,
+  outboxProblem: null,
 };
 
 function notWell(facts: Partial<CheckedFacts>): string[] {
@@ -24,6 +25,7 @@ function notWell(facts: Partial<CheckedFacts>): string[] {
     "workers",
     "outputs",
     "sync",
+    "outbox",
     "rules",
     "runs",
     "policy",

@@ -31,6 +31,8 @@ export interface CheckedFacts {
   clockBehindMs: number;
   /** Why nothing begins that no person started. */
   brake: string | null;
+  /** Rows that the hub never had are being lost. */
+  outboxProblem: string | null;
 }
 
 /** What `/readyz` and the status say of the agent's parts: each check with its state, and why it is not well. */
@@ -44,6 +46,7 @@ export function agentChecks(facts: CheckedFacts): Check[] {
     workerCheck(parts),
     degradedBy("outputs", outputProblem(parts)),
     syncCheck(sync),
+    degradedBy("outbox", facts.outboxProblem),
     degradedBy("rules", ruleProblem(rules)),
     degradedBy("runs", runProblem),
     degradedBy("policy", policyProblem),

@@ -14,6 +14,7 @@ import type { Logger } from "../core/logger.ts";
 import { renderMetrics } from "../core/metrics.ts";
 import { VERSION } from "../core/version.ts";
 import { parseSize } from "../core/size.ts";
+import { AGENT_TRIGGER } from "../model/brake.ts";
 import type { PartStatus } from "../model/agent-status.ts";
 import type { WorkerFacts } from "../model/attempt-facts.ts";
 import { levelsOf, type Protections } from "../model/protection.ts";
@@ -50,6 +51,7 @@ import type { SyncStatus } from "./sync/sync-status.ts";
 import type { MemoryPort } from "./workers/memory-port.ts";
 import type { SecretPort } from "./workers/secret-port.ts";
 import type { Workers } from "./workers/workers.ts";
+import { LossWatch } from "./loss-watch.ts";
 import { keepHistory, keepOnlyTheNewest, timeMarks } from "./store-upkeep.ts";
 import { watchSelf } from "./watch-self.ts";
 
@@ -169,6 +171,14 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   });
   if (store.facts.salvage) log.error("the store was corrupt and was set aside", { ...store.facts.salvage });
 
+  const losses = new LossWatch({
+    store,
+    record: (event) =>
+      automation?.tell(event) ?? recordAlone({ store, clock, ids, agentId: id }, event, AGENT_TRIGGER),
+    clock,
+    log: log.child("outbox"),
+  });
+
   const parts = (): PartStatus[] => automation?.parts() ?? [];
   const held = () => automation?.runs.gauges().heldBack ?? { runs: 0, steps: 0 };
   const syncStatus = (): SyncStatus => sync?.status() ?? SYNC_OFF;
@@ -185,6 +195,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       secretProblem: secrets.problem(),
       clockBehindMs: clock.trusted() - clock.wall(),
       brake: brake.reason(),
+      outboxProblem: losses.problem(),
     }),
     selfLimits.check(),
   ];
@@ -261,6 +272,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     () => store.close(),
     async () => trustedTime.stop(),
     async () => stopHistory(),
+    async () => losses.stop(),
     async () => memory.stop(),
     () => brake.stop(),
     () => silences.stop(),

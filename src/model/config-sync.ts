@@ -4,6 +4,9 @@ import { isSize, parseSize } from "../core/size.ts";
 import { described, duration, size } from "./config-fields.ts";
 
 const MINUTE_MS = 60_000;
+/** More than what may be on its way, which is never given up. */
+const LEAST_ROWS = 10_000;
+const LEAST_OUTBOX = 8 * 1024 * 1024;
 const LEAST_RATE = 16 * 1024;
 
 const atLeast = (bytes: number, text: string) =>
@@ -26,6 +29,25 @@ export const syncSection = v.optional(
         {},
       ),
       "What had gathered while the hub was away",
+    ),
+    outbox: described(
+      v.optional(
+        v.strictObject({
+          rows: described(
+            v.optional(
+              v.pipe(v.number(), v.integer(), v.minValue(LEAST_ROWS), v.maxValue(1_000_000_000)),
+              5_000_000,
+            ),
+            "Rows at most, of all lanes",
+          ),
+          size: described(
+            v.optional(atLeast(LEAST_OUTBOX, "8MB or more"), "1GB"),
+            "Bytes at most, and no more than half of what the store may have",
+          ),
+        }),
+        {},
+      ),
+      "What may wait for the hub: beyond it the oldest rows of the lowest lane are given up, and told as lost",
     ),
     keep: described(
       v.optional(

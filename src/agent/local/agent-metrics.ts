@@ -6,6 +6,7 @@ import type { Protections } from "../../model/protection.ts";
 import { SEVERITIES } from "../../model/event.ts";
 import { type HistoryMetricsSource, historyMetrics } from "./history-metrics.ts";
 import { byLabel, counter, gauge } from "./metric-families.ts";
+import { type OutboxMetricsSource, outboxMetrics } from "./outbox-metrics.ts";
 import { outputMetrics } from "./output-metrics.ts";
 import { runMetrics, type RunMetricsSource } from "./run-metrics.ts";
 import { scheduleMetrics, type ScheduleMetricsSource } from "./schedule-metrics.ts";
@@ -29,11 +30,10 @@ export interface AgentMetricsSource {
     operations: number;
     fileBytes: number;
     history: HistoryMetricsSource;
-    unacknowledged: Record<string, number>;
     events: number;
     deadLetters: number;
     openFindings: number;
-  };
+  } & OutboxMetricsSource;
   /** By severity. */
   openFindings: Partial<Record<string, number>>;
   parts: PartStatus[];
@@ -136,13 +136,7 @@ export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
     gauge("holdfast_agent_store_bytes", "Size of the store's file", store.fileBytes),
     ...historyMetrics(store.history),
     gauge("holdfast_agent_store_events", "Events held", store.events),
-    byLabel(
-      "gauge",
-      "holdfast_agent_outbox_rows",
-      "Rows that the hub has not acknowledged",
-      "lane",
-      store.unacknowledged,
-    ),
+    ...outboxMetrics(store),
     {
       name: "holdfast_agent_part_state",
       help: "1 for the state a trigger, action or output is in",

@@ -154,6 +154,7 @@ export class Outbox {
     this.#hub.set(stream.key, Math.max(cursor.number, this.#hub.get(stream.key) ?? 0));
     this.#acknowledger.take(cursor, receipt, () => {
       stream.acknowledged = Math.max(stream.acknowledged, cursor.number);
+      if (stream.gone > 0) this.#streams.stale = true;
       this.#wakeUp();
     });
     this.#wakeUp();

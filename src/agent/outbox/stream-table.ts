@@ -1,6 +1,6 @@
 import type { OutboxStore } from "./ports.ts";
 import { SendOrder } from "./send-order.ts";
-import { StreamWindow } from "./stream-window.ts";
+import { goneOf, StreamWindow } from "./stream-window.ts";
 
 /** The streams of the store's epoch, as last read, with what is under way of each. */
 export class StreamTable {
@@ -32,7 +32,8 @@ export class StreamTable {
 
   lagRows(): number {
     let rows = 0;
-    for (const stream of this.#windows.values()) rows += stream.last - stream.acknowledged;
+    for (const stream of this.#windows.values())
+      rows += Math.max(0, stream.last - stream.acknowledged - stream.gone);
     return rows;
   }
 
@@ -88,6 +89,7 @@ export class StreamTable {
       else {
         known.last = Math.max(known.last, row.last);
         known.acknowledged = Math.max(known.acknowledged, row.acknowledged);
+        known.gone = goneOf(row);
       }
     }
   }

@@ -20,6 +20,8 @@ export class StreamWindow {
   last: number;
   /** Acknowledged and committed so in the store. */
   acknowledged: number;
+  /** Numbers beyond it that no row stands behind: loss records say so. */
+  gone: number;
   /** Number to send next. */
   next: number;
   /** Why nothing of this stream is sent any more in this session. */
@@ -33,6 +35,7 @@ export class StreamWindow {
     this.closed = stored.closed;
     this.last = stored.last;
     this.acknowledged = stored.acknowledged;
+    this.gone = goneOf(stored);
     this.next = stored.acknowledged + 1;
   }
 
@@ -86,4 +89,8 @@ export class StreamWindow {
     this.next = next;
     this.blocked = null;
   }
+}
+
+export function goneOf({ last, acknowledged, rows }: StoredStream): number {
+  return last - acknowledged - rows;
 }

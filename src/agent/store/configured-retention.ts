@@ -6,6 +6,7 @@ import { type Cap, DEFAULT_RETENTION, type Retention } from "./retention.ts";
 /** Of `limits.disk`, what the store may have: the logs need some too, and above all of it triggers are paused. */
 const PART_OF_DISK = 3 / 4;
 const PART_FOR_SENT = 8;
+const PART_FOR_OUTBOX = 2;
 
 /** `history` and `sync` of the configuration, as the store is told it. */
 export function configuredRetention({
@@ -24,6 +25,11 @@ export function configuredRetention({
     deadLetters: cap(history.dead_letters),
     outputs: outputs.filter(({ enabled }) => enabled).map(({ name }) => name),
     bytes,
+    outbox: {
+      ...DEFAULT_RETENTION.outbox,
+      rows: sync.outbox.rows,
+      bytes: Math.min(parseSize(sync.outbox.size), Math.floor(bytes / PART_FOR_OUTBOX)),
+    },
     sent: {
       ...DEFAULT_RETENTION.sent,
       ageMs: parseDuration(sync.keep.age),

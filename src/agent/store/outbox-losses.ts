@@ -36,7 +36,8 @@ export class OutboxLosses {
   }
 }
 
-function className(recordClass: number): string {
+/** For people and metrics; 0 is of rows of which nothing could be read. */
+export function className(recordClass: number): string {
   return NAMES.get(recordClass) ?? (recordClass === 0 ? "unknown" : `class ${recordClass}`);
 }
 

@@ -3,8 +3,8 @@ import { HoldfastError } from "../../core/errors.ts";
 import { type ApiEnv, type ApiOptions, problem } from "./context.ts";
 import type { LiveStreams } from "./live.ts";
 import * as p from "./parameters.ts";
-import type { ApiEvent, ApiRun, ApiStore, EventQuery } from "./ports.ts";
-import { agentDetail, agentItem, eventItem, runItem, stepItem, time } from "./present.ts";
+import type { ApiAgent, ApiEvent, ApiRun, ApiStore, EventQuery } from "./ports.ts";
+import { agentDetail, agentItem, eventItem, lossItem, runItem, stepItem, time } from "./present.ts";
 import { selects } from "./selector.ts";
 import type { EventItem, JoinToken, Page, ReceiptKey, RunDetail, RunItem, Stats } from "./views.ts";
 
@@ -31,15 +31,24 @@ function addAgentRoutes(app: App, { store, fleet }: ApiOptions): void {
   app.get("/api/v1/agents/:id", async (c) => {
     p.parseQuery(p.noQuery, c.req.url);
     const id = c.req.param("id");
-    const row = await store.agent(id);
-    if (!row) {
-      throw new HoldfastError(
-        "not_found",
-        `No agent "${id}" is enrolled at this hub: GET /api/v1/agents lists them`,
-      );
-    }
-    return c.json(agentDetail(row, await store.agentStreams(id), fleet));
+    const row = await requireAgent(store, id);
+    return c.json(agentDetail(row, await store.agentStreams(id), await store.lostRows(id), fleet));
   });
+
+  app.get("/api/v1/agents/:id/losses", async (c) => {
+    p.parseQuery(p.noQuery, c.req.url);
+    const { id } = await requireAgent(store, c.req.param("id"));
+    return c.json({ items: (await store.agentLosses(id)).map(lossItem), next: null });
+  });
+}
+
+async function requireAgent(store: ApiOptions["store"], id: string): Promise<ApiAgent> {
+  const row = await store.agent(id);
+  if (row) return row;
+  throw new HoldfastError(
+    "not_found",
+    `No agent "${id}" is enrolled at this hub: GET /api/v1/agents lists them`,
+  );
 }
 
 function addEventRoutes(app: App, { store }: ApiOptions, live: LiveStreams): void {

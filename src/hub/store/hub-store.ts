@@ -173,8 +173,8 @@ export class SqlHubStore implements HubStore {
     return (await this.#database.read(LOSSES_OF_AGENT.text, [id])).map(lossOf);
   }
 
-  async lostRows(): Promise<number> {
-    return Number((await this.#database.read(LOST_ROWS))[0]!.rows);
+  async lostRows(agent: string): Promise<number> {
+    return Number((await this.#database.read(LOST_ROWS, [agent]))[0]!.rows);
   }
 
   async events(filter: EventFilter) {

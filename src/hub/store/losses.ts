@@ -58,12 +58,12 @@ export const LOSSES_OF_AGENT = {
 };
 
 /**
- * Rows that are gone, of every agent. A loss that an agent has carried into a new epoch has the same last hash there, and counts
+ * Rows of one agent that are gone. A loss that an agent has carried into a new epoch has the same last hash there, and counts
  * once.
  */
 export const LOST_ROWS = `SELECT COALESCE(SUM(rows), 0) AS rows FROM (
     SELECT MAX(losses.last - losses.first + 1) AS rows FROM losses JOIN streams ON streams.id = losses.stream
-    GROUP BY streams.agent, losses.hash) AS each_loss`;
+    WHERE streams.agent = ? GROUP BY losses.hash) AS each_loss`;
 
 export function lossOf(row: Row): LossView {
   return {

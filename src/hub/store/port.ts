@@ -157,8 +157,8 @@ export interface HubStore {
   agentStreams(id: string): Promise<(StreamCursor & { forked: number })[]>;
   /** The newest first, at most 1,000. */
   agentLosses(id: string): Promise<LossView[]>;
-  /** Rows of all agents that loss records stand for. */
-  lostRows(): Promise<number>;
+  /** Rows of the agent that loss records stand for; one that was carried into a new epoch counts once. */
+  lostRows(agent: string): Promise<number>;
   events(filter: EventFilter): Promise<EventView[]>;
   runs(filter: RunFilter): Promise<RunView[]>;
   /** Runs changed after `n`, oldest change first. */
