@@ -9,12 +9,12 @@ import type { StreamCursor } from "../../model/record.ts";
 import { AGENT_CAPABILITIES, type Capability, commonCapabilities } from "../../protocol/capabilities.ts";
 import type { Hello, Welcome } from "../../protocol/gen/holdfast/v1/sync.ts";
 import { PROTOCOL_VERSION, type Transport } from "../../protocol/transport.ts";
-import { cursorOf } from "../../protocol/transport-frames.ts";
 import { exchange } from "./exchange.ts";
 import type { OutboxPort } from "./ports.ts";
 import { hubLossEvent, hubLossProof, hubLossStatus, hubLossText } from "./hub-loss.ts";
 import type { HubLoss, ReceiptBook } from "./receipt-book.ts";
 import { receiptsByLane, type SyncStatus } from "./sync-status.ts";
+import { cursorsOf } from "./welcome.ts";
 
 export interface SyncOptions {
   transport: Transport;
@@ -113,9 +113,9 @@ export class Sync {
     const asked = clock.wall();
     const session = await transport.connect(await this.#hello(), signal);
     try {
+      const cursors = cursorsOf(session.welcome);
       this.#welcomed(session.welcome, asked);
       const common = commonCapabilities(this.#capabilities(), session.welcome.capabilities);
-      const cursors = session.welcome.cursors.map(cursorOf);
       await this.#takeReceipts(session.welcome, cursors);
       await outbox.begin(cursors, common, Number(session.welcome.backlogBytesPerSecond));
       this.#sessions++;
