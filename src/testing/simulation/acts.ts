@@ -181,7 +181,7 @@ export const ACTS: Record<string, Act> = {
     leadsTo: [],
     run: ({ line, agent, random, say, setting }) => {
       // Rows that the agent has let go of would be lost for good, as they should be.
-      if (!agent || setting.retention.sent !== undefined) return;
+      if (!agent || setting.retention.runs !== undefined) return;
       line.cut?.();
       say(`the hub is restored, ${line.hub.restore(agent.hub.epoch, random)} rows ago`);
     },

@@ -150,10 +150,11 @@ export class FinalChecks {
     if (output < kept.output) this.#fail("answered is kept", `a cursor is ${output}, not ${kept.output}`);
   }
 
-  /** Rows that came again in a new epoch are the same rows. */
+  /** Rows that came again in a new epoch are the same rows, and stand where they came last: there their order is whole. */
   #unique(lane: number): { class: number; body: string }[] {
     const seen = new Set<string>();
-    return this.#world.line.hub.records(lane).filter(({ body }) => !seen.has(body) && seen.add(body));
+    const newestFirst = this.#world.line.hub.records(lane).toReversed();
+    return newestFirst.filter(({ body }) => !seen.has(body) && seen.add(body)).toReversed();
   }
 
   #fail(invariant: string, what: string): void {

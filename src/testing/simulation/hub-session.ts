@@ -35,7 +35,8 @@ export class HubSessions {
   constructor(options: Options) {
     this.#options = options;
     const rows = options.random.pick([3, 20, 500]);
-    this.outbox = createOutbox({ store: options.store, log: silentLogger(), batchRows: rows });
+    const backlog = { rows: options.random.pick([3, 20, 500]), bytes: 1e9 };
+    this.outbox = createOutbox({ store: options.store, log: silentLogger(), batchRows: rows, backlog });
   }
 
   get epoch(): string {
@@ -74,7 +75,7 @@ export class HubSessions {
     const over = new AbortController();
     line.cut = () => over.abort();
     try {
-      await this.outbox.begin(line.hub.cursors());
+      await this.outbox.begin(line.hub.cursors(), new Set(["segments"]));
       if (!over.signal.aborted) await this.outbox.pump((batch) => this.#send(batch, over), over.signal);
     } finally {
       over.abort();

@@ -13,6 +13,7 @@ interface HeldStream {
   segment: number;
   number: number;
   hash: Uint8Array;
+  firstLink: Uint8Array;
   /** Hash after each row, for a hub that goes back. */
   hashes: Uint8Array[];
   records: HeldRecord[];
@@ -56,6 +57,7 @@ export class ModelHub {
     }
     if (!same(hash, batch.lastHash)) this.#fail("chain", `the hashes of ${name} do not add up`);
     stream.hash = stream.hashes.at(-1) ?? stream.hash;
+    this.#checkLink(stream, name);
     return { kind: "ack", cursor: cursorOf(stream) };
   }
 
@@ -69,7 +71,7 @@ export class ModelHub {
       stream.number -= back;
       stream.hashes.length -= back;
       stream.records.length -= back;
-      stream.hash = stream.hashes.at(-1) ?? ZERO_HASH;
+      stream.hash = stream.hashes.at(-1) ?? stream.firstLink;
       lost += back;
     }
     return lost;
@@ -87,23 +89,35 @@ export class ModelHub {
     return true;
   }
 
-  /** Everything that it holds of a lane, in the order of arrival. */
+  /** Everything that it holds of a lane, epoch after epoch, each in the order in which it was committed. */
   records(lane: number): HeldRecord[] {
-    return [...this.streams.values()]
+    const streams = [...this.streams.values()];
+    const epochs = [...new Set(streams.map(({ epoch }) => epoch))];
+    return streams
       .filter((stream) => stream.lane === lane)
+      .toSorted((a, b) => epochs.indexOf(a.epoch) - epochs.indexOf(b.epoch) || a.segment - b.segment)
       .flatMap(({ records }) => records);
   }
 
-  #streamOf({ epoch, lane, segment }: RecordBatch): HeldStream {
+  /** A segment begins with the last hash of the one before it, which may come later: then that passes it. */
+  #checkLink({ epoch, lane, segment, number, hashes }: HeldStream, name: string): void {
+    const next = this.streams.get(`${epoch}/${lane}/${segment + 1}`);
+    const end = next === undefined ? -1 : hashes.findIndex((hash) => same(hash, next.firstLink));
+    if (end >= 0 && end < number - 1) this.#fail("chain", `${name} goes on after the next segment began`);
+  }
+
+  #streamOf({ epoch, lane, segment, first, prevHash }: RecordBatch): HeldStream {
     const key = `${epoch}/${lane}/${segment}`;
     let stream = this.streams.get(key);
     if (!stream) {
+      const firstLink = segment > 1 && first === 1 ? prevHash : ZERO_HASH;
       stream = {
         epoch,
         lane,
         segment,
         number: 0,
-        hash: ZERO_HASH,
+        hash: firstLink,
+        firstLink,
         hashes: [],
         records: [],
         forked: false,
@@ -114,7 +128,7 @@ export class ModelHub {
   }
 
   #hashAt(stream: HeldStream, number: number): Uint8Array {
-    return number === 0 ? ZERO_HASH : (stream.hashes[number - 1] ?? ZERO_HASH);
+    return number === 0 ? stream.firstLink : (stream.hashes[number - 1] ?? ZERO_HASH);
   }
 }
 
