@@ -85,7 +85,9 @@ export class OutboxEviction {
 
   trim({ trustedMs }: TrimNow, step: number): Trimmed {
     if (!this.full()) return NOTHING;
-    const run = this.#find(Math.max(step, this.#cap.least));
+    // As many as there are too many, but no fewer than a record is worth.
+    const excess = this.waiting().rows - this.#cap.rows;
+    const run = this.#find(Math.max(this.#cap.least, Math.min(step, excess)));
     this.#stuckAt = run === undefined ? this.waiting().rows : undefined;
     if (run === undefined) return NOTHING;
     // Events that rows in front of the loss point to would hold all later ones in the store.
@@ -95,17 +97,15 @@ export class OutboxEviction {
     return { touched: run.rows.length, more: this.full() };
   }
 
-  /** Of the lowest lane that has enough; else the lowest where a record takes less room than its rows. */
+  /** Of the lowest lane that has any, where a record takes less room than its rows. */
   #find(most: number): Run | undefined {
-    let small: Run | undefined;
     for (const lane of ORDER) {
       for (const head of this.#parts.heads.all().filter((each) => each.lane === lane)) {
         const rows = this.#oldest(head, most);
-        if (rows.length >= this.#cap.least) return { head, rows };
-        if (rows.length > (small?.rows.length ?? 1)) small = { head, rows };
+        if (rows.length > 1) return { head, rows };
       }
     }
-    return small;
+    return undefined;
   }
 
   /** Ordinary rows that follow each other, the oldest that may go. */

@@ -157,10 +157,15 @@ export class OutboxRows {
    * this store before it was restored).
    */
   #requireNoLoss(head: StreamHead, number: number): void {
-    const loss = this.#nextLoss(head, number - 1);
-    if (loss === null || loss.number === number || parseLoss(loss.body).first > number) return;
+    if (!this.#isLost(head, number)) return;
     const message = `the hub acknowledges row ${number} of lane ${head.lane}, segment ${head.segment}, which this store gave up unsent: it holds another history`;
     throw new HoldfastError("conflict", message);
+  }
+
+  /** One of those that a loss record stands for, but the last. */
+  #isLost(head: StreamHead, number: number): boolean {
+    const loss = this.#nextLoss(head, number - 1);
+    return loss !== null && loss.number !== number && parseLoss(loss.body).first <= number;
   }
 
   #nextLoss({ lane, segment }: StreamHead, after: number): { number: number; body: string } | null {
@@ -218,7 +223,7 @@ export class OutboxRows {
     const row = this.#database
       .query("SELECT hash FROM outbox WHERE lane = ? AND segment = ? AND number = ?")
       .get(head.lane, head.segment, number) as { hash: Uint8Array } | null;
-    if (!row) throw broken(head, number);
+    if (!row) throw this.#isLost(head, number) ? lost(head, number) : broken(head, number);
     return row.hash;
   }
 }
@@ -261,12 +266,14 @@ function hashOfLoss(
   } catch {
     throw broken(head, row.number);
   }
-  if (loss.first < due) {
-    const message = `lane ${head.lane}, segment ${head.segment}: row ${due} is one of those that a loss record stands for, from ${loss.first} on`;
-    throw new HoldfastError("not_found", message);
-  }
+  if (loss.first < due) throw lost(head, due);
   if (!sameHash(hash, row.hash) || row.number !== loss.last) throw broken(head, row.number);
   return hash;
+}
+
+function lost(head: StreamHead, number: number): HoldfastError {
+  const message = `lane ${head.lane}, segment ${head.segment}: row ${number} is one of those that a loss record stands for`;
+  return new HoldfastError("not_found", message);
 }
 
 function broken(head: StreamHead, number: number): HoldfastError {
