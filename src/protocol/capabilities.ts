@@ -18,8 +18,8 @@ export type Capability = (typeof CAPABILITIES)[number];
 export type Common = ReadonlySet<Capability>;
 
 /** What the agent of this version says in its hello, and the hub in its welcome. */
-export const AGENT_CAPABILITIES: readonly Capability[] = ["loss", "receipts", "segments"];
-export const HUB_CAPABILITIES: readonly Capability[] = ["loss", "receipts", "segments"];
+export const AGENT_CAPABILITIES: readonly Capability[] = ["loss", "receipts", "segments", "zstd"];
+export const HUB_CAPABILITIES: readonly Capability[] = ["loss", "receipts", "segments", "zstd"];
 
 /** A side names at most so many; more, or longer names, are passed over like unknown ones. */
 const MAX_CAPABILITIES = 64;

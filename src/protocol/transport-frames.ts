@@ -13,7 +13,9 @@ const MAX_SERIAL_LENGTH = 40;
 const NO_BYTES = Buffer.alloc(0);
 
 /** A batch of the outbox as a frame. Bodies are not copied. */
-export function recordsFrame(batch: RecordBatch): AgentFrame {
+export function recordsFrame(batch: RecordBatch): {
+  frame: Extract<AgentFrame["frame"], { $case: "records" }>;
+} {
   const value: Records = {
     epoch: batch.epoch,
     lane: batch.lane,
@@ -121,7 +123,7 @@ export function frameBytes({ frame }: AgentFrame): number {
   if (frame?.$case === "heartbeat") return 64 + Buffer.byteLength(frame.value.status);
   if (frame?.$case === "hello") return 1024 + Buffer.byteLength(frame.value.facts);
   if (frame?.$case !== "records") return 256;
-  let bytes = 256;
+  let bytes = 256 + frame.value.zstd.length;
   for (const record of frame.value.records) bytes += record.body.length + 14;
   return bytes;
 }

@@ -4,8 +4,9 @@ import type { StreamCursor, StreamReceipt } from "../../model/record.ts";
 import type { Common } from "../../protocol/capabilities.ts";
 import type { Ack, Cursor, ErrorFrame } from "../../protocol/gen/holdfast/v1/sync.ts";
 import type { Session } from "../../protocol/transport.ts";
-import { cursorOf, errorFrame, recordsFrame } from "../../protocol/transport-frames.ts";
+import { cursorOf, errorFrame } from "../../protocol/transport-frames.ts";
 import type { OutboxPort } from "./ports.ts";
+import { RecordPacker } from "./record-packer.ts";
 import { signLosses } from "./sign-losses.ts";
 import type { ReceiptBook } from "./receipt-book.ts";
 
@@ -42,9 +43,11 @@ export async function exchange(options: ExchangeOptions, signal: AbortSignal): P
   signal.addEventListener("abort", onAbort, { once: true });
   if (signal.aborted) inner.abort();
   const receiving = receive(options);
+  const packer = new RecordPacker(options.common);
   const sending = Promise.all([
     options.outbox.pump(
-      async (batch) => await session.send(recordsFrame(await signLosses(options.agent, batch, session.key))),
+      async (batch) =>
+        await session.send(await packer.frame(await signLosses(options.agent, batch, session.key))),
       inner.signal,
     ),
     heartbeats(options, inner.signal),

@@ -2,6 +2,7 @@ import { HoldfastError } from "../../core/errors.ts";
 import type { RecordBatch, StreamCursor } from "../../model/record.ts";
 import type { Common } from "../../protocol/capabilities.ts";
 import type { HubFrame, Records } from "../../protocol/gen/holdfast/v1/sync.ts";
+import { decompressed } from "../../protocol/records-zstd.ts";
 import { batchOfRecords, errorFrame } from "../../protocol/transport-frames.ts";
 import type { AckWriter } from "./ack-writer.ts";
 import type { IngestResult } from "./sessions.ts";
@@ -39,7 +40,7 @@ export class RecordIntake {
   /** Resolves when there is room for another batch. */
   async take(records: Records): Promise<void> {
     if (this.#failed) return;
-    const batch = batchOfRecords(records);
+    const batch = batchOfRecords(await decompressed(records, this.#options.common.has("zstd")));
     const key = streamKey(batch);
     if (batch.first > (this.#broken.get(key) ?? batch.first)) return;
     this.#broken.delete(key);
