@@ -155,5 +155,12 @@ async function streamItems(
   const receipt: ChainItem = {
     ...{ kind: "receipt", ...name, hub: HUB, number, hash, key: keys.serial, atMs: 77, signature },
   };
-  return [stream, ...(side === "agent" ? [receipt] : []), ...rows.slice(gone)];
+  const { hash: _hash, publicKey: _key, ...forked } = held;
+  const beside: ChainItem = { ...forked, kind: "beside", hash: "77".repeat(32) };
+  return [
+    stream,
+    ...(side === "agent" ? [receipt] : []),
+    ...rows.slice(gone),
+    ...(side === "hub" ? [beside] : []),
+  ];
 }
