@@ -27,6 +27,7 @@ export class MemorySessions implements SyncSessions {
   /** Row numbers that came again, and were true duplicates. */
   duplicates = 0;
   wallMs: () => number = () => Date.now();
+  capabilities: string[] = [];
   ca: TestCa | undefined;
   tokens = new Map<string, "ok" | "expired" | "used">();
   revoked = new Set<string>();
@@ -51,7 +52,7 @@ export class MemorySessions implements SyncSessions {
     this.hellos.push(hello);
     return {
       protocol: 1,
-      capabilities: [],
+      capabilities: this.capabilities,
       hubId: this.hubId,
       epoch: "hub-epoch",
       wallMs: BigInt(this.wallMs()),

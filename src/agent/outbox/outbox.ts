@@ -66,7 +66,7 @@ export class Outbox {
     this.#limits = {
       rows: options.batchRows ?? 500,
       bytes: options.batchBytes ?? 512 * 1024,
-      windowBatches: options.windowBatches ?? 8,
+      windowBatches: options.windowBatches ?? 16,
       windowBytes: options.windowBytes ?? 4 * 1024 * 1024,
     };
     this.#backlog = options.backlog ?? BACKLOG;

@@ -153,7 +153,7 @@ export const ACTS: Record<string, Act> = {
   },
   "hub away": {
     weight: 2,
-    leadsTo: [],
+    leadsTo: ["closeSegments", "streams.forget-segment"],
     run: ({ line, say }) => {
       line.up = !line.up;
       say(line.up ? "the hub is back" : "the hub is away");

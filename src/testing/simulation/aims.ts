@@ -17,7 +17,7 @@ export function aimsOf(seed: number, labels: string[]): Aim[] {
 
 /** Writes that take a while to come about. */
 export function isRare(label: string): boolean {
-  return /trim|dead|remove|expire|renumber|sweep|later/i.test(label);
+  return /trim|dead|remove|expire|renumber|forget-segment|sweep|later/i.test(label);
 }
 
 /** What an attempt has added is removed by the next one. */

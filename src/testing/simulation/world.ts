@@ -84,7 +84,7 @@ export class World {
     this.#table = table;
     this.aims = aims ? [...aims] : aimsOf(seed, table.labels);
     this.wanted = this.aims.map(({ label }) => label);
-    const trims = this.wanted.some((label) => label.endsWith("trim")) || this.random.chance(0.3);
+    const trims = this.wanted.some((label) => /trim$|forget-segment/.test(label)) || this.random.chance(0.3);
     this.newVersions = this.wanted.includes("definitions.trim") || this.random.chance(0.2);
     this.setting = randomSetting(drawn(3), trims);
     if (this.wanted.includes("steps.remove")) retryMore(this.setting);
