@@ -7,6 +7,7 @@ import { VirtualClock } from "../../testing/virtual-clock.ts";
 import { heldInOrder } from "./backlog.ts";
 import { createOutbox, type OutboxOptions } from "./outbox.ts";
 import { Pace } from "./pace.ts";
+import { GATHER_MS } from "./stream-window.ts";
 
 const SEGMENTS = new Set(["segments"] as const);
 const rows = (count: number) => Array.from({ length: count }, (_, index) => `{"row":${index}}`);
@@ -127,4 +128,29 @@ test("a new epoch sends everything behind the first row of a lane that the hub d
     { lane: 2, segment: 1, number: 3 },
     { lane: 2, segment: 2, number: 0 },
   ]);
+});
+
+test("few rows wait for more while others are under way, and not on an idle link", async () => {
+  const clock = new VirtualClock();
+  const { store, outbox, abort } = place({ pace: { clock, bytesPerSecond: 1e9 }, batchRows: 500 });
+  const sent: RecordBatch[] = [];
+  await outbox.begin([], SEGMENTS);
+  const pumping = outbox.pump(async (batch) => void sent.push(batch), abort.signal);
+  store.append(LANES.events, "first");
+  await until("the first row goes at once", () => sent.length === 1);
+  store.append(LANES.events, "second");
+  await clock.advance(GATHER_MS / 2);
+  store.append(LANES.events, "third");
+  await clock.advance(GATHER_MS / 2 - 1);
+  expect(sent).toHaveLength(1);
+  await clock.advance(1);
+  await until("both in one batch", () => sent[1]?.records.length === 2);
+  store.append(LANES.events, ...rows(64));
+  await until("as many as are worth it go at once", () => sent[2]?.records.length === 64);
+  const { epoch, lane, segment, lastHash } = sent[2]!;
+  outbox.acked({ epoch, lane, segment, number: 67, hash: lastHash });
+  store.append(LANES.events, "on an idle link");
+  await until("and so does one alone", () => sent[3]?.records.length === 1);
+  abort.abort();
+  await pumping;
 });

@@ -24,7 +24,10 @@ export interface OutboxOptions {
   log: Logger;
   batchRows?: number;
   batchBytes?: number;
-  /** From what on a lane's backlog drains beside its fresh rows, and how fast; without a pace as fast as it goes. */
+  /**
+   * From what on a lane's backlog drains beside its fresh rows, and how fast. Without a pace everything goes as fast as it
+   * can, and few rows do not wait for more.
+   */
   backlog?: BacklogBounds;
   pace?: PaceOptions;
   /** Of each lane, sent and not acknowledged; backlog has as much again. */
@@ -52,6 +55,7 @@ export class Outbox {
   readonly #hub = new Map<string, number>();
   readonly #backlog: BacklogBounds;
   readonly #pace: Pace;
+  readonly #clock: PaceOptions["clock"] | undefined;
   /** The hub of this session takes loss records. */
   #losses = false;
   #epoch: string;
@@ -71,9 +75,12 @@ export class Outbox {
     };
     this.#backlog = options.backlog ?? BACKLOG;
     this.#pace = new Pace(options.pace);
+    this.#clock = options.pace?.clock;
     this.#epoch = options.store.facts.epoch;
     const ahead = options.sentAhead ?? SENT_AHEAD;
-    const { rows } = this.#limits;
+    // Several batches must fit into what may be ahead.
+    const rows = Math.min(this.#limits.rows, Math.ceil(ahead / 2));
+    this.#limits.rows = rows;
     this.#streams = new StreamTable(options.store, (stream) => !stream.farAhead(rows, ahead));
     this.#acknowledger = new Acknowledger(options.store, options.log, (error) => this.#fail(error));
     options.store.onOutbox(() => {
@@ -209,6 +216,7 @@ export class Outbox {
       this.#limits.windowBatches,
       this.#limits.windowBytes,
       this.#pace.waitMs() === 0,
+      this.#clock?.mono(),
     );
     if (!stream || signal.aborted) return false;
     const { next: first } = stream;
@@ -250,9 +258,12 @@ export class Outbox {
   /** Resolves at the next wake-up, or at once if one came since #changed was last cleared. */
   async #change(): Promise<void> {
     if (this.#changed) return;
-    const cancel = this.#pace.whenFree(() => this.#wakeUp());
+    const wake = () => this.#wakeUp();
+    const gathers = this.#streams.gathersMs;
+    const cancels = [this.#pace.whenFree(wake)];
+    if (Number.isFinite(gathers)) cancels.push(this.#clock!.after(gathers, wake));
     await new Promise<void>((resolve) => (this.#wake = resolve));
-    cancel();
+    for (const cancel of cancels) cancel();
   }
 
   #wakeUp(): void {

@@ -6,6 +6,8 @@ import { goneOf, StreamWindow } from "./stream-window.ts";
 export class StreamTable {
   /** The store has rows that are not known here yet. */
   stale = true;
+  /** Milliseconds after which rows that wait for more of them may go, as of the last `ready`. */
+  gathersMs = Number.POSITIVE_INFINITY;
   readonly #store: Pick<OutboxStore, "streams">;
   readonly #order = new SendOrder();
   #windows = new Map<string, StreamWindow>();
@@ -48,9 +50,15 @@ export class StreamTable {
 
   /**
    * The stream that sends next, of those with rows to send and room in their window. A lane's fresh rows and its backlog have
-   * a window each.
+   * a window each. Without a time no rows wait for more.
    */
-  ready(windowBatches: number, windowBytes: number, drains: boolean): StreamWindow | undefined {
+  ready(
+    windowBatches: number,
+    windowBytes: number,
+    drains: boolean,
+    nowMs?: number,
+  ): StreamWindow | undefined {
+    this.gathersMs = Number.POSITIVE_INFINITY;
     const used = new Map<string, { batches: number; bytes: number }>();
     for (const stream of this.#windows.values()) {
       const sum = used.get(windowOf(stream)) ?? { batches: 0, bytes: 0 };
@@ -62,7 +70,10 @@ export class StreamTable {
     const sendable = [...this.#windows.values()].filter((stream) => {
       const { batches, bytes } = used.get(windowOf(stream))!;
       const room = batches < windowBatches && bytes < windowBytes;
-      return room && stream.blocked === null && stream.next <= stream.last && this.#mayGo(stream);
+      if (!room || stream.blocked !== null || stream.next > stream.last || !this.#mayGo(stream)) return false;
+      const gathers = nowMs === undefined ? 0 : stream.gathersMs(nowMs);
+      if (gathers > 0) this.gathersMs = Math.min(this.gathersMs, gathers);
+      return gathers === 0;
     });
     return this.#order.next(sendable, drains);
   }

@@ -10,6 +10,11 @@ interface Sent {
   bytes: number;
 }
 
+/** Rows that are worth a batch at once. */
+const ENOUGH_ROWS = 64;
+/** How long fewer of them wait for more. */
+export const GATHER_MS = 10;
+
 /** What is under way of one stream: sent and not acknowledged, in order. */
 export class StreamWindow {
   readonly lane: number;
@@ -28,6 +33,7 @@ export class StreamWindow {
   blocked: string | null = null;
   #sent: Sent[] = [];
   #bytes = 0;
+  #gatheringSince: number | null = null;
 
   constructor(stored: StoredStream) {
     this.lane = stored.lane;
@@ -56,8 +62,19 @@ export class StreamWindow {
     return this.next + rows - 1 > this.acknowledged + ahead;
   }
 
+  /**
+   * Milliseconds that the next rows wait for more: a busy agent does not send one row a batch. On a link with nothing of
+   * the stream under way they wait not at all.
+   */
+  gathersMs(nowMs: number): number {
+    if (this.closed || this.#sent.length === 0 || this.last - this.next + 1 >= ENOUGH_ROWS) return 0;
+    this.#gatheringSince ??= nowMs;
+    return Math.max(0, this.#gatheringSince + GATHER_MS - nowMs);
+  }
+
   sent(batch: RecordBatch, bytes: number): void {
     const last = lastOf(batch);
+    this.#gatheringSince = null;
     this.#sent.push({ first: batch.first, last, lastHash: batch.lastHash, bytes });
     this.#bytes += bytes;
     this.next = last + 1;
@@ -84,6 +101,7 @@ export class StreamWindow {
   }
 
   reset(next: number): void {
+    this.#gatheringSince = null;
     this.#sent = [];
     this.#bytes = 0;
     this.next = next;
