@@ -20,7 +20,8 @@ export interface Setting {
   schedules: ScheduleDefinition[];
 }
 
-export function randomSetting(random: Seeded, trims: boolean): Setting {
+/** `gives`: the outbox is so small that rows have to go when the hub is away. */
+export function randomSetting(random: Seeded, trims: boolean, gives: boolean): Setting {
   const pipelines = randomPipelines(random);
   const names = [...pipelines.keys()];
   return {
@@ -30,9 +31,12 @@ export function randomSetting(random: Seeded, trims: boolean): Setting {
     maxOpenRuns: random.pick([6, 20, 1000]),
     maxSideEffects: random.pick([10, 60, 100_000, 100_000]),
     // A hub that is restored may ask for everything again, however long ago it was.
-    retention: trims
-      ? smallRetention(random)
-      : { sent: { ...DEFAULT_RETENTION.sent, ageMs: Number.MAX_SAFE_INTEGER } },
+    retention: {
+      ...(trims
+        ? smallRetention(random)
+        : { sent: { ...DEFAULT_RETENTION.sent, ageMs: Number.MAX_SAFE_INTEGER } }),
+      ...(gives ? { outbox: { rows: 40, bytes: Number.MAX_SAFE_INTEGER, ahead: 16, least: 3 } } : {}),
+    },
     schedules: randomSchedules(random, names, trims),
   };
 }

@@ -87,7 +87,10 @@ export class HubSessions {
     try {
       const cursors = line.hub.cursors();
       if (this.#signs) await this.#options.store.keepReceiptCertificates([CERTIFICATE]);
-      await this.outbox.begin(cursors, new Set(this.#signs ? ["segments", "receipts"] : ["segments"]));
+      await this.outbox.begin(
+        cursors,
+        new Set(this.#signs ? ["loss", "segments", "receipts"] : ["loss", "segments"]),
+      );
       for (const cursor of this.#signs && !over.signal.aborted ? cursors : []) this.#acked(cursor);
       if (!over.signal.aborted) await this.outbox.pump((batch) => this.#send(batch, over), over.signal);
     } finally {

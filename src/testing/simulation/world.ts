@@ -5,7 +5,7 @@ import { hasEnded } from "../../model/run.ts";
 import type { Fault } from "../../storage/faults.ts";
 import { Seeded } from "../seeded.ts";
 import { VirtualClock } from "../virtual-clock.ts";
-import { type Aim, aimsOf, retryMore } from "./aims.ts";
+import { type Aim, aimsOf, givesUp, retryMore } from "./aims.ts";
 import { BrakeLedger } from "./brake-ledger.ts";
 import { EventLedger } from "./event-ledger.ts";
 import { type FaultTable, kindOf, makeFolder } from "./faults-drawn.ts";
@@ -86,7 +86,8 @@ export class World {
     this.wanted = this.aims.map(({ label }) => label);
     const trims = this.wanted.some((label) => /trim$|forget-segment/.test(label)) || this.random.chance(0.3);
     this.newVersions = this.wanted.includes("definitions.trim") || this.random.chance(0.2);
-    this.setting = randomSetting(drawn(3), trims);
+    const gives = this.wanted.some((label) => givesUp(label)) || drawn(7).chance(0.15);
+    this.setting = randomSetting(drawn(3), trims, gives);
     if (this.wanted.includes("steps.remove")) retryMore(this.setting);
     this.sources = TRIGGERS.map((name, at) => new LineSource(name, drawn(10 + at)));
     const hub = new ModelHub((invariant, what) => this.fail(invariant, what));
