@@ -1,6 +1,5 @@
 import { hostname } from "node:os";
 import type { Clock } from "../core/clock.ts";
-import { parseDuration } from "../core/duration.ts";
 import { HoldfastError } from "../core/errors.ts";
 import { type Check, startHealthPort } from "../core/health-port.ts";
 import { Histogram } from "../core/histogram.ts";
@@ -13,13 +12,11 @@ import { parseListen } from "../core/listen.ts";
 import type { Logger } from "../core/logger.ts";
 import { renderMetrics } from "../core/metrics.ts";
 import { VERSION } from "../core/version.ts";
-import { parseSize } from "../core/size.ts";
 import { AGENT_TRIGGER } from "../model/brake.ts";
 import type { PartStatus } from "../model/agent-status.ts";
 import type { WorkerFacts } from "../model/attempt-facts.ts";
 import { levelsOf, type Protections } from "../model/protection.ts";
 import type { Config } from "../model/config.ts";
-import type { ProposedEvent } from "../model/event.ts";
 import type { MaintenanceDefinition } from "../model/maintenance.ts";
 import type { JsonObject } from "../model/json.ts";
 import { agentChecks } from "./agent-checks.ts";
@@ -29,7 +26,6 @@ import type { AgentHome } from "./config/home.ts";
 import { brakeView } from "./local/brake-view.ts";
 import { startControlSocket } from "./local/control-socket.ts";
 import { linesOfPlugins } from "./local/plugin-lines.ts";
-import { hostFacts } from "./local/host-facts.ts";
 import type { Catalog } from "./plugins/catalog.ts";
 import { Memory } from "./memory/memory.ts";
 import { fixedParameters } from "./parameters/fixed-parameters.ts";
@@ -47,7 +43,7 @@ import { EmitGate } from "./self-limits/emit-gate.ts";
 import { configuredRetention } from "./store/configured-retention.ts";
 import { openAgentStore } from "./store/open-agent-store.ts";
 import type { AgentStore, StoreStats } from "./store/port.ts";
-import type { SyncStatus } from "./sync/sync-status.ts";
+import { SYNC_OFF, type SyncStatus } from "./sync/sync-status.ts";
 import type { MemoryPort } from "./workers/memory-port.ts";
 import type { SecretPort } from "./workers/secret-port.ts";
 import type { Workers } from "./workers/workers.ts";
@@ -99,19 +95,6 @@ export interface RunningAgent {
 const STATS_WAIT_MS = 1_000;
 /** A start is over by then, also one that connects to a hub. */
 const SETTLED_MS = 2_000;
-const SYNC_OFF: SyncStatus = {
-  state: "disabled",
-  sinceMs: 0,
-  lastError: null,
-  lagRows: 0,
-  transport: null,
-  hubId: null,
-  clockOffsetMs: null,
-  reconnects: 0,
-  receipts: {},
-  hubLost: [],
-  counts: { unknownFrames: 0, receiptsVerified: 0, receiptsWrong: 0, hubLosses: 0 },
-};
 
 /** The agent's composition root: opens the parts in order, each able to see only what it is handed. */
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
@@ -365,7 +348,11 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     });
     cleanUp.push(async () => unwatch());
     if (config.hub)
-      sync = await wireSync(options, store, agent, status, async (event) => await automation?.tell(event));
+      sync = (await import("./wire-sync.ts")).wireSync({
+        ...{ hub: config.hub, backlog: config.sync.backlog, certificates: home.certificates },
+        ...{ store, agent, status, protections: options.protections, clock, ids, log },
+        tell: async (event) => await automation?.tell(event),
+      });
     else keepOnlyTheNewest(store, clock, log);
   } catch (error) {
     await automation?.stop(0);
@@ -471,44 +458,6 @@ async function wireAutomation(
     ids,
     log,
     admit,
-  });
-}
-
-async function wireSync(
-  options: AgentOptions,
-  store: AgentStore,
-  agent: Agent,
-  status: () => JsonObject,
-  tell: (event: ProposedEvent) => Promise<unknown>,
-) {
-  const { home, config, clock, ids, log } = options;
-  const [{ createOutbox }, { startSync }, { ReceiptBook }, { readCertificates }] = await Promise.all([
-    import("./outbox/outbox.ts"),
-    import("./sync/start-sync.ts"),
-    import("./sync/receipt-book.ts"),
-    import("./sync/certificates.ts"),
-  ]);
-  return startSync({
-    url: config.hub!.url,
-    heartbeatMs: parseDuration(config.hub!.heartbeat),
-    certificates: home.certificates,
-    agent,
-    outbox: createOutbox({
-      ...{ store, log: log.child("outbox") },
-      pace: { clock, bytesPerSecond: parseSize(config.sync.backlog.rate) },
-    }),
-    facts: async () => hostFacts(VERSION, await options.protections),
-    status,
-    receipts: new ReceiptBook({
-      agent: agent.id,
-      store,
-      authority: async () => (await readCertificates(home.certificates)).ca,
-      log: log.child("receipts"),
-    }),
-    tell,
-    clock,
-    ids,
-    log: log.child("sync"),
   });
 }
 

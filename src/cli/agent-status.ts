@@ -43,6 +43,7 @@ interface Status {
     state: string;
     sinceMs: number;
     lagRows: number;
+    backlogRows?: number;
     transport: string | null;
     lastError: string | null;
     receipts?: Record<string, { number: number; atMs: number }>;
@@ -151,7 +152,7 @@ function describe(status: Status, changed: string | null): string[] {
       (ask) =>
         `asks: run ${ask.run} step ${ask.step}${because(ask.reason)}; holdfast runs approve|deny ${ask.run} --step ${ask.step}`,
     ),
-    `sync: ${sync.state}${since(sync)}${sync.transport ? ` over ${sync.transport}` : ""}, ${sync.lagRows} rows behind${because(sync.lastError)}`,
+    `sync: ${sync.state}${since(sync)}${sync.transport ? ` over ${sync.transport}` : ""}, ${sync.lagRows} rows behind${sync.backlogRows ? ` (${sync.backlogRows} of them backlog)` : ""}${because(sync.lastError)}`,
     ...receiptLines(sync),
     status.policy,
     ...Object.entries(status.protections ?? {}).map(

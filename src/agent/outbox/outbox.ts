@@ -106,6 +106,11 @@ export class Outbox {
     return this.#streams.lagRows();
   }
 
+  /** Of them, rows that drain behind fresh ones. */
+  backlogRows(): number {
+    return this.#streams.lagRows(true);
+  }
+
   /** Why rows of a stream are held back, if any are. */
   problem(): string | null {
     return this.#streams.blocked();

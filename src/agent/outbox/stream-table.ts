@@ -32,10 +32,11 @@ export class StreamTable {
     this.stale = true;
   }
 
-  lagRows(): number {
+  /** Rows that the hub does not have; of closed segments alone, or of all. */
+  lagRows(closed = false): number {
     let rows = 0;
     for (const stream of this.#windows.values())
-      rows += Math.max(0, stream.last - stream.acknowledged - stream.gone);
+      if (stream.closed || !closed) rows += Math.max(0, stream.last - stream.acknowledged - stream.gone);
     return rows;
   }
 

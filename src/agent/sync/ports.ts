@@ -5,6 +5,7 @@ import type { Common } from "../../protocol/capabilities.ts";
 export interface OutboxPort {
   readonly epoch: string;
   lagRows(): number;
+  backlogRows(): number;
   problem(): string | null;
   /** `common`: what both sides of this session can do; `backlogPace`: bytes of backlog a second at most, 0 is no bound. */
   begin(cursors: StreamCursor[], common: Common, backlogPace: number): Promise<void>;

@@ -7,6 +7,8 @@ export interface SyncStatus {
   lastError: string | null;
   /** Rows the hub does not have yet. */
   lagRows: number;
+  /** Of those, rows of closed segments, which drain behind fresh ones. */
+  backlogRows: number;
   transport: string | null;
   hubId: string | null;
   /** Hub's clock minus ours, when last connected. */
@@ -45,6 +47,22 @@ export interface SyncCounts {
   /** Times that the hub came back without rows that it had signed to hold. */
   hubLosses: number;
 }
+
+/** Of an agent without a hub. */
+export const SYNC_OFF: SyncStatus = {
+  state: "disabled",
+  sinceMs: 0,
+  lastError: null,
+  lagRows: 0,
+  backlogRows: 0,
+  transport: null,
+  hubId: null,
+  clockOffsetMs: null,
+  reconnects: 0,
+  receipts: {},
+  hubLost: [],
+  counts: { unknownFrames: 0, receiptsVerified: 0, receiptsWrong: 0, hubLosses: 0 },
+};
 
 /** Of each lane the receipt of its newest segment. */
 export function receiptsByLane(newest: KeptReceipt[]): Record<string, ReceiptStatus> {

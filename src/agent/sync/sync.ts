@@ -66,6 +66,7 @@ export class Sync {
       sinceMs: this.#sinceMs,
       lastError: this.#lastError ?? outbox.problem(),
       lagRows: outbox.lagRows(),
+      backlogRows: outbox.backlogRows(),
       transport: this.#state === "online" ? transport.name : null,
       hubId: this.#hubId,
       clockOffsetMs: this.#clockOffsetMs,
