@@ -157,14 +157,18 @@ test.each([1, 2, 3, 4, 5, 6])(
     const start = () => ReceiptAgent.start(place.path("agent.db"), own, { tamper });
     let agent = await start();
     const check = async () => {
-      const receipts = await agent.store.receipts();
+      // Acks may come between the readings: what is read before is at most, what is read after at least as far.
+      const before = await agent.store.receipts();
       const streams = await agent.store.streams();
+      const after = await agent.store.receipts();
       const held = await own.store.agentStreams(AGENT);
       for (const { lane, segment, acknowledged } of streams) {
         const same = (each: { lane: number; segment: number }) =>
           each.lane === lane && each.segment === segment;
-        const signed = receipts.find((kept) => same(kept.cursor))?.cursor.number ?? 0;
-        expect([seed, signed]).toEqual([seed, acknowledged]);
+        const signed = (receipts: KeptReceipt[]) =>
+          receipts.find((kept) => same(kept.cursor))?.cursor.number ?? 0;
+        expect(signed(before)).toBeLessThanOrEqual(acknowledged);
+        expect(signed(after)).toBeGreaterThanOrEqual(acknowledged);
         expect(held.find(same)?.number ?? 0).toBeGreaterThanOrEqual(acknowledged);
       }
     };
@@ -183,6 +187,9 @@ test.each([1, 2, 3, 4, 5, 6])(
       await check();
     }
     calm = true;
+    // An ack that was swallowed is told again with the next session, as one is that was lost with its session.
+    await agent.stop();
+    agent = await start();
     await until("all is signed for", () => agent.sync.status().receipts.events?.number === rows, 20_000);
     await until("nothing is behind", () => agent.sync.status().lagRows === 0, 20_000);
     await check();
