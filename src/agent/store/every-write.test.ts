@@ -399,6 +399,8 @@ const ELSEWHERE = new Set([
     "renewEpoch",
     "probe",
   ],
+  // outbox-eviction-crash.test.ts
+  ...["outbox.evict", "outbox.loss", "outbox.take-in", "outbox.renumber-loss"],
   "definitions.trim",
 ]);
 
