@@ -6,7 +6,7 @@ import type { PackedUpdate } from "../../storage/column-updates.ts";
 import type { Cell } from "../../storage/write-gate.ts";
 import type { HistoryStats } from "./history-stats.ts";
 import type { PackedReceipt } from "./receipt-rows.ts";
-import type { OutboxStats } from "./port.ts";
+import type { OutboxStats } from "./outbox-stats.ts";
 import type { Retention } from "./retention.ts";
 
 /** Arguments of the operations, as they cross to the storage thread (JSON). */

@@ -2,6 +2,7 @@ import type { Database } from "bun:sqlite";
 import { LANES, type LossRecordBody, RECORD_CLASSES } from "../../model/record.ts";
 import type { WriteGate } from "../../storage/write-gate.ts";
 import type { EventsInRows } from "./events-in-rows.ts";
+import type { Evicted } from "./outbox-stats.ts";
 import type { OutboxCap } from "./retention.ts";
 import type { StoreParts } from "./store-parts.ts";
 import type { StreamHead } from "./stream-heads.ts";
@@ -16,12 +17,6 @@ interface Row {
 interface Run {
   head: StreamHead;
   rows: Row[];
-}
-
-/** What one step has given up. */
-export interface Evicted {
-  lane: number;
-  counts: LossRecordBody["counts"];
 }
 
 const NOTHING: Trimmed = { touched: 0, more: false };

@@ -1,10 +1,8 @@
 import { LANES, type LossRecordBody, RECORD_CLASSES } from "../../model/record.ts";
 import type { KeyValues } from "./key-values.ts";
+import type { LostRows } from "./outbox-stats.ts";
 
 const LOST = "outbox_lost";
-
-/** Rows that are gone for good before the hub had them, ever: by the name of their class and by the reason. */
-export type LostRows = Record<string, Partial<Record<LossRecordBody["reason"], number>>>;
 
 const NAMES = new Map<number, string>(Object.entries(RECORD_CLASSES).map(([name, number]) => [number, name]));
 

@@ -15,8 +15,7 @@ import type {
   RunState,
   StepRow,
 } from "../../model/run.ts";
-import type { Evicted } from "./outbox-eviction.ts";
-import type { LostRows } from "./outbox-losses.ts";
+import type { Evicted, OutboxStats } from "./outbox-stats.ts";
 import type { HistoryStats } from "./history-stats.ts";
 import type { ReceiptStore } from "./receipt-port.ts";
 import type { MemoryStore, ParameterStore, SecretStore, SilenceStore } from "./sharing-port.ts";
@@ -151,15 +150,6 @@ export interface StoreStats {
   operations: number;
   fileBytes: number;
   history: HistoryStats;
-}
-
-/** What waits for the hub, what may, and what was given up in its place. */
-export interface OutboxStats {
-  /** Of bodies that the hub has not acknowledged. */
-  bytes: number;
-  cap: { rows: number; bytes: number };
-  /** Rows that the hub never gets, ever, by the name of their class and the reason. */
-  lost: LostRows;
 }
 
 /** A stream of this store's epoch and the rows it holds. */

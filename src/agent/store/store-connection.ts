@@ -6,7 +6,7 @@ import type { CommitSignal, OpenCommand } from "./commands.ts";
 import type { StoreFacts } from "./port.ts";
 import { DEFAULT_RETENTION, type Retention } from "./retention.ts";
 import { Trimming } from "./trimming.ts";
-import type { Evicted } from "./outbox-eviction.ts";
+import type { Evicted } from "./outbox-stats.ts";
 import type { TrimCommand, TrimResult } from "./trim-step.ts";
 
 export interface AgentStoreOptions {

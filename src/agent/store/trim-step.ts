@@ -1,4 +1,4 @@
-import type { Evicted } from "./outbox-eviction.ts";
+import type { Evicted } from "./outbox-stats.ts";
 
 /** The time as the main side knows it. */
 export interface TrimCommand {
