@@ -30,7 +30,7 @@ function book(kept: KeptReceipt[] = [], authority = hub.ca.certificate): Receipt
 
 test("of an ack no bit can be changed", async () => {
   const receipts = book();
-  await receipts.begin(hub.store.hubId, hub.signer.certificates());
+  await receipts.begin(hub.store.hubId, hub.signer.certificates(), true);
   const { receipt, certificate } = await hub.signer.sign(AGENT, cursor);
   const bytes = Buffer.from(HubFrame.encode(ackFrame(cursor, receipt, certificate)).finish());
   const genuine = HubFrame.decode(bytes).frame!.value;
@@ -73,28 +73,32 @@ describe("whose receipts are taken", () => {
 
   test("of the hub of this session, for this agent", async () => {
     const receipts = book();
-    await receipts.begin(hub.store.hubId, hub.signer.certificates());
+    await receipts.begin(hub.store.hubId, hub.signer.certificates(), true);
     expect(await check(receipts)).toBe("taken");
     expect(await check(receipts, "web-02")).toContain("not its signature");
-    await receipts.begin("another hub", hub.signer.certificates());
+    await receipts.begin("another hub", hub.signer.certificates(), true);
     expect(await check(receipts)).toContain("not its signature");
     expect(receipts.counts).toEqual({ verified: 1, wrong: 2 });
   });
 
   test("of keys whose certificates the welcome names, which the CA of the enrollment vouches for", async () => {
     const receipts = book();
-    await receipts.begin(hub.store.hubId, []);
+    await receipts.begin(hub.store.hubId, [], true);
     expect(await check(receipts)).toContain("no certificate of its CA");
     const der = Buffer.from(hub.signer.certificates()[0]!);
-    await receipts.begin(hub.store.hubId, [Buffer.alloc(0), Buffer.from("none"), der, Buffer.alloc(5000)]);
+    await receipts.begin(
+      hub.store.hubId,
+      [Buffer.alloc(0), Buffer.from("none"), der, Buffer.alloc(5000)],
+      true,
+    );
     expect(await check(receipts)).toBe("taken");
     const changed = Buffer.from(der);
     changed[changed.length - 5]! ^= 1;
-    await receipts.begin(hub.store.hubId, [changed]);
+    await receipts.begin(hub.store.hubId, [changed], true);
     expect(await check(receipts)).toContain("no certificate of its CA");
     const { createTestCa } = await import("../../testing/test-ca.ts");
     const stranger = book([], (await createTestCa("another")).certificate);
-    await stranger.begin(hub.store.hubId, [der]);
+    await stranger.begin(hub.store.hubId, [der], true);
     expect(await check(stranger)).toContain("no certificate of its CA");
   });
 
@@ -102,9 +106,9 @@ describe("whose receipts are taken", () => {
     const receipts = book();
     const serials = new X509Certificate(hub.signer.certificates()[0]!).serialNumber.toLowerCase();
     const many = Array.from({ length: 300 }, () => Buffer.from("none"));
-    await receipts.begin(hub.store.hubId, [...many, ...hub.signer.certificates()]);
+    await receipts.begin(hub.store.hubId, [...many, ...hub.signer.certificates()], true);
     expect(await check(receipts)).toBe("taken");
-    await receipts.begin(hub.store.hubId, [...hub.signer.certificates(), ...many]);
+    await receipts.begin(hub.store.hubId, [...hub.signer.certificates(), ...many], true);
     expect(await check(receipts)).toContain(serials);
   });
 });

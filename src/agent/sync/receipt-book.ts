@@ -45,10 +45,21 @@ export class ReceiptBook {
     return (this.#loaded ??= this.#load());
   }
 
-  /** A session with this hub begins: receipts are taken by these keys, and no others. */
-  async begin(hub: string, certificates: Uint8Array[]): Promise<void> {
+  /**
+   * A session with this hub begins: receipts are taken by these keys, and no others. `signs`: whether it says that it
+   * signs what it acknowledges.
+   */
+  async begin(hub: string, certificates: Uint8Array[], signs: boolean): Promise<void> {
     await this.load();
     this.#hub = hub;
+    if (!signs && [...this.#newest.values()].some(({ receipt }) => receipt.hub === hub)) {
+      this.#options.log.warn(
+        "this hub has signed what it acknowledged, and does so no more: is it an older version?",
+        {
+          hub,
+        },
+      );
+    }
     this.#keys.clear();
     const taken: ReceiptCertificate[] = [];
     const authorities = certificatesOf(await this.#options.authority());
@@ -78,8 +89,8 @@ export class ReceiptBook {
   /** What the store has of this epoch and is told to be gone at the hub, by the cursors of its welcome. */
   lostBy(hub: string, epoch: string, cursors: StreamCursor[]): HubLoss[] {
     const losses: HubLoss[] = [];
-    for (const kept of this.newest(epoch)) {
-      if (kept.receipt.hub !== hub) continue;
+    for (const kept of this.#newest.values()) {
+      if (kept.receipt.hub !== hub || kept.cursor.epoch !== epoch) continue;
       const { lane, segment, number } = kept.cursor;
       const cursor = cursors.find(
         (each) => each.epoch === epoch && each.lane === lane && each.segment === segment,
@@ -95,9 +106,11 @@ export class ReceiptBook {
     return [...this.#newest.values()].some((kept) => kept.receipt === receipt);
   }
 
-  /** The newest receipt of each stream of this epoch. */
+  /** The newest receipt of each stream of this epoch, by the hub of the session, if there has been one. */
   newest(epoch: string): KeptReceipt[] {
-    return [...this.#newest.values()].filter(({ cursor }) => cursor.epoch === epoch);
+    return [...this.#newest.values()].filter(
+      ({ cursor, receipt }) => cursor.epoch === epoch && (this.#hub === "" || receipt.hub === this.#hub),
+    );
   }
 
   async #load(): Promise<void> {

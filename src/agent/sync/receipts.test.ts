@@ -164,6 +164,26 @@ describe("an ack with its receipt", () => {
   });
 });
 
+test("of a hub that signs no more an ack counts without, as with any older one, and that is told", async () => {
+  const agent = await start();
+  await tell(agent, 2, 2);
+  await stop(agent);
+  const lines = await start({
+    tamper: (frame) => {
+      if (frame.frame?.$case === "welcome") frame.frame.value.capabilities = [];
+      if (frame.frame?.$case === "ack") delete frame.frame.value.receipt;
+      return frame;
+    },
+  });
+  await lines.store.commitEvents(commitOf(["later"]));
+  await until(
+    "it is taken",
+    () => lines.sync.status().state === "online" && lines.sync.status().lagRows === 0,
+  );
+  expect(lines.lines.join("\n")).toContain("has signed what it acknowledged, and does so no more");
+  expect(lines.sync.status().receipts.events!.number).toBe(2);
+});
+
 describe("a wrong receipt ends the session, is counted and told, and the rows stay", () => {
   const other = createTestCa("another hub");
   const cases: [what: string, reason: RegExp, tamper: () => Tamper | Promise<Tamper>][] = [

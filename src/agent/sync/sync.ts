@@ -6,7 +6,12 @@ import type { Logger } from "../../core/logger.ts";
 import type { HostFacts } from "../../model/agent-status.ts";
 import type { ProposedEvent } from "../../model/event.ts";
 import type { StreamCursor } from "../../model/record.ts";
-import { AGENT_CAPABILITIES, type Capability, commonCapabilities } from "../../protocol/capabilities.ts";
+import {
+  AGENT_CAPABILITIES,
+  type Capability,
+  type Common,
+  commonCapabilities,
+} from "../../protocol/capabilities.ts";
 import type { Hello, Welcome } from "../../protocol/gen/holdfast/v1/sync.ts";
 import { PROTOCOL_VERSION, type Transport } from "../../protocol/transport.ts";
 import { exchange } from "./exchange.ts";
@@ -117,7 +122,7 @@ export class Sync {
       const cursors = cursorsOf(session.welcome);
       this.#welcomed(session.welcome, asked);
       const common = commonCapabilities(this.#capabilities(), session.welcome.capabilities);
-      await this.#takeReceipts(session.welcome, cursors);
+      await this.#takeReceipts(session.welcome, cursors, common);
       await outbox.begin(cursors, common, Number(session.welcome.backlogBytesPerSecond));
       this.#sessions++;
       this.#lastError = null;
@@ -184,10 +189,14 @@ export class Sync {
     return AGENT_CAPABILITIES.filter((each) => each !== "receipts" || this.#options.receipts !== undefined);
   }
 
-  async #takeReceipts({ hubId, receiptCertificates }: Welcome, cursors: StreamCursor[]): Promise<void> {
+  async #takeReceipts(
+    { hubId, receiptCertificates }: Welcome,
+    cursors: StreamCursor[],
+    common: Common,
+  ): Promise<void> {
     const { receipts, outbox } = this.#options;
     if (receipts === undefined) return;
-    await receipts.begin(hubId, receiptCertificates);
+    await receipts.begin(hubId, receiptCertificates, common.has("receipts"));
     const known = this.#hubLost;
     this.#hubLost = receipts.lostBy(hubId, outbox.epoch, cursors);
     for (const loss of this.#hubLost) {
