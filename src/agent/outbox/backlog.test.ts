@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { systemClock } from "../../core/clock.ts";
 import { silentLogger } from "../../core/logger.ts";
 import { LANES, type RecordBatch } from "../../model/record.ts";
 import { MemoryOutboxStore } from "../../testing/memory-outbox-store.ts";
@@ -58,9 +59,25 @@ test("a hub that does not know segments gets everything in one", async () => {
   expect(await store.streams()).toHaveLength(1);
 });
 
+test("a batch of backlog is as much as goes in a quarter of a second, and at least a row", async () => {
+  const clock = new VirtualClock();
+  const { store, outbox, sent, abort, pump } = place({ pace: { clock, bytesPerSecond: 120 } });
+  store.append(LANES.events, ...Array.from({ length: 21 }, () => "x".repeat(10)), "x".repeat(50));
+  await outbox.begin([], SEGMENTS);
+  const pumping = pump();
+  for (let batch = 0; batch < 8; batch++) {
+    await until("a batch", () => sent.length > batch);
+    await clock.advance(1000);
+  }
+  expect(sent.map(({ records }) => records.length)).toEqual([3, 3, 3, 3, 3, 3, 3, 1]);
+  abort.abort();
+  await pumping;
+});
+
 test("backlog drains at its pace, and fresh rows do not wait for it", async () => {
   const clock = new VirtualClock();
-  const bytesPerSecond = 100;
+  // Four batches of ten rows.
+  const bytesPerSecond = 400;
   const { store, outbox, sent, abort, pump } = place({ pace: { clock, bytesPerSecond } });
   store.append(LANES.events, ...Array.from({ length: 40 }, () => "x".repeat(10)));
   await outbox.begin([], SEGMENTS);
@@ -70,11 +87,24 @@ test("backlog drains at its pace, and fresh rows do not wait for it", async () =
   await until("the fresh row", () => sent.length === 2);
   expect(sent[1]!.segment).toBe(2);
   for (let batch = 2; batch <= 4; batch++) {
-    await clock.advance(999);
+    await clock.advance(249);
     expect(sent.filter(({ segment }) => segment === 1)).toHaveLength(batch - 1);
     await clock.advance(1);
     await until("the next batch", () => sent.filter(({ segment }) => segment === 1).length === batch);
   }
+  abort.abort();
+  await pumping;
+});
+
+test("backlog comes to its end also where time passes at every look", async () => {
+  const real = systemClock();
+  let late = 0;
+  const clock = { mono: () => real.mono() + (late += 0.2), after: real.after.bind(real) };
+  const { store, outbox, sent, abort, pump } = place({ pace: { clock, bytesPerSecond: 200_000 } });
+  store.append(LANES.events, ...Array.from({ length: 3000 }, () => "x".repeat(10)));
+  await outbox.begin([], SEGMENTS);
+  const pumping = pump();
+  await until("all is sent", () => sent.length === 300, 20_000);
   abort.abort();
   await pumping;
 });

@@ -58,6 +58,8 @@ export class Outbox {
   readonly #clock: PaceOptions["clock"] | undefined;
   /** The hub of this session takes loss records. */
   #losses = false;
+  /** Milliseconds until something that was held back may go. */
+  #lookAgainMs = Number.POSITIVE_INFINITY;
   #epoch: string;
   #changed = false;
   #wake: (() => void) | undefined;
@@ -206,6 +208,7 @@ export class Outbox {
   async settled(signal: AbortSignal): Promise<void> {
     const onAbort = () => this.#wakeUp();
     signal.addEventListener("abort", onAbort);
+    this.#lookAgainMs = Number.POSITIVE_INFINITY;
     while (this.#streams.busy() && !signal.aborted && !this.#failure) {
       this.#changed = false;
       await this.#change();
@@ -217,15 +220,14 @@ export class Outbox {
   /** Sends the next batch of the first lane that has one and room; false when there is nothing to do. */
   async #sendNext(send: (batch: RecordBatch) => Promise<void>, signal: AbortSignal): Promise<boolean> {
     if (this.#streams.stale) await this.#streams.refresh();
-    const stream = this.#streams.ready(
-      this.#limits.windowBatches,
-      this.#limits.windowBytes,
-      this.#pace.waitMs() === 0,
-      this.#clock?.mono(),
-    );
+    const paceMs = this.#pace.waitMs();
+    const { windowBatches, windowBytes } = this.#limits;
+    const stream = this.#streams.ready(windowBatches, windowBytes, paceMs === 0, this.#clock?.mono());
+    // Kept as it was when it held something back: asked again later it might be over, and nobody would look again.
+    this.#lookAgainMs = Math.min(paceMs > 0 ? paceMs : Number.POSITIVE_INFINITY, this.#streams.gathersMs);
     if (!stream || signal.aborted) return false;
     const { next: first } = stream;
-    const batch = await readRows(this.#store, stream, first, this.#limits);
+    const batch = await readRows(this.#store, stream, first, this.#limitsOf(stream));
     // A gap may have come meanwhile, and the signal too: then this batch is not the next one.
     if (stream.next !== first || signal.aborted) return true;
     if (batch === null) {
@@ -251,6 +253,11 @@ export class Outbox {
     return true;
   }
 
+  #limitsOf({ closed }: StreamWindow): { rows: number; bytes: number } {
+    const { rows, bytes } = this.#limits;
+    return { rows, bytes: closed ? Math.min(bytes, this.#pace.batchBytes()) : bytes };
+  }
+
   #streamOf(cursor: StreamCursor): StreamWindow | undefined {
     return cursor.epoch === this.#epoch ? this.#streams.get(`${cursor.lane}/${cursor.segment}`) : undefined;
   }
@@ -263,12 +270,11 @@ export class Outbox {
   /** Resolves at the next wake-up, or at once if one came since #changed was last cleared. */
   async #change(): Promise<void> {
     if (this.#changed) return;
-    const wake = () => this.#wakeUp();
-    const gathers = this.#streams.gathersMs;
-    const cancels = [this.#pace.whenFree(wake)];
-    if (Number.isFinite(gathers)) cancels.push(this.#clock!.after(gathers, wake));
+    const cancel = Number.isFinite(this.#lookAgainMs)
+      ? this.#clock!.after(this.#lookAgainMs, () => this.#wakeUp())
+      : () => {};
     await new Promise<void>((resolve) => (this.#wake = resolve));
-    for (const cancel of cancels) cancel();
+    cancel();
   }
 
   #wakeUp(): void {

@@ -6,6 +6,8 @@ export interface PaceOptions {
   bytesPerSecond: number;
 }
 
+const BATCHES_A_SECOND = 4;
+
 /** How fast closed segments drain: each batch takes its time before the next one may go. Without options there is no bound. */
 export class Pace {
   readonly #options: PaceOptions | undefined;
@@ -23,6 +25,11 @@ export class Pace {
     this.#bytesPerSecond = bytesPerSecond > 0 ? Math.min(ours, bytesPerSecond) : ours;
   }
 
+  /** A batch of backlog is no larger, so that fresh rows do not wait long behind it on a link that is as slow as this pace. */
+  batchBytes(): number {
+    return this.#bytesPerSecond / BATCHES_A_SECOND;
+  }
+
   /** Milliseconds until another batch may go. */
   waitMs(): number {
     return this.#options ? Math.max(0, this.#freeAtMs - this.#options.clock.mono()) : 0;
@@ -32,11 +39,5 @@ export class Pace {
     if (!this.#options) return;
     const now = this.#options.clock.mono();
     this.#freeAtMs = Math.max(now, this.#freeAtMs) + (bytes / this.#bytesPerSecond) * 1000;
-  }
-
-  /** Calls back when another batch may go; the cancellation. */
-  whenFree(callback: () => void): () => void {
-    const wait = this.waitMs();
-    return this.#options && wait > 0 ? this.#options.clock.after(wait, callback) : () => {};
   }
 }
