@@ -27,6 +27,7 @@ const BENCHES: Record<string, () => Promise<{ bench: Bench }>> = {
   "trigger-to-script": () => import("./trigger-to-script.ts"),
   "long-time": () => import("./long-time.ts"),
   sandbox: () => import("./sandbox.ts"),
+  "sync-link": () => import("./sync-link.ts"),
 };
 
 /** Those that take longer than the others together are run when they are asked for. */

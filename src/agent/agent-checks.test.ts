@@ -1,19 +1,21 @@
 import { expect, test } from "bun:test";
 import type { OutputDelivery, PartStatus } from "../model/agent-status.ts";
 import { agentChecks, type CheckedFacts } from "./agent-checks.ts";
+import type { HubLossStatus } from "./sync/sync-status.ts";
 
 const WELL: CheckedFacts = {
   phase: "running",
   storeProblem: null,
   salvage: null,
   parts: [],
-  sync: { state: "disabled", lastError: null } as CheckedFacts["sync"],
+  sync: { state: "disabled", lastError: null, hubLost: [] as HubLossStatus[] } as CheckedFacts["sync"],
   rules: [],
   runProblem: null,
   policyProblem: null,
   secretProblem: null,
   clockBehindMs: 0,
   brake: null,
+  outboxProblem: null,
 };
 
 function notWell(facts: Partial<CheckedFacts>): string[] {
@@ -24,6 +26,7 @@ function notWell(facts: Partial<CheckedFacts>): string[] {
     "workers",
     "outputs",
     "sync",
+    "outbox",
     "rules",
     "runs",
     "policy",
@@ -82,6 +85,10 @@ test("each part that is not well says why", () => {
   expect(notWell({ sync: { ...WELL.sync, state: "offline", lastError: "refused" } })).toEqual([
     "sync degraded: refused",
   ]);
+  const lost = { lane: "events", held: 3, hub: "h", epoch: "e", segment: 1, number: 7, key: "4f", atMs: 1 };
+  expect(notWell({ sync: { ...WELL.sync, state: "online", hubLost: [lost] } })[0]).toStartWith(
+    "sync degraded: the hub lost rows it had acknowledged: rows 4 to 7 of lane events",
+  );
   const problems = { runProblem: "circuit open", policyProblem: "no policy", secretProblem: "no key" };
   expect(notWell({ brake: "held back" })).toEqual(["brake degraded: held back"]);
   expect(notWell(problems)).toEqual([

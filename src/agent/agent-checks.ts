@@ -3,7 +3,8 @@ import { formatDuration } from "../core/duration.ts";
 import { JUMP_MS } from "../core/time-watch.ts";
 import type { PartStatus } from "../model/agent-status.ts";
 import type { AgentStore } from "./store/port.ts";
-import type { SyncStatus } from "./sync/sync.ts";
+import { hubLossText } from "./sync/hub-loss.ts";
+import type { SyncStatus } from "./sync/sync-status.ts";
 
 /** One event may be odd. */
 const ENOUGH_ERRORS = 3;
@@ -30,6 +31,8 @@ export interface CheckedFacts {
   clockBehindMs: number;
   /** Why nothing begins that no person started. */
   brake: string | null;
+  /** Rows that the hub never had are being lost. */
+  outboxProblem: string | null;
 }
 
 /** What `/readyz` and the status say of the agent's parts: each check with its state, and why it is not well. */
@@ -43,6 +46,7 @@ export function agentChecks(facts: CheckedFacts): Check[] {
     workerCheck(parts),
     degradedBy("outputs", outputProblem(parts)),
     syncCheck(sync),
+    degradedBy("outbox", facts.outboxProblem),
     degradedBy("rules", ruleProblem(rules)),
     degradedBy("runs", runProblem),
     degradedBy("policy", policyProblem),
@@ -104,6 +108,8 @@ function clockProblem(behindMs: number): string | null {
 }
 
 function syncCheck(sync: SyncStatus): Check {
+  const [lost] = sync.hubLost;
+  if (lost) return degradedBy("sync", hubLossText(lost));
   if (sync.state === "online") return { name: "sync", state: "ok" };
   if (sync.state === "disabled") return { name: "sync", state: "ok", reason: "no hub configured" };
   return degradedBy("sync", sync.lastError ?? sync.state);

@@ -11,10 +11,11 @@ import type { AgentOptions } from "./agent-options.ts";
 import type { SharedParts } from "./agent-shared.ts";
 import type { Automation } from "./automation.ts";
 import { brakeView } from "./local/brake-view.ts";
+import type { LossWatch } from "./loss-watch.ts";
 import type { EmitGate } from "./self-limits/emit-gate.ts";
 import type { SelfLimits } from "./self-limits/self-limits.ts";
 import type { StoreStats } from "./store/port.ts";
-import type { SyncStatus } from "./sync/sync.ts";
+import { SYNC_OFF, type SyncStatus } from "./sync/sync-status.ts";
 
 /** What of the agent comes and goes, or is not there at first. */
 export interface LiveAgent {
@@ -27,17 +28,6 @@ export interface LiveAgent {
 
 /** A disk that hangs must not keep the status from whoever looks for the reason. */
 const STATS_WAIT_MS = 1_000;
-const SYNC_OFF: SyncStatus = {
-  state: "disabled",
-  sinceMs: 0,
-  lastError: null,
-  lagRows: 0,
-  transport: null,
-  hubId: null,
-  clockOffsetMs: null,
-  reconnects: 0,
-};
-
 export type AgentReport = ReturnType<typeof agentReport>;
 
 /** What the agent says of itself: checks, status and metrics. */
@@ -45,7 +35,12 @@ export function agentReport(
   options: AgentOptions,
   live: LiveAgent,
   shared: SharedParts,
-  { selfLimits, gate, clock }: { selfLimits: SelfLimits; gate: EmitGate; clock: Clock },
+  {
+    selfLimits,
+    gate,
+    losses,
+    clock,
+  }: { selfLimits: SelfLimits; gate: EmitGate; losses: LossWatch; clock: Clock },
 ) {
   const { home, id } = options;
   const { store, secrets, windows, silences, brake, watch } = shared;
@@ -70,6 +65,7 @@ export function agentReport(
       secretProblem: secrets.problem(),
       clockBehindMs: clock.trusted() - clock.wall(),
       brake: brake.reason(),
+      outboxProblem: losses.problem(),
     }),
     selfLimits.check(),
   ];

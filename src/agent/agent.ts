@@ -3,7 +3,10 @@ import { startHealthPort } from "../core/health-port.ts";
 import { parseListen } from "../core/listen.ts";
 import { keepTrustedTime } from "../core/trusted-time.ts";
 import { VERSION } from "../core/version.ts";
+import { AGENT_TRIGGER } from "../model/brake.ts";
 import type { Config } from "../model/config.ts";
+import type { ProposedEvent } from "../model/event.ts";
+import type { JsonObject } from "../model/json.ts";
 import type { AgentOptions, RunningAgent, SharedWithWorkers } from "./agent-options.ts";
 import { type AgentReport, agentReport, type LiveAgent } from "./agent-report.ts";
 import { openShared, type SharedParts } from "./agent-shared.ts";
@@ -13,13 +16,14 @@ import { startControlSocket } from "./local/control-socket.ts";
 import { linesOfPlugins } from "./local/plugin-lines.ts";
 import { PluginStates } from "./memory/plugin-states.ts";
 import { MemorySession } from "./memory/session.ts";
+import { LossWatch } from "./loss-watch.ts";
 import { EmitGate } from "./self-limits/emit-gate.ts";
 import { configuredRetention } from "./store/configured-retention.ts";
 import { openAgentStore } from "./store/open-agent-store.ts";
+import type { AgentStore } from "./store/port.ts";
 import { keepHistory, keepOnlyTheNewest, timeMarks } from "./store-upkeep.ts";
 import { watchSelf } from "./watch-self.ts";
 import { wireAutomation } from "./wire-automation.ts";
-import { wireSync } from "./wire-sync.ts";
 import type { Workers } from "./workers/workers.ts";
 
 /** A start is over by then, also one that connects to a hub. */
@@ -52,12 +56,20 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const trustedTime = await keepTrustedTime(timeMarks(store), clock, options.sinceBoot);
   const stopHistory = keepHistory(store, clock);
   const shared = await openShared(options, store, async (event) => await live.automation?.tell(event));
-  const report = agentReport(options, live, shared, { selfLimits, gate, clock });
+  const alone = { store, clock, ids, agentId: id };
+  const losses = new LossWatch({
+    store,
+    record: (event) => live.automation?.tell(event) ?? recordAlone(alone, event, AGENT_TRIGGER),
+    clock,
+    log: log.child("outbox"),
+  });
+  const report = agentReport(options, live, shared, { selfLimits, gate, losses, clock });
 
   const cleanUp: (() => Promise<void>)[] = [
     () => store.close(),
     async () => trustedTime.stop(),
     async () => stopHistory(),
+    async () => losses.stop(),
     () => shared.stop(),
   ];
   const unwind = async () => {
@@ -83,7 +95,6 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       workers = plugins.workers;
       live.automation = await wireAutomation(options, plugins, shared, () => gate.enter());
     }
-    const alone = { store, clock, ids, agentId: id };
     const unwatch = watchClock({
       watch: shared.watch,
       record: (event) => live.automation?.recordClock(event) ?? recordAlone(alone, event),
@@ -91,8 +102,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       log: log.child("clock"),
     });
     cleanUp.push(async () => unwatch());
-    if (config.hub) live.sync = await wireSync(options, store, report.status);
-    else keepOnlyTheNewest(store, clock, log);
+    if (config.hub) {
+      const tell = async (event: ProposedEvent) => await live.automation?.tell(event);
+      live.sync = await startSyncing(options, config.hub, store, report.status, tell);
+    } else keepOnlyTheNewest(store, clock, log);
   } catch (error) {
     await live.automation?.stop(0);
     await unwind();
@@ -182,6 +195,22 @@ function forWorkers(
     },
     masking: masker,
   };
+}
+
+/** Loaded only by an agent that has a hub. */
+async function startSyncing(
+  { home, id, config, protections, clock, ids, log }: AgentOptions,
+  hub: NonNullable<Config["hub"]>,
+  store: AgentStore,
+  status: () => JsonObject,
+  tell: (event: ProposedEvent) => Promise<unknown>,
+) {
+  const { wireSync } = await import("./wire-sync.ts");
+  return wireSync({
+    ...{ hub, backlog: config.sync.backlog, certificates: home.certificates },
+    agent: { id, labels: config.agent.labels },
+    ...{ store, status, tell, protections, clock, ids, log },
+  });
 }
 
 function hasWork(config: Config): boolean {

@@ -53,15 +53,16 @@ function roughly(ms: number): string {
   return formatDuration(Math.round(ms / unit) * unit);
 }
 
-/** Keeps an event of the clock for an agent that has nothing else to do: no rules, and so no recorder. */
+/** Keeps an event of the agent's own for one that has nothing else to do: no rules, and so no recorder. */
 export async function recordAlone(
   { store, clock, ids, agentId }: { store: AgentStore; clock: Clock; ids: Ids; agentId: string },
   proposed: ProposedEvent,
+  trigger: string = CLOCK_TRIGGER,
 ): Promise<void> {
   const { checkedRow, envelope } = await import("./events/envelope.ts");
   const recordedMs = clock.wall();
-  const source = eventSource(agentId, CLOCK_TRIGGER);
+  const source = eventSource(agentId, trigger);
   const event = envelope(source, proposed, new Date(recordedMs).toISOString(), () => ids.next());
   const events = [checkedRow(event, recordedMs, MAX_EVENT_BYTES)];
-  await store.commitEvents({ trigger: CLOCK_TRIGGER, events, runs: [], checkpoint: undefined, recordedMs });
+  await store.commitEvents({ trigger, events, runs: [], checkpoint: undefined, recordedMs });
 }

@@ -1,27 +1,55 @@
+import type { Clock } from "../core/clock.ts";
 import { parseDuration } from "../core/duration.ts";
+import type { Ids } from "../core/ids.ts";
+import type { Logger } from "../core/logger.ts";
+import { parseSize } from "../core/size.ts";
 import { VERSION } from "../core/version.ts";
+import type { Config } from "../model/config.ts";
+import type { ProposedEvent } from "../model/event.ts";
 import type { JsonObject } from "../model/json.ts";
-import type { AgentOptions } from "./agent-options.ts";
+import type { Protections } from "../model/protection.ts";
 import { hostFacts } from "./local/host-facts.ts";
+import { createOutbox } from "./outbox/outbox.ts";
 import type { AgentStore } from "./store/port.ts";
+import { readCertificates } from "./sync/certificates.ts";
+import { ReceiptBook } from "./sync/receipt-book.ts";
+import { startSync } from "./sync/start-sync.ts";
 
-/** Starts what keeps a session with the hub: loaded only by an agent that has one. `status` goes with each heartbeat. */
-export async function wireSync(options: AgentOptions, store: AgentStore, status: () => JsonObject) {
-  const { home, config, id, clock, ids, log } = options;
-  const [{ createOutbox }, { startSync }] = await Promise.all([
-    import("./outbox/outbox.ts"),
-    import("./sync/start-sync.ts"),
-  ]);
+export interface SyncParts {
+  hub: NonNullable<Config["hub"]>;
+  backlog: Config["sync"]["backlog"];
+  /** Folder with what enrollment left. */
+  certificates: string;
+  store: AgentStore;
+  agent: { id: string; labels: Record<string, string> };
+  status: () => JsonObject;
+  /** Keeps an event of the agent's own. */
+  tell: (event: ProposedEvent) => Promise<unknown>;
+  protections: Promise<Protections>;
+  clock: Clock;
+  ids: Ids;
+  log: Logger;
+}
+
+/** The way to the hub, loaded only by an agent that has one: store → outbox → sync. */
+export function wireSync(parts: SyncParts) {
+  const { hub, backlog, certificates, store, agent, status, tell, protections, clock, ids, log } = parts;
   return startSync({
-    url: config.hub!.url,
-    heartbeatMs: parseDuration(config.hub!.heartbeat),
-    certificates: home.certificates,
-    agent: { id, labels: config.agent.labels },
-    outbox: createOutbox({ store, log: log.child("outbox") }),
-    facts: async () => hostFacts(VERSION, await options.protections),
-    status,
-    clock,
-    ids,
-    log: log.child("sync"),
+    url: hub.url,
+    heartbeatMs: parseDuration(hub.heartbeat),
+    certificates,
+    agent,
+    outbox: createOutbox({
+      ...{ store, log: log.child("outbox") },
+      pace: { clock, bytesPerSecond: parseSize(backlog.rate) },
+    }),
+    facts: async () => hostFacts(VERSION, await protections),
+    receipts: new ReceiptBook({
+      agent: agent.id,
+      store,
+      authority: async () => (await readCertificates(certificates)).ca,
+      log: log.child("receipts"),
+    }),
+    ...{ status, tell, clock, ids, log: log.child("sync") },
   });
 }

@@ -43,8 +43,11 @@ interface Status {
     state: string;
     sinceMs: number;
     lagRows: number;
+    backlogRows?: number;
     transport: string | null;
     lastError: string | null;
+    receipts?: Record<string, { number: number; atMs: number }>;
+    hubLost?: { lane: string; held: number; number: number }[];
   };
   protections: Protections | null;
   policy: string;
@@ -107,6 +110,20 @@ function silenceLines({ silences }: Status): string[] {
   ];
 }
 
+/** What the hub has signed to hold, and what it has lost of that. */
+function receiptLines({ receipts = {}, hubLost = [] }: Status["sync"]): string[] {
+  return [
+    ...Object.entries(receipts).map(
+      ([lane, { number, atMs }]) =>
+        `receipt ${lane}: the hub signed for rows up to ${number}, ${timeAndAge(isoTime(atMs), systemClock().wall())}`,
+    ),
+    ...hubLost.map(
+      ({ lane, held, number }) =>
+        `hub lost rows: ${held + 1} to ${number} of lane ${lane}, which a receipt proves it had`,
+    ),
+  ];
+}
+
 function describe(status: Status, changed: string | null): string[] {
   const { sync, runs } = status;
   const because = (reason: string | null | undefined) => (reason ? ` (${reason})` : "");
@@ -135,7 +152,8 @@ function describe(status: Status, changed: string | null): string[] {
       (ask) =>
         `asks: run ${ask.run} step ${ask.step}${because(ask.reason)}; holdfast runs approve|deny ${ask.run} --step ${ask.step}`,
     ),
-    `sync: ${sync.state}${since(sync)}${sync.transport ? ` over ${sync.transport}` : ""}, ${sync.lagRows} rows behind${because(sync.lastError)}`,
+    `sync: ${sync.state}${since(sync)}${sync.transport ? ` over ${sync.transport}` : ""}, ${sync.lagRows} rows behind${sync.backlogRows ? ` (${sync.backlogRows} of them backlog)` : ""}${because(sync.lastError)}`,
+    ...receiptLines(sync),
     status.policy,
     ...Object.entries(status.protections ?? {}).map(
       ([name, level]) => `protection ${name}: ${level.level}${because(level.reason)}`,

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { formatDuration } from "../core/duration.ts";
-import type { AgentDetail } from "../hub/api/views.ts";
+import type { AgentDetail, LossItem } from "../hub/api/views.ts";
 import { grantLines } from "./grant-lines.ts";
 import { plainLine } from "./plain-text.ts";
 import { timeAndAge } from "./show-time.ts";
@@ -38,7 +38,12 @@ const reportSchema = v.object({
 });
 
 /** Lines of `agents show`. */
-export function showAgent(agent: AgentDetail, nowMs: number, options: TableOptions): string[] {
+export function showAgent(
+  agent: AgentDetail,
+  losses: LossItem[],
+  nowMs: number,
+  options: TableOptions,
+): string[] {
   const report = v.parse(reportSchema, { checks: [], parts: [], ...agent.report });
   const lines = facts(agent, nowMs, options);
   if (report.checks.length > 0) {
@@ -94,6 +99,10 @@ export function showAgent(agent: AgentDetail, nowMs: number, options: TableOptio
       ),
     );
   }
+  if (losses.length > 0) {
+    lines.push("", `Lost before the hub had them: ${agent.lostRows} rows`);
+    lines.push(...lossLines(losses, nowMs, options));
+  }
   if (agent.streams.length > 0) {
     lines.push("", "Streams (what the hub holds)");
     lines.push(...streams(agent, options));
@@ -139,6 +148,32 @@ function clockLine(offsetMs: number): string {
   if (ms < 1000) return "agrees with the hub's";
   const amount = formatDuration(ms < 60_000 ? ms : Math.round(ms / 1000) * 1000);
   return `${amount} ${offsetMs > 0 ? "behind" : "ahead of"} the hub's`;
+}
+
+const SHOWN_LOSSES = 20;
+
+function lossLines(losses: LossItem[], nowMs: number, options: TableOptions): string[] {
+  const more = losses.length - SHOWN_LOSSES;
+  const lines = table(
+    losses.slice(0, SHOWN_LOSSES),
+    [
+      { title: "LANE", value: (row) => row.lane },
+      { title: "EPOCH", value: (row) => row.epoch.slice(0, 8) },
+      { title: "SEGMENT", value: (row) => row.segment },
+      { title: "NUMBERS", value: (row) => `${row.first} to ${row.last}` },
+      {
+        title: "ROWS",
+        value: (row) =>
+          Object.entries(row.counts)
+            .map(([name, rows]) => `${rows} ${name}`)
+            .join(", "),
+      },
+      { title: "WHY", value: (row) => row.reason },
+      { title: "WHEN", value: (row) => timeAndAge(row.at, nowMs) },
+    ],
+    options,
+  );
+  return more > 0 ? [...lines, `and ${more} more: --json`] : lines;
 }
 
 function streams(agent: AgentDetail, options: TableOptions): string[] {

@@ -59,13 +59,16 @@ async function listText(context: HubContext, selector: string | undefined): Prom
 
 const show = hubCommand({
   name: "show",
-  description: "Show one agent: status, health checks, parts, host facts, streams",
+  description: "Show one agent: status, health checks, parts, host facts, streams, rows that were lost",
   example: "holdfast agents show web-01",
   args: { id: { type: "positional", required: true, description: "Id of the agent" } },
   async run(context, args) {
     const agent = await context.client.agent(args.id);
-    if (context.json) return context.out.line(JSON.stringify(agent));
-    for (const line of showAgent(agent, context.clock.wall(), context.out)) await context.out.line(line);
+    // A hub of the first versions knows no losses, and not where to ask for them.
+    const losses = agent.lostRows > 0 ? (await context.client.losses(args.id)).items : [];
+    if (context.json) return context.out.line(JSON.stringify({ ...agent, losses }));
+    const lines = showAgent(agent, losses, context.clock.wall(), context.out);
+    for (const line of lines) await context.out.line(line);
   },
 });
 

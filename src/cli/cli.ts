@@ -27,6 +27,7 @@ const commands: Record<string, Lazy> = {
   hub: () => import("./hub.ts").then((module) => module.hub),
   call: () => import("./call.ts").then((module) => module.call),
   "host-service": () => import("./host-service.ts").then((module) => module.hostService),
+  verify: () => import("./verify.ts").then((module) => module.verify),
   doctor: () => import("./doctor.ts").then((module) => module.doctor),
   version: () => import("./version.ts").then((module) => module.version),
 };

@@ -235,6 +235,20 @@ describe("token create", () => {
   });
 });
 
+describe("hub rotate-receipt-key", () => {
+  test("says the new key, as text and as JSON; wrong arguments change nothing", async () => {
+    const [made, json, bad] = await Promise.all([
+      onHub(["hub", "rotate-receipt-key"]),
+      onHub(["hub", "rotate-receipt-key", "--json"]),
+      onHub(["hub", "rotate-receipt-key", "now"]),
+    ]);
+    expect(made.out).toBe("receipts are signed with key 4f\n");
+    expect(made.err).toContain("2 keys");
+    expect(JSON.parse(json.out)).toEqual({ serial: "4f", certificates: 2 });
+    expect([made.exit, json.exit, bad.exit]).toEqual([0, 0, 2]);
+  });
+});
+
 describe("which hub, and exit codes", () => {
   test("--hub with a token file; the environment; --verbose names it without the token", async () => {
     const tokenFile = join(home, "hub", "admin.token");
@@ -312,6 +326,7 @@ describe("help", () => {
     "runs show",
     "runs logs",
     "token create",
+    "hub rotate-receipt-key",
   ];
 
   test("every command's help has an example, which runs", async () => {

@@ -8,6 +8,8 @@ export const hub = defineCommand({
   subCommands: {
     init: () => import("./hub-init.ts").then((module) => module.hubInit),
     run: () => import("./hub-run.ts").then((module) => module.hubRun),
+    "rotate-receipt-key": () =>
+      import("./hub-rotate-receipt-key.ts").then((module) => module.rotateReceiptKey),
     status: () => import("./hub-status.ts").then((module) => module.hubStatus),
   },
 });

@@ -4,6 +4,7 @@ import type { OpenRehearsal } from "../agent/rehearse.ts";
 import type { Clock } from "../core/clock.ts";
 import { isoTime } from "../core/iso-time.ts";
 import type { Output } from "./output.ts";
+import { breather, progressOn } from "./progress.ts";
 import { comparedAsJson, ruleAsJson } from "./rules-test-json.ts";
 import { differenceLines, ruleLines } from "./rules-test-lines.ts";
 import { localTime } from "./show-time.ts";
@@ -22,9 +23,6 @@ export interface PrintOptions {
 }
 
 const DIFFERENCES = new Set<Compared["verdict"]>(["added", "removed", "changed"]);
-const PROGRESS_AFTER_MS = 1000;
-const PROGRESS_EVERY_MS = 500;
-const BREATHE_EVERY_MS = 50;
 
 /** Runs the rehearsal and prints what it gives as it comes; resolves with the number of differences. */
 export async function printRehearsal(rehearsal: OpenRehearsal, options: PrintOptions): Promise<number> {
@@ -51,7 +49,7 @@ export async function printRehearsal(rehearsal: OpenRehearsal, options: PrintOpt
         shown.push({ compared, event: rehearsal.eventOf(deed) });
     },
     async settle(reached) {
-      progress.show(reached);
+      progress.show(reached.events, reached.of, "events");
       const text = lines.map((line) => `${line}\n`).join("");
       lines = [];
       if (text !== "") await out.write(text);
@@ -144,34 +142,4 @@ function closing(rules: RuleTally[], events: number, keptFromMs: number | null, 
     ...lines,
     `${events} ${events === 1 ? "event" : "events"}: ${words}, ${total(rules, "same")} the same (=)`,
   ];
-}
-
-/** On a terminal, what takes more than a second says how far it is. */
-function progressOn(clock: Clock) {
-  const began = clock.mono();
-  const visible = process.stderr.isTTY === true;
-  let shownAt = began + PROGRESS_AFTER_MS - PROGRESS_EVERY_MS;
-  let written = false;
-  return {
-    show({ events, of }: { events: number; of: number }): void {
-      const now = clock.mono();
-      if (!visible || now - shownAt < PROGRESS_EVERY_MS) return;
-      shownAt = now;
-      written = true;
-      process.stderr.write(`\r\u001b[K${events} of ${of} events`);
-    },
-    end(): void {
-      if (written) process.stderr.write("\r\u001b[K");
-    },
-  };
-}
-
-/** Reading waits for nothing: without this nobody would hear Ctrl-C, nor that the reader has gone. */
-function breather(clock: Clock): () => Promise<void> {
-  let last = clock.mono();
-  return async () => {
-    if (clock.mono() - last < BREATHE_EVERY_MS) return;
-    await clock.sleep(0);
-    last = clock.mono();
-  };
 }

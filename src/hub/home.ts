@@ -34,6 +34,8 @@ export function hubLayout(root: string) {
     caKeyFile: join(certificates, "ca.key"),
     serverFile: join(certificates, "server.crt"),
     serverKeyFile: join(certificates, "server.key"),
+    receiptsFile: join(certificates, "receipts.crt"),
+    receiptsKeyFile: join(certificates, "receipts.key"),
     data,
     database: join(data, "hub.db"),
     lockFile: join(data, "hub.lock"),

@@ -22,8 +22,9 @@ import { Fleet } from "./fleet/fleet.ts";
 import { type HubPhase, startHubHealth } from "./health.ts";
 import { type HubHome, makeHubFolders, requireHub, writeDurably } from "./home.ts";
 import { Ingest } from "./ingest/ingest.ts";
+import { openReceiptSigner } from "./receipt-key.ts";
 import { openHubStore, type SqlHubStore } from "./store/hub-store.ts";
-import { startSyncServer } from "./sync/grpc-server.ts";
+import { startSyncServer, type SyncServer } from "./sync/grpc-server.ts";
 
 export interface HubOptions {
   home: HubHome;
@@ -81,6 +82,9 @@ export async function startHub(options: HubOptions): Promise<RunningHub> {
   }
 }
 
+/** What the API asks of parts other than the store. */
+type HubVerbs = Pick<ApiOptions, "createJoinToken" | "rotateReceiptKey">;
+
 /** Opens the parts in order and closes them in the opposite one. */
 class HubParts {
   readonly #options: HubOptions;
@@ -111,34 +115,49 @@ class HubParts {
     await this.#takeUpTime(store);
     const tls = await openHubTls({ home, names: config.names, nowMs: clock.trusted(), ids, log });
 
+    const receipts = await openReceiptSigner({ home, ca: tls.ca, store, clock, log: log.child("receipts") });
     const ingest = new Ingest({ store, clock, log: log.child("ingest") });
     const fleet = new Fleet({ store, clock, log: log.child("fleet") });
     const enrollment = new Enrollment({ store, ca: tls.ca, clock, log: log.child("enrollment") });
-    const health = this.#startHealth(store, () => [...fleet.metrics(), ...ingest.metrics()]);
+    let sync: SyncServer | undefined;
+    const health = this.#startHealth(store, () => [
+      ...fleet.metrics(),
+      ...ingest.metrics(),
+      ...receipts.metrics(),
+      unknownFrames(sync?.ignoredFrames() ?? 0),
+    ]);
     const listen = parseListen(config.sync.listen);
     let syncPort = listen.port;
     // Before the sync server, so that agents are the first to go when the hub stops.
-    const api = this.#startApi(store, fleet, (uses, ttlMs) => {
-      const url = agentUrl(config.names[0]!, syncPort);
-      return createJoinToken({ store, clock, ids, pin: tls.ca.pin, url }, uses, ttlMs);
+    const api = this.#startApi(store, fleet, {
+      createJoinToken: (uses, ttlMs) => {
+        const url = agentUrl(config.names[0]!, syncPort);
+        return createJoinToken({ store, clock, ids, pin: tls.ca.pin, url }, uses, ttlMs);
+      },
+      rotateReceiptKey: () => receipts.rotate(),
     });
-    const sync = await startSyncServer({
+    const server = await startSyncServer({
       listen,
       tls: { certificate: tls.chain, key: tls.key, ca: tls.ca.certificate },
       sessions: {
         enroll: (request, peer) => enrollment.enroll(request, peer),
-        hello: (agent, hello) => fleet.hello(agent, hello),
+        hello: async (agent, hello) => ({
+          ...(await fleet.hello(agent, hello)),
+          receiptCertificates: receipts.certificates(),
+        }),
         heartbeat: (agent, heartbeat) => fleet.heartbeat(agent, heartbeat),
-        records: (agent, batch) => ingest.records(agent, batch),
+        records: (agent, batch, publicKey) => ingest.records(agent, batch, publicKey),
+        receipt: (agent, cursor) => receipts.sign(agent, cursor),
         closed: (agent) => fleet.closed(agent),
       },
       log: log.child("sync"),
       clock,
     });
-    this.onStop(() => sync.drain());
-    syncPort = sync.port;
+    sync = server;
+    this.onStop(() => server.drain());
+    syncPort = server.port;
     this.#phase = "running";
-    return { api, grpc: localUrl(listen, sync.port), health };
+    return { api, grpc: localUrl(listen, server.port), health };
   }
 
   /** Tokens that have run out and certificates that have expired stay so when the host's clock is set back. */
@@ -171,12 +190,12 @@ class HubParts {
     return health.url;
   }
 
-  #startApi(store: SqlHubStore, fleet: Fleet, createToken: ApiOptions["createJoinToken"]): string {
+  #startApi(store: SqlHubStore, fleet: Fleet, verbs: HubVerbs): string {
     const { config, clock, ids, log } = this.#options;
     const api = createApi({
       store,
       fleet,
-      createJoinToken: createToken,
+      ...verbs,
       verifyToken: createTokenVerifier({ apiToken: (hash) => store.apiToken(hash), clock }),
       clock,
       ids,
@@ -192,6 +211,15 @@ class HubParts {
     });
     return server.url;
   }
+}
+
+function unknownFrames(value: number): MetricFamily {
+  return {
+    name: "holdfast_hub_unknown_frames_total",
+    help: "Frames of agents that this version does not know, and passed over",
+    type: "counter",
+    values: [{ value }],
+  };
 }
 
 /** Plain HTTP never leaves the machine. */

@@ -15,6 +15,7 @@ import {
 } from "./home.ts";
 import { createCa, openCa } from "./enrollment/certificates.ts";
 import { agentUrl, createJoinToken, DEFAULT_JOIN_TTL_MS, type JoinToken } from "./enrollment/join-tokens.ts";
+import { writeReceiptKey } from "./receipt-key.ts";
 import { ADMIN_PREFIX, hashToken, newToken } from "./enrollment/tokens.ts";
 
 /** What making a hub asks of its new store. */
@@ -92,6 +93,7 @@ async function fill(home: HubHome, options: MakeHubOptions): Promise<Omit<MadeHu
   writeDurably(home.caFile, pair.certificate, 0o644);
   writeDurably(home.serverKeyFile, server.key, 0o600);
   writeDurably(home.serverFile, server.certificate, 0o644);
+  writeReceiptKey(home, await ca.receipts(nowMs));
   const store = await options.openStore(home.database);
   try {
     const adminToken = newToken(ADMIN_PREFIX, ids);

@@ -8,6 +8,7 @@ import { parametersSection } from "./config-parameters.ts";
 import { pipelineSchema } from "./config-pipeline.ts";
 import { ruleSchema } from "./config-rule.ts";
 import { scheduleSchema } from "./config-schedule.ts";
+import { syncSection } from "./config-sync.ts";
 import { triggerSchema } from "./config-trigger.ts";
 import { outputSchema } from "./output-config.ts";
 
@@ -19,6 +20,7 @@ export const configSchema = v.strictObject({
   log: logSection,
   limits: limitsSection,
   history: historySection,
+  sync: syncSection,
   params: parametersSection,
   triggers: v.optional(v.pipe(v.array(triggerSchema), v.maxLength(1000)), []),
   rules: v.optional(v.pipe(v.array(ruleSchema), v.maxLength(10_000)), []),

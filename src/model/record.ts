@@ -8,8 +8,8 @@ export const LANES = { results: 1, events: 2, bulk: 3 } as const;
 export type Lane = keyof typeof LANES;
 export type LaneNumber = (typeof LANES)[Lane];
 
-/** Classes of a record. 4 finding, 5 audit, 6 dispatch, 7 metric, 8 log and 9 loss are kept for later. */
-export const RECORD_CLASSES = { event: 1, run: 2, step: 3 } as const;
+/** Classes of a record. 4 finding, 5 audit, 6 dispatch, 7 metric and 8 log are kept for later. */
+export const RECORD_CLASSES = { event: 1, run: 2, step: 3, loss: 9 } as const;
 export type RecordClass = keyof typeof RECORD_CLASSES;
 export type RecordClassNumber = (typeof RECORD_CLASSES)[RecordClass];
 
@@ -50,6 +50,12 @@ export interface StreamCursor {
 }
 
 export const ZERO_HASH: Uint8Array = new Uint8Array(32);
+
+/**
+ * No row of a stream is sent whose number is further beyond the one that the agent's store has as acknowledged, and no row
+ * within it becomes part of a loss record: what the hub may already hold is never told as lost.
+ */
+export const SENT_AHEAD = 8192;
 
 /** Body of a `run` record: the run as it stands after the change that wrote it. Times: Unix ms, agent's wall clock. */
 export interface RunRecordBody {
@@ -99,4 +105,66 @@ export interface StepRecordBody {
   child?: string;
   /** With what the run record does not say of such a step. */
   origin?: StepOrigin & { needs: string[]; effect: string };
+}
+
+/**
+ * Body of a `loss` record: rows that are gone, in their place. It stands for the numbers `first` to `last`; the row after
+ * it follows `lastHash`. Its body is not part of the chain: the signature of the agent's certificate key vouches for it.
+ */
+export interface LossRecordBody {
+  first: number;
+  last: number;
+  /** How many rows of which class, by the class's number. */
+  counts: Record<string, number>;
+  /** Hash of row first-1 and of row last, lower-case hex. */
+  prevHash: string;
+  lastHash: string;
+  /** `cap`: the outbox was over its bound. `damaged`: the rows could not be read any more. */
+  reason: "cap" | "damaged";
+  /** Unix ms by the agent's trusted clock. */
+  atMs: number;
+  /**
+   * ECDSA P-256 with SHA-256 by the agent's certificate key over `lossText`, r then s, base64. Made as it is sent; rows at
+   * rest have none.
+   */
+  signature?: string;
+}
+
+/** What the signature of a loss record covers, UTF-8. */
+export function lossText(
+  stream: { agent: string; epoch: string; lane: number; segment: number },
+  loss: LossRecordBody,
+): string {
+  const counts = Object.entries(loss.counts)
+    .sort(([a], [b]) => Number(a) - Number(b))
+    .map(([recordClass, count]) => `${recordClass}:${count}`)
+    .join(",");
+  const { agent, epoch, lane, segment } = stream;
+  const lines = ["holdfast loss v1", agent, epoch, lane, segment, loss.first, loss.last];
+  return [...lines, loss.prevHash, loss.lastHash, counts, loss.reason, loss.atMs].join("\n");
+}
+
+/** The hub's signature that it has committed a stream up to a cursor. */
+export interface StreamReceipt {
+  /** Id of the hub. */
+  hub: string;
+  /** Serial of the receipt certificate, lower-case hex. */
+  key: string;
+  /** Unix ms by the hub's trusted clock. */
+  atMs: number;
+  /** r then s, 32 bytes each. */
+  signature: Uint8Array;
+}
+
+/** The newest receipt of a stream, as an agent keeps it. */
+export interface KeptReceipt {
+  cursor: StreamCursor;
+  receipt: StreamReceipt;
+}
+
+/** What the signature of a receipt covers, UTF-8: the hub has committed this agent's stream up to the cursor. */
+export function receiptText(hub: string, agent: string, cursor: StreamCursor, atMs: number): string {
+  const { epoch, lane, segment, number, hash } = cursor;
+  const hex = Buffer.from(hash).toString("hex");
+  return ["holdfast receipt v1", hub, agent, epoch, lane, segment, number, hex, atMs].join("\n");
 }

@@ -1,14 +1,21 @@
 import { HoldfastError } from "../core/errors.ts";
-import type { RecordBatch, StreamCursor } from "../model/record.ts";
-import type { AgentFrame, Cursor, HubFrame, Records } from "./gen/holdfast/v1/sync.ts";
+import type { RecordBatch, StreamCursor, StreamReceipt } from "../model/record.ts";
+import type { Ack, AgentFrame, Cursor, HubFrame, Receipt, Records } from "./gen/holdfast/v1/sync.ts";
+import { numbered } from "./loss.ts";
 import { MAX_FRAME_BYTES } from "./transport.ts";
 
 /** Rows in one frame of records; agents send 500. */
 const MAX_RECORDS = 10_000;
 const HASH_BYTES = 32;
+const SIGNATURE_BYTES = 64;
+/** Of a certificate's serial, hex: 20 bytes. */
+const MAX_SERIAL_LENGTH = 40;
+const NO_BYTES = Buffer.alloc(0);
 
 /** A batch of the outbox as a frame. Bodies are not copied. */
-export function recordsFrame(batch: RecordBatch): AgentFrame {
+export function recordsFrame(batch: RecordBatch): {
+  frame: Extract<AgentFrame["frame"], { $case: "records" }>;
+} {
   const value: Records = {
     epoch: batch.epoch,
     lane: batch.lane,
@@ -17,6 +24,7 @@ export function recordsFrame(batch: RecordBatch): AgentFrame {
     prevHash: asBuffer(batch.prevHash),
     lastHash: asBuffer(batch.lastHash),
     records: batch.records.map((record) => ({ class: record.class, body: asBuffer(record.body) })),
+    zstd: Buffer.alloc(0),
   };
   return { frame: { $case: "records", value } };
 }
@@ -44,11 +52,7 @@ export function batchOfRecords(records: Records): RecordBatch {
     first,
     prevHash: records.prevHash,
     lastHash: records.lastHash,
-    records: records.records.map(({ class: recordClass, body }, index) => ({
-      number: first + index,
-      class: recordClass,
-      body,
-    })),
+    records: numbered(first, records.records),
   };
 }
 
@@ -71,8 +75,32 @@ export function cursorOf(cursor: Cursor): StreamCursor {
   return { epoch: cursor.epoch, lane: cursor.lane, segment: cursor.segment, number, hash: cursor.hash };
 }
 
-export function ackFrame(cursor: StreamCursor): HubFrame {
-  return { frame: { $case: "ack", value: { cursor: wireCursor(cursor) } } };
+/** `certificate` is the one of the receipt's key, where the session has not named it yet. */
+export function ackFrame(
+  cursor: StreamCursor,
+  receipt?: StreamReceipt,
+  certificate: Uint8Array = NO_BYTES,
+): HubFrame {
+  const value: Ack = { cursor: wireCursor(cursor) };
+  if (receipt) {
+    const { key, atMs, signature } = receipt;
+    const bytes = { signature: asBuffer(signature), certificate: asBuffer(certificate) };
+    value.receipt = { key, atMs: BigInt(atMs), ...bytes };
+  }
+  return { frame: { $case: "ack", value } };
+}
+
+/** A receipt off the wire, checked for form; `hub` is whose session it came in. Throws `invalid`. */
+export function receiptOf(receipt: Receipt, hub: string): StreamReceipt {
+  const atMs = safeNumber(receipt.atMs, "at_ms");
+  const problem =
+    receipt.key.length < 1 || receipt.key.length > MAX_SERIAL_LENGTH
+      ? `the key's serial has ${receipt.key.length} characters`
+      : receipt.signature.length !== SIGNATURE_BYTES
+        ? "the signature is not 64 bytes"
+        : undefined;
+  if (problem !== undefined) throw new HoldfastError("invalid", `malformed receipt: ${problem}`);
+  return { hub, key: receipt.key, atMs, signature: receipt.signature };
 }
 
 export function errorFrame(
@@ -95,7 +123,7 @@ export function frameBytes({ frame }: AgentFrame): number {
   if (frame?.$case === "heartbeat") return 64 + Buffer.byteLength(frame.value.status);
   if (frame?.$case === "hello") return 1024 + Buffer.byteLength(frame.value.facts);
   if (frame?.$case !== "records") return 256;
-  let bytes = 256;
+  let bytes = 256 + frame.value.zstd.length;
   for (const record of frame.value.records) bytes += record.body.length + 14;
   return bytes;
 }

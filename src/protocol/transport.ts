@@ -20,6 +20,8 @@ export interface SessionEnd {
  * src/testing/transport-contract.ts says what every transport does.
  */
 export interface Session {
+  /** Private key of the certificate that this side showed, PEM: it signs loss records. */
+  readonly key?: string;
   readonly welcome: Welcome;
   /**
    * Hands a frame to the transport; resolves when there is room for the next one (back-pressure), which is no promise

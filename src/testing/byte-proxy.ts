@@ -25,8 +25,16 @@ interface Pair {
   upstream: Socket;
 }
 
-/** A TCP proxy on loopback that can delay, pause and cut, for tests of everything that must survive a network. */
-export async function startByteProxy(options: { target: number; delayMs?: number }): Promise<ByteProxy> {
+export interface ByteProxyOptions {
+  target: number;
+  /** One way. */
+  delayMs?: number;
+  /** Of each connection, one way. */
+  bytesPerSecond?: number;
+}
+
+/** A TCP proxy on loopback that can delay, slow down, pause and cut, for tests of everything that must survive a network. */
+export async function startByteProxy(options: ByteProxyOptions): Promise<ByteProxy> {
   const pairs = new Set<Pair>();
   let target = options.target;
   let limit: (() => number) | undefined;
@@ -45,17 +53,15 @@ export async function startByteProxy(options: { target: number; delayMs?: number
     const pair = { client, upstream };
     pairs.add(pair);
     let left = limit?.() ?? Number.POSITIVE_INFINITY;
-    const pass = (to: Socket, data: Buffer | string) => {
-      if (options.delayMs === undefined) to.write(data);
-      else setTimeout(() => to.write(data), options.delayMs);
-    };
+    const up = oneWay(options, upstream, () => !paused);
+    const down = oneWay(options, client, () => !paused);
     client.on("data", (data) => {
       sentBytes += data.length;
       left -= data.length;
       if (left <= 0) return destroy(pair);
-      pass(upstream, data);
+      up(client, data);
     });
-    upstream.on("data", (data) => pass(client, data));
+    upstream.on("data", (data) => down(upstream, data));
     for (const socket of [client, upstream]) {
       if (paused) socket.pause();
       socket.on("error", () => destroy(pair));
@@ -91,5 +97,45 @@ export async function startByteProxy(options: { target: number; delayMs?: number
       [...pairs].forEach(destroy);
       await new Promise<void>((resolve) => server.close(() => resolve()));
     },
+  };
+}
+
+/** What a router on the way may hold, beside what is under way. */
+const BUFFER_BYTES = 64 * 1024;
+
+/** Passes bytes on as a link of this delay and rate does: in order, and no more of them than fit into it. */
+function oneWay(
+  { delayMs = 0, bytesPerSecond = Number.POSITIVE_INFINITY }: ByteProxyOptions,
+  to: Socket,
+  flows: () => boolean,
+) {
+  const most = BUFFER_BYTES + Math.min(bytesPerSecond * (delayMs / 1000), Number.MAX_SAFE_INTEGER);
+  const under: { atMs: number; data: Buffer | string }[] = [];
+  let freeAtMs = 0;
+  let bytes = 0;
+  let full = false;
+  const arrive = (from: Socket) => {
+    for (let first = under[0]; first && first.atMs <= performance.now(); first = under[0]) {
+      under.shift();
+      bytes -= first.data.length;
+      to.write(first.data);
+    }
+    if (full && bytes <= most) {
+      full = false;
+      if (flows()) from.resume();
+    }
+    if (under.length > 0) setTimeout(() => arrive(from), Math.max(1, under[0]!.atMs - performance.now()));
+  };
+  return (from: Socket, data: Buffer | string) => {
+    if (delayMs === 0 && bytesPerSecond === Number.POSITIVE_INFINITY) return void to.write(data);
+    const now = performance.now();
+    freeAtMs = Math.max(now, freeAtMs) + (data.length / bytesPerSecond) * 1000;
+    under.push({ atMs: freeAtMs + delayMs, data });
+    bytes += data.length;
+    if (bytes > most) {
+      full = true;
+      from.pause();
+    }
+    if (under.length === 1) setTimeout(() => arrive(from), delayMs);
   };
 }

@@ -57,6 +57,7 @@ export class HubFixture {
         expiresMs: Date.UTC(2026, 10, 21) + ttlMs,
         command: `holdfast agent enroll --hub grpcs://hub:8443 --token hfjoin_abc --uses ${uses}`,
       }),
+      rotateReceiptKey: async () => ({ serial: "4f", certificates: 2 }),
       verifyToken: async (token) => {
         return token === VIEWER_TOKEN ? { name: "viewer", role: "viewer" } : await verify(token);
       },

@@ -80,6 +80,7 @@ class Link implements Session {
     this.hubSide = {
       agentId,
       certificateSerial: "01",
+      publicKey: new Uint8Array(),
       peer: "loopback",
       frames: this.#up,
       send: async (frame) => {

@@ -10,6 +10,8 @@ interface Stream {
   acknowledged: number;
   /** Rows up to here are forgotten. */
   trimmed: number;
+  firstLink: Uint8Array;
+  closed: boolean;
 }
 
 /** The outbox half of the agent's store, in memory: numbers, chains, cursors and epochs as the real one keeps them. */
@@ -23,7 +25,7 @@ export class MemoryOutboxStore implements OutboxStore {
   append(lane: number, ...bodies: string[]): void {
     const stream = this.#open(lane);
     for (const body of bodies) {
-      const previous = stream.rows.at(-1)?.hash ?? ZERO_HASH;
+      const previous = stream.rows.at(-1)?.hash ?? stream.firstLink;
       const bytes = Buffer.from(body);
       stream.rows.push({ class: 1, body: bytes, hash: rowHash(previous, stream.rows.length + 1, 1, bytes) });
     }
@@ -42,13 +44,16 @@ export class MemoryOutboxStore implements OutboxStore {
     return other;
   }
 
+  /** Forgets a closed segment, as retention does. */
+  forget(lane: number, segment: number): void {
+    this.#streams = this.#streams.filter((one) => one.lane !== lane || one.segment !== segment);
+  }
+
   async streams(): Promise<StoredStream[]> {
-    return this.#streams.map(({ lane, segment, rows, acknowledged }) => ({
-      lane,
-      segment,
-      last: rows.length,
-      lastHash: rows.at(-1)?.hash ?? ZERO_HASH,
-      acknowledged,
+    return this.#streams.map(({ lane, segment, rows, acknowledged, closed, firstLink }) => ({
+      ...{ lane, segment, last: rows.length, lastHash: rows.at(-1)?.hash ?? firstLink },
+      ...{ acknowledged, closed, firstLink, rows: rows.length - acknowledged },
+      bytes: rows.slice(acknowledged).reduce((sum, { body }) => sum + body.length, 0),
     }));
   }
 
@@ -70,7 +75,7 @@ export class MemoryOutboxStore implements OutboxStore {
       lane,
       segment,
       first,
-      prevHash: stream.rows[first - 2]?.hash ?? ZERO_HASH,
+      prevHash: stream.rows[first - 2]?.hash ?? stream.firstLink,
       lastHash: stream.rows[first + records.length - 2]!.hash,
       records,
     };
@@ -86,6 +91,16 @@ export class MemoryOutboxStore implements OutboxStore {
       );
     }
     stream.acknowledged = Math.max(stream.acknowledged, cursor.number);
+  }
+
+  async closeSegments(lanes: number[]): Promise<number[]> {
+    return lanes.filter((lane) => {
+      const stream = this.#open(lane);
+      if (stream.rows.length === 0) return false;
+      stream.closed = true;
+      this.#streams.push(fresh(lane, stream.segment + 1, stream.rows.at(-1)!.hash));
+      return true;
+    });
   }
 
   async renewEpoch(
@@ -110,10 +125,14 @@ export class MemoryOutboxStore implements OutboxStore {
   }
 
   #open(lane: number): Stream {
-    const found = this.#streams.find((stream) => stream.lane === lane);
+    const found = this.#streams.find((stream) => stream.lane === lane && !stream.closed);
     if (found) return found;
-    const stream = { lane, segment: 1, rows: [], acknowledged: 0, trimmed: 0 };
+    const stream = fresh(lane, 1, ZERO_HASH);
     this.#streams.push(stream);
     return stream;
   }
+}
+
+function fresh(lane: number, segment: number, firstLink: Uint8Array): Stream {
+  return { lane, segment, rows: [], acknowledged: 0, trimmed: 0, firstLink, closed: false };
 }

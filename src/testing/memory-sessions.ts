@@ -27,6 +27,7 @@ export class MemorySessions implements SyncSessions {
   /** Row numbers that came again, and were true duplicates. */
   duplicates = 0;
   wallMs: () => number = () => Date.now();
+  capabilities: string[] = [];
   ca: TestCa | undefined;
   tokens = new Map<string, "ok" | "expired" | "used">();
   revoked = new Set<string>();
@@ -51,13 +52,15 @@ export class MemorySessions implements SyncSessions {
     this.hellos.push(hello);
     return {
       protocol: 1,
-      capabilities: [],
+      capabilities: this.capabilities,
       hubId: this.hubId,
       epoch: "hub-epoch",
       wallMs: BigInt(this.wallMs()),
       cursors: [...this.streams.values()]
         .filter(({ epoch }) => epoch === hello.epoch)
         .map((stream) => wireCursor(cursorAt(stream, stream.bodies.length))),
+      receiptCertificates: [],
+      backlogBytesPerSecond: 0n,
     };
   }
 
@@ -73,6 +76,11 @@ export class MemorySessions implements SyncSessions {
     const result = this.#ingest(batch);
     this.onAccept();
     return result;
+  }
+
+  /** The welcome has promised none. */
+  async receipt(): Promise<never> {
+    throw new HoldfastError("failed", "this hub signs no receipts");
   }
 
   closed(agentId: string): void {

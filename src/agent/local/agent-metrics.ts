@@ -6,9 +6,11 @@ import type { Protections } from "../../model/protection.ts";
 import { SEVERITIES } from "../../model/event.ts";
 import { type HistoryMetricsSource, historyMetrics } from "./history-metrics.ts";
 import { byLabel, counter, gauge } from "./metric-families.ts";
+import { type OutboxMetricsSource, outboxMetrics } from "./outbox-metrics.ts";
 import { outputMetrics } from "./output-metrics.ts";
 import { runMetrics, type RunMetricsSource } from "./run-metrics.ts";
 import { scheduleMetrics, type ScheduleMetricsSource } from "./schedule-metrics.ts";
+import { syncMetrics, type SyncMetricsSource } from "./sync-metrics.ts";
 
 export interface AgentMetricsSource {
   version: string;
@@ -28,15 +30,14 @@ export interface AgentMetricsSource {
     operations: number;
     fileBytes: number;
     history: HistoryMetricsSource;
-    unacknowledged: Record<string, number>;
     events: number;
     deadLetters: number;
     openFindings: number;
-  };
+  } & OutboxMetricsSource;
   /** By severity. */
   openFindings: Partial<Record<string, number>>;
   parts: PartStatus[];
-  sync: { state: string; lagRows: number; reconnects: number };
+  sync: SyncMetricsSource;
   logLinesDropped: number;
   emitSeconds: Histogram;
   stepSeconds: Histogram;
@@ -148,13 +149,7 @@ export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
     gauge("holdfast_agent_store_bytes", "Size of the store's file", store.fileBytes),
     ...historyMetrics(store.history),
     gauge("holdfast_agent_store_events", "Events held", store.events),
-    byLabel(
-      "gauge",
-      "holdfast_agent_outbox_rows",
-      "Rows that the hub has not acknowledged",
-      "lane",
-      store.unacknowledged,
-    ),
+    ...outboxMetrics(store),
     {
       name: "holdfast_agent_part_state",
       help: "1 for the state a trigger, action or output is in",
@@ -193,13 +188,7 @@ export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
         value: 1,
       })),
     },
-    gauge("holdfast_agent_sync_online", "1 while connected to the hub", sync.state === "online" ? 1 : 0),
-    gauge("holdfast_agent_sync_lag_rows", "Rows the hub does not have yet", sync.lagRows),
-    counter(
-      "holdfast_agent_sync_reconnects_total",
-      "Times the connection to the hub was made again",
-      sync.reconnects,
-    ),
+    ...syncMetrics(sync),
     counter(
       "holdfast_agent_log_lines_dropped_total",
       "Log lines lost because the disk was full or slow",

@@ -80,6 +80,20 @@ describe("pumping", () => {
     await running;
   });
 
+  test("rows that somebody asks after as they are committed are sent too", async () => {
+    const { store, outbox, sent, abort, pump } = rig();
+    await outbox.begin([]);
+    const running = pump();
+    for (let count = 1; count <= 20; count++) {
+      store.append(EVENTS, "row");
+      outbox.lagRows();
+      await until(`row ${count} is sent`, () => sent.at(-1)?.first === count);
+      outbox.acked(endOf(sent.at(-1)!));
+    }
+    abort.abort();
+    await running;
+  });
+
   test("rows that are committed while a batch is read are ours when the hub acknowledges them", async () => {
     const store = new MemoryOutboxStore();
     const { outbox, sent, abort, pump } = rig(store);

@@ -1,7 +1,17 @@
 import { HoldfastError } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
-import type { RecordBatch, StreamCursor } from "../../model/record.ts";
+import {
+  RECORD_CLASSES,
+  type RecordBatch,
+  type StreamCursor,
+  type StreamReceipt,
+  SENT_AHEAD,
+} from "../../model/record.ts";
+import type { Common } from "../../protocol/capabilities.ts";
+import { chainHashes } from "../../protocol/chain.ts";
+import { BACKLOG, type BacklogBounds, closeBacklogs, heldInOrder } from "./backlog.ts";
 import { Acknowledger } from "./acknowledger.ts";
+import { Pace, type PaceOptions } from "./pace.ts";
 import type { OutboxStore } from "./ports.ts";
 import { otherHistory } from "./other-history.ts";
 import { readRows } from "./read-rows.ts";
@@ -14,8 +24,16 @@ export interface OutboxOptions {
   log: Logger;
   batchRows?: number;
   batchBytes?: number;
-  /** Of each lane, sent and not acknowledged. */
+  /**
+   * From what on a lane's backlog drains beside its fresh rows, and how fast. Without a pace everything goes as fast as it
+   * can, and few rows do not wait for more.
+   */
+  backlog?: BacklogBounds;
+  pace?: PaceOptions;
+  /** Of each lane, sent and not acknowledged; backlog has as much again. */
   windowBatches?: number;
+  /** As in the store's cap of the outbox. */
+  sentAhead?: number;
   windowBytes?: number;
 }
 
@@ -35,6 +53,13 @@ export class Outbox {
   readonly #streams: StreamTable;
   /** Highest number of each stream that the hub has said in this session to hold. */
   readonly #hub = new Map<string, number>();
+  readonly #backlog: BacklogBounds;
+  readonly #pace: Pace;
+  readonly #clock: PaceOptions["clock"] | undefined;
+  /** The hub of this session takes loss records. */
+  #losses = false;
+  /** Milliseconds until something that was held back may go. */
+  #lookAgainMs = Number.POSITIVE_INFINITY;
   #epoch: string;
   #changed = false;
   #wake: (() => void) | undefined;
@@ -47,14 +72,22 @@ export class Outbox {
     this.#limits = {
       rows: options.batchRows ?? 500,
       bytes: options.batchBytes ?? 512 * 1024,
-      windowBatches: options.windowBatches ?? 8,
+      windowBatches: options.windowBatches ?? 16,
       windowBytes: options.windowBytes ?? 4 * 1024 * 1024,
     };
+    this.#backlog = options.backlog ?? BACKLOG;
+    this.#pace = new Pace(options.pace);
+    this.#clock = options.pace?.clock;
     this.#epoch = options.store.facts.epoch;
-    this.#streams = new StreamTable(options.store);
+    const ahead = options.sentAhead ?? SENT_AHEAD;
+    // Several batches must fit into what may be ahead.
+    const rows = Math.min(this.#limits.rows, Math.ceil(ahead / 2));
+    this.#limits.rows = rows;
+    this.#streams = new StreamTable(options.store, (stream) => !stream.farAhead(rows, ahead));
     this.#acknowledger = new Acknowledger(options.store, options.log, (error) => this.#fail(error));
     options.store.onOutbox(() => {
       this.#streams.stale = true;
+      this.#acknowledger.again();
       this.#wakeUp();
     });
   }
@@ -65,8 +98,19 @@ export class Outbox {
 
   /** Rows that the hub does not have, as last known; asks the store again in the background when that is old. */
   lagRows(): number {
-    if (this.#streams.stale) this.#streams.refresh().catch(() => {});
+    // What is found so is to be sent too: whoever sends has seen that somebody asks already.
+    if (this.#streams.stale) {
+      this.#streams.refresh().then(
+        () => this.#wakeUp(),
+        () => {},
+      );
+    }
     return this.#streams.lagRows();
+  }
+
+  /** Of them, rows that drain behind fresh ones. */
+  backlogRows(): number {
+    return this.#streams.lagRows(true);
   }
 
   /** Why rows of a stream are held back, if any are. */
@@ -76,10 +120,13 @@ export class Outbox {
 
   /**
    * Compares this store with where the hub stands. Throws `otherHistory` when they cannot be the same: call
-   * `renew` with that reason and begin a new session.
+   * `renew` with that reason and begin a new session. `backlogPace`: bytes of backlog a second that the hub asks for; 0 is
+   * no bound.
    */
-  async begin(cursors: StreamCursor[]): Promise<void> {
+  async begin(cursors: StreamCursor[], common: Common = new Set(), backlogPace = 0): Promise<void> {
     await this.#acknowledger.settled();
+    this.#acknowledger.forget();
+    this.#losses = common.has("loss");
     this.#failure = undefined;
     this.#rewinds = 0;
     this.#streams.clear();
@@ -87,7 +134,9 @@ export class Outbox {
     for (const cursor of cursors.filter(({ epoch }) => epoch === this.#epoch)) {
       this.#hub.set(`${cursor.lane}/${cursor.segment}`, cursor.number);
     }
-    const starts = await reconcile(this.#store, this.#epoch, cursors);
+    const starts = await reconcile(this.#store, this.#epoch, cursors, common);
+    if (common.has("segments")) await closeBacklogs(this.#store, this.#backlog, this.#log);
+    this.#pace.asked(backlogPace);
     await this.#streams.refresh();
     for (const [key, next] of starts) this.#streams.get(key)?.reset(next);
   }
@@ -109,7 +158,7 @@ export class Outbox {
   }
 
   /** The hub has committed rows up to here. */
-  acked(cursor: StreamCursor): void {
+  acked(cursor: StreamCursor, receipt?: StreamReceipt): void {
     const stream = this.#streamOf(cursor);
     if (!stream) return;
     if (!stream.acked(cursor) || cursor.number > stream.last) {
@@ -117,8 +166,10 @@ export class Outbox {
       return;
     }
     this.#hub.set(stream.key, Math.max(cursor.number, this.#hub.get(stream.key) ?? 0));
-    this.#acknowledger.take(cursor, () => {
+    this.#acknowledger.take(cursor, receipt, () => {
       stream.acknowledged = Math.max(stream.acknowledged, cursor.number);
+      if (stream.gone > 0) this.#streams.stale = true;
+      this.#wakeUp();
     });
     this.#wakeUp();
   }
@@ -146,11 +197,7 @@ export class Outbox {
   async renew(reason: string): Promise<void> {
     await this.#acknowledger.settled();
     // Only what both sides have agreed on counts as held. The rest is sent again: the hub knows events by source + id.
-    const held = (await this.#store.streams()).map(({ lane, segment, acknowledged }) => ({
-      lane,
-      segment,
-      number: Math.min(acknowledged, this.#hub.get(`${lane}/${segment}`) ?? 0),
-    }));
+    const held = heldInOrder(await this.#store.streams(), this.#hub);
     const old = this.#epoch;
     this.#epoch = await this.#store.renewEpoch(reason, held);
     this.#streams.clear();
@@ -161,6 +208,7 @@ export class Outbox {
   async settled(signal: AbortSignal): Promise<void> {
     const onAbort = () => this.#wakeUp();
     signal.addEventListener("abort", onAbort);
+    this.#lookAgainMs = Number.POSITIVE_INFINITY;
     while (this.#streams.busy() && !signal.aborted && !this.#failure) {
       this.#changed = false;
       await this.#change();
@@ -172,19 +220,30 @@ export class Outbox {
   /** Sends the next batch of the first lane that has one and room; false when there is nothing to do. */
   async #sendNext(send: (batch: RecordBatch) => Promise<void>, signal: AbortSignal): Promise<boolean> {
     if (this.#streams.stale) await this.#streams.refresh();
-    const stream = this.#streams.ready(this.#limits.windowBatches, this.#limits.windowBytes);
+    const paceMs = this.#pace.waitMs();
+    const { windowBatches, windowBytes } = this.#limits;
+    const stream = this.#streams.ready(windowBatches, windowBytes, paceMs === 0, this.#clock?.mono());
+    // Kept as it was when it held something back: asked again later it might be over, and nobody would look again.
+    this.#lookAgainMs = Math.min(paceMs > 0 ? paceMs : Number.POSITIVE_INFINITY, this.#streams.gathersMs);
     if (!stream || signal.aborted) return false;
     const { next: first } = stream;
-    const batch = await readRows(this.#store, stream, first, this.#limits);
+    const batch = await readRows(this.#store, stream, first, this.#limitsOf(stream));
     // A gap may have come meanwhile, and the signal too: then this batch is not the next one.
     if (stream.next !== first || signal.aborted) return true;
     if (batch === null) {
       stream.blocked = `row ${first} of lane ${stream.lane} is not in the store any more`;
       throw otherHistory(stream.blocked);
     }
-    stream.sent(batch, bytesOf(batch));
+    const told = this.#losses ? batch : beforeLoss(batch);
+    if (told === null) {
+      stream.blocked = `lane ${stream.lane} is held back: rows from ${first} on had to go (sync.outbox), and this hub is of a version that takes no loss records: update the hub`;
+      this.#log.error(stream.blocked);
+      return true;
+    }
+    stream.sent(told, bytesOf(told));
+    if (stream.closed) this.#pace.took(bytesOf(told));
     try {
-      await send(batch);
+      await send(told);
     } catch (error) {
       if (!(error instanceof HoldfastError) || error.code !== "too_large") throw error;
       stream.reset(first);
@@ -192,6 +251,11 @@ export class Outbox {
       this.#log.error(stream.blocked);
     }
     return true;
+  }
+
+  #limitsOf({ closed }: StreamWindow): { rows: number; bytes: number } {
+    const { rows, bytes } = this.#limits;
+    return { rows, bytes: closed ? Math.min(bytes, this.#pace.batchBytes()) : bytes };
   }
 
   #streamOf(cursor: StreamCursor): StreamWindow | undefined {
@@ -206,7 +270,11 @@ export class Outbox {
   /** Resolves at the next wake-up, or at once if one came since #changed was last cleared. */
   async #change(): Promise<void> {
     if (this.#changed) return;
+    const cancel = Number.isFinite(this.#lookAgainMs)
+      ? this.#clock!.after(this.#lookAgainMs, () => this.#wakeUp())
+      : () => {};
     await new Promise<void>((resolve) => (this.#wake = resolve));
+    cancel();
   }
 
   #wakeUp(): void {
@@ -219,6 +287,15 @@ export class Outbox {
 /** Makes the outbox of a store; one for the life of the agent. */
 export function createOutbox(options: OutboxOptions): Outbox {
   return new Outbox(options);
+}
+
+/** The rows in front of the first loss record; null when there is none. */
+function beforeLoss(batch: RecordBatch): RecordBatch | null {
+  const at = batch.records.findIndex((record) => record.class === RECORD_CLASSES.loss);
+  if (at < 0) return batch;
+  const records = batch.records.slice(0, at);
+  const lastHash = chainHashes(batch.prevHash, records).at(-1);
+  return lastHash === undefined ? null : { ...batch, records, lastHash };
 }
 
 function bytesOf(batch: RecordBatch): number {

@@ -1,4 +1,4 @@
-import type { RecordBatch, StreamCursor } from "../../model/record.ts";
+import type { RecordBatch, StreamCursor, StreamReceipt } from "../../model/record.ts";
 
 /** A stream of the store's epoch, as the store tells it. */
 export interface StoredStream {
@@ -8,6 +8,13 @@ export interface StoredStream {
   last: number;
   lastHash: Uint8Array;
   acknowledged: number;
+  /** No row is added any more; the next segment begins with its last hash. */
+  closed: boolean;
+  /** The hash before row 1. */
+  firstLink: Uint8Array;
+  /** Rows and bytes that are not acknowledged. */
+  rows: number;
+  bytes: number;
 }
 
 /** What the outbox needs of the agent's store (see src/agent/store/port.ts for the contract). */
@@ -23,7 +30,9 @@ export interface OutboxStore {
     maxBytes: number,
   ): Promise<RecordBatch | null>;
   /** Throws `conflict` when the cursor is not one of this store's history. */
-  acknowledge(cursor: StreamCursor): Promise<void>;
+  acknowledge(cursor: StreamCursor, receipt?: StreamReceipt): Promise<void>;
+  /** Closes the open segment of these lanes, of which not too many segments wait already; those whose segment was closed. */
+  closeSegments(lanes: number[]): Promise<number[]>;
   renewEpoch(reason: string, held: { lane: number; segment: number; number: number }[]): Promise<string>;
   onOutbox(listener: () => void): void;
 }

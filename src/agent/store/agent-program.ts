@@ -26,7 +26,9 @@ import { noteDamage } from "./damage.ts";
 import { History } from "./history.ts";
 import { historyStats } from "./history-stats.ts";
 import { openAgentDatabase } from "./open-agent-database.ts";
+import { closeSegments } from "./outbox-segments.ts";
 import type { EventFilter, RunFilter, StoreFacts, StreamState } from "./port.ts";
+import type { PackedCertificate } from "./receipt-rows.ts";
 import { sharingReads, sharingWrites } from "./sharing-program.ts";
 import { loadParts, type StoreParts } from "./store-parts.ts";
 import type { TrimCommand } from "./trim-step.ts";
@@ -61,8 +63,9 @@ export function agentProgram(
       history.load();
     },
     signal: (): CommitSignal | null => {
-      if (!heads.added && heads.epoch === told) return null;
-      const signal = { outbox: heads.added, epoch: heads.epoch };
+      const full = history.outbox.full();
+      if (!heads.added && heads.epoch === told && !full) return null;
+      const signal = { outbox: heads.added, epoch: heads.epoch, full };
       heads.added = false;
       told = heads.epoch;
       return signal;
@@ -90,7 +93,13 @@ function writesOf(parts: StoreParts, history: History): StorageProgram["writes"]
     editDeadLetter: (args: { runId: string; params: Json }) => dead.edit(args.runId, args.params),
     dropDeadLetter: (args: DropDeadLetterCommand, text: string) => dropDeadLetter(parts, args, text),
     setOutputCursor: (args: { output: string; n: number }) => values.setOutputCursor(args.output, args.n),
-    acknowledge: (cursor: AcknowledgeCommand) => outbox.acknowledge(cursor),
+    acknowledge: (cursor: AcknowledgeCommand) => {
+      outbox.acknowledge(cursor);
+      if (cursor.receipt) parts.receipts.put(cursor.receipt);
+    },
+    keepReceiptCertificates: (certificates: PackedCertificate[]) =>
+      parts.receipts.putCertificates(certificates),
+    closeSegments: (lanes: number[]) => closeSegments(parts.heads, lanes),
     renewEpoch: (args: RenewEpochCommand) => outbox.renew(args),
     setSetting: (args: { key: string; value: never }) => values.setSetting(args.key, args.value),
     ...sharingWrites(parts),
@@ -138,6 +147,8 @@ function readsOf(parts: StoreParts, command: OpenCommand): StorageProgram["reads
     outputCursor: (output: string) => values.outputCursor(output),
     streams: () => streamStates(parts),
     readBatch: (args: [number, number, number, number, number]) => outbox.read(...args),
+    receipts: () => parts.receipts.all(),
+    receiptCertificates: () => parts.receipts.certificates(),
     setting: (key: string) => values.setting(key),
     ...sharingReads(parts),
     counts: () => countRows(command, parts),
@@ -150,12 +161,16 @@ function moveLog(database: Database): void {
 }
 
 function streamStates(parts: StoreParts): StreamState[] {
-  return parts.heads.all().map(({ lane, segment, last, lastHash, acknowledged }) => ({
-    lane,
-    segment,
-    last,
-    lastHash: lastHash.slice(),
-    acknowledged,
+  return parts.heads.all().map((head) => ({
+    lane: head.lane,
+    segment: head.segment,
+    last: head.last,
+    lastHash: head.lastHash.slice(),
+    acknowledged: head.acknowledged,
+    closed: head.state === "closed",
+    firstLink: head.firstLink.slice(),
+    rows: head.rows,
+    bytes: head.bytes,
   }));
 }
 
@@ -163,8 +178,9 @@ function countRows({ path, retention }: OpenCommand, parts: StoreParts): Counted
   const unacknowledged: Record<string, number> = {};
   for (const [name, lane] of Object.entries(LANES)) {
     const heads = parts.heads.all().filter((head) => head.lane === lane);
-    unacknowledged[name] = heads.reduce((sum, head) => sum + head.last - head.acknowledged, 0);
+    unacknowledged[name] = heads.reduce((sum, head) => sum + head.rows, 0);
   }
+  const bytes = parts.heads.all().reduce((sum, head) => sum + head.bytes, 0);
   const fileBytes = ["", "-wal"]
     .map((suffix) => statSync(path + suffix, { throwIfNoEntry: false })?.size ?? 0)
     .reduce((sum, size) => sum + size, 0);
@@ -176,6 +192,7 @@ function countRows({ path, retention }: OpenCommand, parts: StoreParts): Counted
     openFindings: parts.rules.unresolved(),
     history: historyStats(parts, retention),
     unacknowledged,
+    outbox: { bytes, cap: retention.outbox, lost: parts.losses.lost() },
     fileBytes,
   };
 }

@@ -2,12 +2,13 @@ import type { Ids } from "../../core/ids.ts";
 import type { HashedText } from "../../model/attempt-facts.ts";
 import type { CloudEvent } from "../../model/event.ts";
 import type { Json } from "../../model/json.ts";
-import type { RecordBatch, StreamCursor } from "../../model/record.ts";
+import type { KeptReceipt, RecordBatch, StreamCursor, StreamReceipt } from "../../model/record.ts";
 import type { FindingFilter } from "../../model/finding.ts";
 import type { FindingRow, RuleMemory } from "../../model/rule.ts";
 import type { NewRun } from "../../model/run-build.ts";
 import type { DeadLetter, LockPlace, OpenRun, RunRow } from "../../model/run.ts";
 import type { LaterEnd, LaterRun } from "../../model/schedule-later.ts";
+import { numbered } from "../../protocol/loss.ts";
 import { TextWriter } from "../../storage/text-parts.ts";
 import type {
   AcknowledgeCommand,
@@ -22,6 +23,14 @@ import { definitionOf } from "./definition-rows.ts";
 import type { EventPage } from "./event-rows.ts";
 import { unpackMemory } from "./pack-memory.ts";
 import { RunPacker } from "./pack-runs.ts";
+import {
+  type KeptCertificate,
+  packCertificate,
+  packReceipt,
+  unpackCertificate,
+  unpackReceipt,
+} from "./receipt-port.ts";
+import type { PackedCertificate, PackedReceipt } from "./receipt-rows.ts";
 import type { RunPage } from "./run-reads.ts";
 import type {
   AgentStore,
@@ -232,11 +241,28 @@ export class ThreadedAgentStore extends SharingStore implements AgentStore {
     return packed && unpackRecords(packed);
   }
 
-  async acknowledge(cursor: StreamCursor): Promise<void> {
+  async acknowledge(cursor: StreamCursor, receipt?: StreamReceipt): Promise<void> {
     const hash = Buffer.from(cursor.hash).toString("hex");
     const command: AcknowledgeCommand = { ...cursor, hash };
+    if (receipt) command.receipt = packReceipt(cursor, receipt);
     await this.client.write("acknowledge", command);
     void this.trim();
+  }
+
+  async receipts(): Promise<KeptReceipt[]> {
+    return (await this.client.read<PackedReceipt[]>("receipts")).map(unpackReceipt);
+  }
+
+  async receiptCertificates(): Promise<KeptCertificate[]> {
+    return (await this.client.read<PackedCertificate[]>("receiptCertificates")).map(unpackCertificate);
+  }
+
+  async keepReceiptCertificates(certificates: KeptCertificate[]): Promise<void> {
+    await this.client.write("keepReceiptCertificates", certificates.map(packCertificate));
+  }
+
+  async closeSegments(lanes: number[]): Promise<number[]> {
+    return await this.client.write("closeSegments", lanes);
   }
 
   async renewEpoch(
@@ -266,10 +292,9 @@ export class ThreadedAgentStore extends SharingStore implements AgentStore {
 function unpackRecords(packed: PackedBatch): RecordBatch {
   const { classes, lengths, bytes, ...batch } = packed;
   let at = 0;
-  const records = lengths.map((length, i) => ({
-    number: batch.first + i,
+  const rows = lengths.map((length, i) => ({
     class: classes[i]!,
     body: bytes.subarray(at, (at += length)),
   }));
-  return { ...batch, records };
+  return { ...batch, records: numbered(batch.first, rows) };
 }

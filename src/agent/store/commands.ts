@@ -4,6 +4,8 @@ import type { RunRow, StepRow } from "../../model/run.ts";
 import type { LaterEnd, LaterRun } from "../../model/schedule-later.ts";
 import type { PackedUpdate } from "../../storage/column-updates.ts";
 import type { Cell } from "../../storage/write-gate.ts";
+import type { PackedReceipt } from "./receipt-rows.ts";
+import type { OutboxStats } from "./outbox-stats.ts";
 import type { HistoryStats, Retention } from "./retention.ts";
 
 /** Arguments of the operations, as they cross to the storage thread (JSON). */
@@ -109,6 +111,8 @@ export interface AcknowledgeCommand {
   number: number;
   /** Hex. */
   hash: string;
+  /** The hub's signature of it. */
+  receipt?: PackedReceipt;
 }
 
 export interface RenewEpochCommand {
@@ -140,6 +144,7 @@ export interface CountedRows {
   deadLettersDropped: number;
   openFindings: number;
   unacknowledged: Record<string, number>;
+  outbox: OutboxStats;
   fileBytes: number;
   history: HistoryStats;
 }
@@ -149,4 +154,6 @@ export interface CommitSignal {
   /** It added outbox rows. */
   outbox: boolean;
   epoch: string;
+  /** More waits for the hub than may. */
+  full: boolean;
 }

@@ -5,14 +5,18 @@ import { type Cap, DEFAULT_RETENTION, type Retention } from "./retention.ts";
 
 /** Of `limits.disk`, what the store may have: the logs need some too, and above all of it triggers are paused. */
 const PART_OF_DISK = 3 / 4;
+const PART_FOR_SENT = 8;
+const PART_FOR_OUTBOX = 2;
 
-/** `history` of the configuration, as the store is told it. */
+/** `history` and `sync` of the configuration, as the store is told it. */
 export function configuredRetention({
   history,
   limits,
   outputs,
-}: Pick<Config, "history" | "limits" | "outputs">): Retention {
+  sync,
+}: Pick<Config, "history" | "limits" | "outputs" | "sync">): Retention {
   const cap = ({ keep, age }: { keep: number; age: string }): Cap => ({ keep, ageMs: parseDuration(age) });
+  const bytes = Math.min(parseSize(history.size), Math.floor(parseSize(limits.disk) * PART_OF_DISK));
   return {
     ...DEFAULT_RETENTION,
     events: cap(history.events),
@@ -20,6 +24,17 @@ export function configuredRetention({
     findings: cap(history.findings),
     deadLetters: cap(history.dead_letters),
     outputs: outputs.filter(({ enabled }) => enabled).map(({ name }) => name),
-    bytes: Math.min(parseSize(history.size), Math.floor(parseSize(limits.disk) * PART_OF_DISK)),
+    bytes,
+    outbox: {
+      ...DEFAULT_RETENTION.outbox,
+      rows: sync.outbox.rows,
+      bytes: Math.min(parseSize(sync.outbox.size), Math.floor(bytes / PART_FOR_OUTBOX)),
+    },
+    sent: {
+      ...DEFAULT_RETENTION.sent,
+      ageMs: parseDuration(sync.keep.age),
+      // Rows of events hold the events themselves: they must not be most of what there is room for.
+      bytes: Math.min(parseSize(sync.keep.size), Math.floor(bytes / PART_FOR_SENT)),
+    },
   };
 }

@@ -5,6 +5,12 @@ import { type Doomed, doomed, type Retention, type TableFacts } from "./retentio
 import type { StoreParts } from "./store-parts.ts";
 import type { Trimmed, TrimNow } from "./trim-step.ts";
 
+interface PointingRow {
+  segment: number;
+  number: number;
+  event_n: number;
+}
+
 /** Deletes the oldest events. One that an open run is about stays where it is, and those behind it go. */
 export class EventHistory {
   readonly #database: Database;
@@ -14,6 +20,8 @@ export class EventHistory {
   /** Where the next step goes on: behind events that open runs hold, which have their turn with the next trimming. */
   #from = 0;
   #exhausted = false;
+  /** Where the first outbox row is that points to an event: it only ever moves on within an epoch. */
+  #pointing = { epoch: "", segment: 0, number: 0 };
 
   constructor(database: Database, gate: WriteGate, parts: StoreParts, retention: Retention) {
     this.#database = database;
@@ -26,6 +34,7 @@ export class EventHistory {
   load(): void {
     this.beginAnew();
     this.#exhausted = false;
+    this.#pointing = { epoch: "", segment: 0, number: 0 };
   }
 
   beginAnew(): void {
@@ -83,11 +92,17 @@ export class EventHistory {
     return rows.map(({ n }) => n);
   }
 
-  /** The oldest event that an outbox row points to. */
+  /** The oldest event that an outbox row points to. Rows in front of a loss hold their bodies themselves, and are passed over. */
   #firstReferenced(): number {
+    const { epoch } = this.#parts.heads;
+    const from = this.#pointing.epoch === epoch ? this.#pointing : { segment: 0, number: 0 };
     const row = this.#database
-      .query("SELECT event_n FROM outbox WHERE lane = ? ORDER BY lane, segment, number LIMIT 1")
-      .get(LANES.events) as { event_n: number | null } | null;
+      .query(
+        `SELECT segment, number, event_n FROM outbox WHERE lane = ? AND (segment, number) >= (?, ?) AND event_n IS NOT NULL
+          ORDER BY lane, segment, number LIMIT 1`,
+      )
+      .get(LANES.events, from.segment, from.number) as PointingRow | null;
+    this.#pointing = { epoch, segment: row?.segment ?? from.segment, number: row?.number ?? from.number };
     return row?.event_n ?? Number.MAX_SAFE_INTEGER;
   }
 

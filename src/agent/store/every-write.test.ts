@@ -12,14 +12,14 @@ import { noCounts, type Silence } from "../../model/silence.ts";
 import type { Fault } from "../../storage/faults.ts";
 import { type InProcessStore, openInProcessStore } from "../../testing/in-process-store.ts";
 import type { RunChange } from "./port.ts";
-import { keep, commitOf, readLane, runRecordOf, startOf, stepOf } from "./store-fixtures.ts";
+import { keep, commitOf, readLane, runRecordOf, sent, startOf, stepOf } from "./store-fixtures.ts";
 
 setDefaultTimeout(120_000);
 
 /** What dies here is never the host: hundreds of stores need not wait for a disk. */
 const MEMORY = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 const RETENTION = {
-  ...{ acknowledgedRows: 2, heldForOutputs: 3, events: keep(3), runs: keep(1) },
+  ...{ sent: { ...sent(2), ends: 0 }, heldForOutputs: 3, events: keep(3), runs: keep(1) },
   ...{ deadLetters: keep(1), findings: keep(1) },
 };
 
@@ -160,6 +160,15 @@ function steps(): Step[] {
     },
     { act: (store) => store.setSetting("a", 1), done: async (store) => (await store.setting("a")) === 1 },
     ...memorySteps(),
+    {
+      act: (store) => store.closeSegments([LANES.events, LANES.results]),
+      done: async (store) => (await store.streams()).filter(({ closed }) => closed).length === 2,
+    },
+    {
+      act: (store) => store.commitEvents(commitOf(["g-0", "g-1"])),
+      done: async (store) => (await store.lastEvent()) === 44,
+    },
+    { act: (store) => store.startRuns([startOf("run-5", null), startOf("run-6", null)]), done: has("run-6") },
     { act: acknowledgeAll, done: async (store) => (await unacknowledged(store)) === 0 },
     {
       act: (store) => store.ruleMemory(["r"]),
@@ -263,13 +272,23 @@ function memorySteps(): Step[] {
       act: (store) => store.putSilence({ ...SILENCE, counts: { ...noCounts(), runs } }, 1),
       done: async (store) => (await store.silences())[0]?.counts.runs === runs,
     })),
+    {
+      act: (store) =>
+        store.keepReceiptCertificates([
+          { hub: "hub", serial: "01", certificate: Uint8Array.of(1), authority: Uint8Array.of(2) },
+        ]),
+      done: async (store) => (await store.receiptCertificates()).length === 1,
+    },
     { act: (store) => store.memoryFree(), done: async () => false },
   ];
 }
 
 async function acknowledgeAll(store: InProcessStore): Promise<void> {
   for (const { lane, segment, last, lastHash } of await store.streams())
-    await store.acknowledge({ epoch: store.facts.epoch, lane, segment, number: last, hash: lastHash });
+    await store.acknowledge(
+      { epoch: store.facts.epoch, lane, segment, number: last, hash: lastHash },
+      { hub: "hub", key: "01", atMs: 1, signature: new Uint8Array(64) },
+    );
 }
 
 async function unacknowledged(store: InProcessStore): Promise<number> {
@@ -307,6 +326,10 @@ async function everything(store: InProcessStore) {
     parameters: await store.parameters(),
     secrets: await store.sealedSecrets(),
     silences: await store.silences(),
+    receipts: (await store.receipts())
+      .map(({ cursor: { lane, number }, receipt }) => ({ lane, number, receipt }))
+      .toSorted((a, b) => a.lane - b.lane),
+    certificates: await store.receiptCertificates(),
     memory: (await store.memoryOf("web")).map(({ key, value }) => [key, value]),
     streams: (await store.streams())
       .map(({ lane, last, acknowledged }) => ({ lane, last, acknowledged }))
@@ -376,6 +399,8 @@ const ELSEWHERE = new Set([
     "renewEpoch",
     "probe",
   ],
+  // outbox-eviction-crash.test.ts
+  ...["outbox.evict", "outbox.loss", "outbox.take-in", "outbox.renumber-loss"],
   "definitions.trim",
 ]);
 

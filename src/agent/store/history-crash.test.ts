@@ -15,9 +15,9 @@ afterEach(() => place.end());
 const TRIMMER = `
   import { openAgentStore } from "${join(import.meta.dir, "open-agent-store.ts")}";
   import { systemIds } from "${join(import.meta.dir, "../../core/ids.ts")}";
-  import { commitOf, keep, numbered, startOf } from "${join(import.meta.dir, "store-fixtures.ts")}";
+  import { commitOf, keep, numbered, sent, startOf } from "${join(import.meta.dir, "store-fixtures.ts")}";
   const [path, prefix, faults] = process.argv.slice(2);
-  const retention = { acknowledgedRows: 10, events: keep(100), runs: keep(10) };
+  const retention = { sent: sent(10), events: keep(100), runs: keep(10) };
   const store = await openAgentStore({ path, ids: systemIds(), wall: Date.now, retention, faults: JSON.parse(faults) });
   for (let round = 0; ; round++) {
     const ids = numbered(prefix + "-" + round, 300);

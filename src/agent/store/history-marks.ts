@@ -4,6 +4,8 @@ import type { WriteGate } from "../../storage/write-gate.ts";
 /** Tables whose rows are numbered in the order in which they came. */
 const MARKED = ["events", "runs"] as const;
 export type MarkedTable = (typeof MARKED)[number];
+/** A table, or a stream of the outbox. */
+export type MarkName = MarkedTable | `sent/${string}`;
 
 const HOUR_MS = 3_600_000;
 const SECOND_MS = 1000;
@@ -24,7 +26,7 @@ export class HistoryMarks {
   readonly #put;
   readonly #forget;
   readonly #correct;
-  readonly #last = new Map<MarkedTable, Mark>();
+  readonly #last = new Map<MarkName, Mark>();
 
   constructor(database: Database, gate: WriteGate) {
     this.#database = database;
@@ -43,13 +45,14 @@ export class HistoryMarks {
 
   /** What is here came by now at the latest: true also after trusted time was found to be ahead, and set right. */
   correct(trustedMs: number): void {
-    if (MARKED.every((table) => (this.#lastOf(table)?.ms ?? 0) <= trustedMs)) return;
+    for (const table of MARKED) this.#lastOf(table);
+    if ([...this.#last.values()].every(({ ms }) => ms <= trustedMs)) return;
     this.#correct(trustedMs);
     this.#last.clear();
   }
 
   /** Writes down that the last number is `n`, unless that was done a short time ago. */
-  note(table: MarkedTable, n: number, trustedMs: number, ageMs: number): void {
+  note(table: MarkName, n: number, trustedMs: number, ageMs: number): void {
     const last = this.#lastOf(table);
     const between = Math.min(HOUR_MS, Math.max(SECOND_MS, ageMs / MARKS));
     if (n <= (last?.n ?? 0) || (last && trustedMs - last.ms < between)) return;
@@ -58,15 +61,15 @@ export class HistoryMarks {
   }
 
   /** The highest number of which it is known that it came before `ms`; 0 when there is none. */
-  before(table: MarkedTable, ms: number): number {
+  before(table: MarkName, ms: number): number {
     const row = this.#database
       .query("SELECT max(n) AS n FROM history_marks WHERE name = ? AND trusted_ms < ?")
       .get(table, ms);
     return (row as { n: number | null }).n ?? 0;
   }
 
-  /** Marks below the oldest row say nothing any more. */
-  forget(): void {
+  /** Marks below the oldest row of a table say nothing any more. */
+  forgetGone(): void {
     for (const table of MARKED) {
       const row = this.#database
         .query(
@@ -78,7 +81,25 @@ export class HistoryMarks {
     }
   }
 
-  #lastOf(table: MarkedTable): Mark | undefined {
+  /** Rows below `n` are gone. */
+  forget(table: MarkName, n: number): void {
+    const row = this.#database
+      .query("SELECT n FROM history_marks WHERE name = ? ORDER BY n LIMIT 1")
+      .get(table);
+    if (!row || (row as { n: number }).n >= n) return;
+    this.#forget(table, n);
+    if ((this.#last.get(table)?.n ?? n) < n) this.#last.delete(table);
+  }
+
+  /** What has marks, of the names that begin so. */
+  names(prefix: "sent/"): MarkName[] {
+    const rows = this.#database
+      .query("SELECT DISTINCT name FROM history_marks WHERE substr(name, 1, ?) = ?")
+      .all(prefix.length, prefix) as { name: MarkName }[];
+    return rows.map(({ name }) => name);
+  }
+
+  #lastOf(table: MarkName): Mark | undefined {
     const known = this.#last.get(table);
     if (known) return known;
     const row = this.#database

@@ -10,7 +10,7 @@ import type { RunRow } from "../../model/run.ts";
 import { type InProcessStore, openInProcessStore } from "../../testing/in-process-store.ts";
 import type { RunFilter } from "./port.ts";
 import type { Retention } from "./retention.ts";
-import { commitOf, eventOf, keep, numbered, startOf } from "./store-fixtures.ts";
+import { commitOf, eventOf, keep, numbered, sent, startOf } from "./store-fixtures.ts";
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -34,7 +34,7 @@ async function open(retention: Partial<Retention>): Promise<InProcessStore> {
   const store = await openInProcessStore({
     ...{ path: join(folder, "agent.db"), ids: systemIds(), wall: () => 1 },
     time: { trusted: () => now.trusted, mono: () => now.mono },
-    retention: { acknowledgedRows: 0, ...retention },
+    retention: { sent: sent(0), ...retention },
   });
   opened.push(store);
   return store;

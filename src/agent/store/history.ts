@@ -3,6 +3,8 @@ import type { WriteGate } from "../../storage/write-gate.ts";
 import { DefinitionSweep } from "./definition-sweep.ts";
 import { EventHistory } from "./event-history.ts";
 import { FilePages } from "./file-pages.ts";
+import { EventsInRows } from "./events-in-rows.ts";
+import { OutboxEviction } from "./outbox-eviction.ts";
 import { OutboxHistory } from "./outbox-history.ts";
 import type { Retention } from "./retention.ts";
 import { RunHistory } from "./run-history.ts";
@@ -23,8 +25,9 @@ interface Part {
 }
 
 /**
- * Keeps the store within its bounds by count, age and size, in steps of about a millisecond. Never deletes a row that the
- * hub has not acknowledged, nor an event that such a row or an open run points to.
+ * Keeps the store within its bounds by count, age and size, in steps of about a millisecond. Never deletes an event that a row
+ * which the hub has not acknowledged or an open run points to; such rows go only where the outbox is beyond its own cap, and
+ * leave a record of it.
  */
 export class History {
   readonly #parts: StoreParts;
@@ -34,6 +37,9 @@ export class History {
   readonly #events: EventHistory;
   readonly #runs: RunHistory;
   readonly #definitions: DefinitionSweep;
+  readonly #eventsInRows: EventsInRows;
+  readonly outbox: OutboxEviction;
+  readonly #sent: OutboxHistory;
   readonly #all: Part[];
   /** Whose turn it is first: a part with much to do keeps nobody else waiting. */
   #turn = 0;
@@ -52,11 +58,15 @@ export class History {
     this.#events = new EventHistory(database, gate, parts, retention);
     this.#runs = new RunHistory(database, gate, parts, retention.runs);
     this.#definitions = new DefinitionSweep(database, parts.definitions);
-    const outbox = new OutboxHistory(database, gate, parts.heads, retention.acknowledgedRows);
+    const { heads } = parts;
+    this.#eventsInRows = new EventsInRows(database, gate, heads);
+    this.outbox = new OutboxEviction(database, gate, parts, retention.outbox, this.#eventsInRows);
+    this.#sent = new OutboxHistory(database, gate, heads, parts.marks, retention.sent);
     const findings = new FindingHistory(parts, retention.findings);
     const letters = new DeadLetterHistory(parts, retention.deadLetters);
     this.#all = [
-      { step: new TrimStep(2000), trim: (_now, rows) => outbox.trim(rows) },
+      { step: new TrimStep(4000), trim: (now, rows) => this.outbox.trim(now, rows) },
+      { step: new TrimStep(2000), trim: (now, rows) => this.#sent.trim(now, rows) },
       { step: new TrimStep(2000), trim: (now, rows) => this.#events.trim(now, rows) },
       { step: new TrimStep(200), trim: (now, rows) => this.#trimRuns(now, rows) },
       { step: new TrimStep(1000), trim: (now, rows) => this.#definitions.trim(now, rows) },
@@ -70,6 +80,9 @@ export class History {
     this.#events.load();
     this.#runs.load();
     this.#definitions.load();
+    this.#eventsInRows.load();
+    this.outbox.load();
+    this.#sent.load();
   }
 
   /** One step of all parts, or of as many as the time is enough for. */
@@ -83,11 +96,16 @@ export class History {
       const turn = (this.#turn + done) % this.#all.length;
       if (late) {
         this.#turn = turn;
-        return { more: true, excess: this.#excess() };
+        return this.#result(true);
       }
       if (this.#one(this.#all[turn]!, now)) more = true;
     }
-    return { more, excess: this.#excess() };
+    return this.#result(more);
+  }
+
+  #result(more: boolean): TrimResult {
+    const evicted = this.outbox.takeEvicted();
+    return { more, excess: this.#excess(), ...(evicted ? { evicted } : {}) };
   }
 
   #begin({ trustedMs, monoMs, begins }: TrimCommand): void {
@@ -95,7 +113,7 @@ export class History {
     if (begins) {
       this.#events.beginAnew();
       this.#runs.beginAnew();
-      this.#parts.marks.forget();
+      this.#parts.marks.forgetGone();
     }
     const { time, marks, trimCounts, heads, events, runs } = this.#parts;
     time.trustedMs = trustedMs;
@@ -123,7 +141,9 @@ export class History {
   /** How far the store is beyond its bounds: trimming hurries when this grows in spite of it. */
   #excess(): number {
     const { events, runs } = this.#parts;
-    const rows = Math.max(0, events.count() - this.#retention.events.keep);
+    const { outbox: cap } = this.#retention;
+    const waiting = Math.max(0, this.outbox.waiting().rows - cap.rows);
+    const rows = Math.max(0, events.count() - this.#retention.events.keep) + waiting;
     return rows + Math.max(0, runs.ended() - this.#retention.runs.keep) + this.#pages.excess();
   }
 }

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { LANES } from "../../model/record.ts";
+import { LANES, ZERO_HASH } from "../../model/record.ts";
 import type { AgentStore } from "./port.ts";
 import {
   keep,
@@ -10,6 +10,7 @@ import {
   idsOf,
   numbered,
   readLane,
+  sent,
   SOURCE,
   startOf,
 } from "./store-fixtures.ts";
@@ -50,7 +51,10 @@ describe("acknowledgement", () => {
     await first.close();
     const store = await place.open();
     expect(await store.streams()).toEqual([
-      { lane: LANES.events, segment: 1, last: 10, lastHash: expect.any(Uint8Array), acknowledged: 6 },
+      {
+        ...{ lane: LANES.events, segment: 1, last: 10, lastHash: expect.any(Uint8Array), acknowledged: 6 },
+        ...{ rows: 4, bytes: expect.any(Number), closed: false, firstLink: ZERO_HASH },
+      },
     ]);
     expect((await store.stats()).unacknowledged.events).toBe(4);
     // A hub that was restored may ask again.
@@ -74,7 +78,7 @@ describe("acknowledgement", () => {
 
 describe("history", () => {
   test("keeps the newest acknowledged rows; what is gone is told as gone", async () => {
-    const store = await place.open({ retention: { acknowledgedRows: 100, events: keep(50) } });
+    const store = await place.open({ retention: { sent: sent(100), events: keep(50) } });
     await store.commitEvents(commitOf(numbered("e", 5000)));
     await store.acknowledge(await cursorAt(store, 4900));
     while ((await store.stats()).events > 200) await store.trim();
@@ -90,7 +94,7 @@ describe("history", () => {
   });
 
   test("holds events that an output has not read or that an open run is about", async () => {
-    const store = await place.open({ retention: { acknowledgedRows: 0, events: keep(10) } });
+    const store = await place.open({ retention: { sent: sent(0), events: keep(10) } });
     const runs = [{ event: 2, start: startOf("run-1", "e-2") }];
     await store.commitEvents(commitOf(numbered("e", 100), { runs }));
     await store.setOutputCursor("archive", 60);
@@ -103,7 +107,7 @@ describe("history", () => {
 
   test("holds nothing for an output that is not at work, whose position stays", async () => {
     const open = (outputs: string[]) =>
-      place.open({ retention: { acknowledgedRows: 0, events: keep(10), outputs } });
+      place.open({ retention: { sent: sent(0), events: keep(10), outputs } });
     const store = await open(["busy"]);
     await store.commitEvents(commitOf(numbered("e", 100)));
     await store.setOutputCursor("disabled", 5);

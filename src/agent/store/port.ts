@@ -3,7 +3,7 @@ import type { CloudEvent } from "../../model/event.ts";
 import type { FindingFilter } from "../../model/finding.ts";
 import type { Json } from "../../model/json.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
-import type { NewRecord, RecordBatch, StreamCursor } from "../../model/record.ts";
+import type { NewRecord, RecordBatch, StreamCursor, StreamReceipt } from "../../model/record.ts";
 import type { FindingRow, RuleChanges, RuleMemory } from "../../model/rule.ts";
 import type { NewRun } from "../../model/run-build.ts";
 import type {
@@ -15,6 +15,8 @@ import type {
   RunState,
   StepRow,
 } from "../../model/run.ts";
+import type { Evicted, OutboxStats } from "./outbox-stats.ts";
+import type { ReceiptStore } from "./receipt-port.ts";
 import type { HistoryStats } from "./retention.ts";
 import type { MemoryStore, ParameterStore, SecretStore, SilenceStore } from "./sharing-port.ts";
 import type { LaterEnd, LaterRun } from "../../model/schedule-later.ts";
@@ -142,6 +144,7 @@ export interface StoreStats {
   openFindings: number;
   /** Rows by lane that the hub has not acknowledged. */
   unacknowledged: Record<string, number>;
+  outbox: OutboxStats;
   /** Commits of the store since start, and operations in them. */
   commits: number;
   operations: number;
@@ -157,13 +160,20 @@ export interface StreamState {
   last: number;
   lastHash: Uint8Array;
   acknowledged: number;
+  /** Closed: no row is added any more, and the next segment begins with its last hash. */
+  closed: boolean;
+  /** The hash before row 1. */
+  firstLink: Uint8Array;
+  /** Not acknowledged; a loss record is one row. */
+  rows: number;
+  bytes: number;
 }
 
 /**
  * The agent's durable state behind an asynchronous port. Every method that changes something resolves after the commit
  * that holds it (group commit: concurrent calls share one transaction, each in a savepoint of its own).
  */
-export interface AgentStore extends MemoryStore, ParameterStore, SecretStore, SilenceStore {
+export interface AgentStore extends MemoryStore, ParameterStore, SecretStore, SilenceStore, ReceiptStore {
   readonly facts: StoreFacts;
 
   commitEvents(commit: EventCommit): Promise<EventCommitResult>;
@@ -232,8 +242,13 @@ export interface AgentStore extends MemoryStore, ParameterStore, SecretStore, Si
     maxRows: number,
     maxBytes: number,
   ): Promise<RecordBatch | null>;
-  /** Marks rows up to the cursor as held by the hub. Throws `conflict` when the cursor's hash is not ours (a fork). */
-  acknowledge(cursor: StreamCursor): Promise<void>;
+  /** Marks rows up to the cursor as held by the hub. Throws `conflict` when the cursor's hash is not ours (a fork). Keeps the receipt. */
+  acknowledge(cursor: StreamCursor, receipt?: StreamReceipt): Promise<void>;
+  /**
+   * Closes the open segment of each of these lanes that has rows for the hub: later rows go into one that begins with its last
+   * hash. Resolves with the lanes whose segment was closed: not more than 16 of a lane wait for the hub.
+   */
+  closeSegments(lanes: number[]): Promise<number[]>;
   /**
    * Begins a new epoch: rows that the hub does not hold go on, in order, as fresh streams. `held` is what the hub is
    * known to hold of the old epoch. Resolves with the new epoch.
@@ -246,6 +261,8 @@ export interface AgentStore extends MemoryStore, ParameterStore, SecretStore, Si
 
   /** Called once after each commit that added outbox rows. */
   onOutbox(listener: () => void): void;
+  /** Called for rows that had to go before the hub had them. */
+  onEvicted(listener: (evicted: Evicted) => void): void;
   /** Called once when the storage thread can go on no longer (disk full, I/O error): the reason, or null when it recovered. */
   onHealth(listener: (problem: string | null) => void): void;
   close(): Promise<void>;

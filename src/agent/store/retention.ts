@@ -1,8 +1,33 @@
+import { SENT_AHEAD } from "../../model/record.ts";
+
 /** How much of one table the store keeps. */
 export interface Cap {
   keep: number;
   /** Of trusted time. */
   ageMs: number;
+}
+
+/** How much may wait for the hub, and how a loss record takes the place of what is beyond it. */
+export interface OutboxCap {
+  /** That the hub has not acknowledged, of all streams. */
+  rows: number;
+  bytes: number;
+  /** So many numbers of a stream after the acknowledged one may be on their way, and stay (src/agent/outbox). */
+  ahead: number;
+  /** A loss record stands for at least so many rows, where a stream has them. */
+  least: number;
+}
+
+/** How much is kept after the hub has acknowledged it. */
+export interface SentCap {
+  /** Of each lane. */
+  rows: number;
+  /** Of trusted time, after the ack. */
+  ageMs: number;
+  /** Of all streams. */
+  bytes: number;
+  /** Closed segments of a lane of which no row is left, but still where they ended. */
+  ends: number;
 }
 
 /** How much history the store keeps. */
@@ -15,8 +40,9 @@ export interface Retention {
   deadLetters: Cap;
   /** The whole file with its log. */
   bytes: number;
-  /** Rows of each lane that the hub has acknowledged: a hub restored from a backup asks for them again. */
-  acknowledgedRows: number;
+  /** Of rows that the hub has acknowledged: one restored from a backup asks for them again. */
+  sent: SentCap;
+  outbox: OutboxCap;
   /** With more events than this an output that has not read them holds them back no longer. */
   heldForOutputs: number;
   /** Outputs that are at work: only for them events are held. Null is every output that ever was. */
@@ -33,7 +59,9 @@ export const DEFAULT_RETENTION: Retention = {
   findings: { keep: 10_000, ageMs: 90 * DAY_MS },
   deadLetters: { keep: 10_000, ageMs: 90 * DAY_MS },
   bytes: 2 * GIGABYTE,
-  acknowledgedRows: 10_000,
+  // Yesterday's backup can be served.
+  sent: { rows: 1_000_000, ageMs: DAY_MS, bytes: 64 * 1024 ** 2, ends: 16 },
+  outbox: { rows: 5_000_000, bytes: GIGABYTE, ahead: SENT_AHEAD, least: 1000 },
   heldForOutputs: 1_000_000,
   outputs: null,
 };

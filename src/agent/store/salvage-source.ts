@@ -17,6 +17,7 @@ export interface SalvageCounts extends Record<string, number> {
   parameters: number;
   secrets: number;
   silences: number;
+  receipts: number;
   outbox: number;
   outboxLost: number;
   runs: number;

@@ -12,6 +12,7 @@ import { keyFromRow, secretFromRow } from "./secret-rows.ts";
 import { silenceFromRow } from "./silence-rows.ts";
 import { findingFromRow, stateFromRow } from "./rule-rows.ts";
 import { deadLetterCells, deadLetterFromRow, fromJson, type SqlRow } from "./run-columns.ts";
+import { certificateFromRow, receiptFromRow } from "./receipt-rows.ts";
 import { OutboxSalvage } from "./salvage-outbox.ts";
 import { RunSalvage } from "./salvage-runs.ts";
 import { attempted, type SalvageCounts, SalvageSource } from "./salvage-source.ts";
@@ -30,7 +31,7 @@ export interface SalvageOptions {
 
 /**
  * Builds a new store, in a new epoch, from what can still be read of a damaged one: settings, what rules remember,
- * findings, dead letters, the memory, parameters, sealed secrets, silences, rows that the hub has not acknowledged, open runs with their locks, runs that are put off. Of checkpoints
+ * findings, dead letters, the memory, parameters, sealed secrets, silences, receipts of the hub, rows that the hub has not acknowledged, open runs with their locks, runs that are put off. Of checkpoints
  * those of schedules only: triggers start from now. Returns how much was saved and lost.
  */
 export function salvage(options: SalvageOptions): Record<string, number> {
@@ -62,6 +63,7 @@ function fill(target: Database, parts: StoreParts, options: SalvageOptions): Rec
     parameters: 0,
     secrets: 0,
     silences: 0,
+    receipts: 0,
     outbox: 0,
     outboxLost: 0,
     runs: 0,
@@ -109,6 +111,9 @@ function carry(source: SalvageSource, parts: StoreParts, counts: SalvageCounts, 
   for (const row of source.table("secret_keys"))
     attempted(() => secrets.put({ key: keyFromRow(row as never), secrets: [] }));
   table("silences", "silences", (row) => parts.silences.put(silenceFromRow(row as never)));
+  for (const row of source.table("receipt_certificates"))
+    attempted(() => parts.receipts.putCertificates([certificateFromRow(row as never)]));
+  table("receipts", "receipts", (row) => parts.receipts.put(receiptFromRow(row as never)));
   table("parameters", "parameters", (row) => parameters.put(parameterFromRow(row as never)));
   table("memory", "memory", (row) => memory.restore(row as never));
   table("dead_letters", "deadLetters", (row) => dead.put(deadLetterCells(deadLetterFromRow(row))));

@@ -101,7 +101,7 @@ CREATE TABLE streams (
   last_hash BLOB NOT NULL,
   acknowledged INTEGER NOT NULL,
   trimmed INTEGER NOT NULL,
-  trimmed_hash BLOB NOT NULL,
+  trimmed_hash BLOB NOT NULL, rows INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, sent_bytes INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (epoch, lane, segment)
 ) STRICT, WITHOUT ROWID;
 
@@ -112,7 +112,7 @@ CREATE TABLE outbox (
   class INTEGER NOT NULL,
   hash BLOB NOT NULL,
   event_n INTEGER,
-  body TEXT,
+  body TEXT, size INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (lane, segment, number)
 ) STRICT, WITHOUT ROWID;
 
@@ -277,3 +277,26 @@ CREATE TABLE history_marks (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX findings_over ON findings (over_ms) WHERE over_ms IS NOT NULL;
+
+CREATE TABLE receipts (
+  n INTEGER PRIMARY KEY,
+  hub TEXT NOT NULL,
+  epoch TEXT NOT NULL,
+  lane INTEGER NOT NULL,
+  segment INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  key TEXT NOT NULL,
+  at_ms INTEGER NOT NULL,
+  signature BLOB NOT NULL,
+  UNIQUE (hub, epoch, lane, segment)
+) STRICT;
+
+CREATE TABLE receipt_certificates (
+  n INTEGER PRIMARY KEY,
+  hub TEXT NOT NULL,
+  serial TEXT NOT NULL,
+  certificate BLOB NOT NULL,
+  authority BLOB NOT NULL,
+  UNIQUE (hub, serial)
+) STRICT;

@@ -6,7 +6,8 @@ import type { CommitSignal, OpenCommand } from "./commands.ts";
 import type { StoreFacts } from "./port.ts";
 import { DEFAULT_RETENTION, type Retention } from "./retention.ts";
 import { Trimming } from "./trimming.ts";
-import type { TrimCommand } from "./trim-step.ts";
+import type { Evicted } from "./outbox-stats.ts";
+import type { TrimCommand, TrimResult } from "./trim-step.ts";
 
 export interface AgentStoreOptions {
   /** The database file; its folder is made when it is missing. */
@@ -36,6 +37,7 @@ export class StoreConnection {
   #facts!: StoreFacts;
   #problem: string | null = null;
   #outboxListeners: (() => void)[] = [];
+  #evictedListeners: ((evicted: Evicted) => void)[] = [];
   #healthListeners: ((problem: string | null) => void)[] = [];
   readonly #trimming: Trimming;
   #untrimmed = 0;
@@ -46,7 +48,7 @@ export class StoreConnection {
     this.#options = options;
     const { after } = options;
     this.#trimming = new Trimming({
-      step: (begins) => this.#client.write("trim", { ...this.#now(), begins }),
+      step: (begins) => this.#trimStep(begins),
       moveLog: () => this.#client.read("moveLog"),
       mono: () => this.#now().monoMs,
       ...(after ? { after } : {}),
@@ -93,6 +95,12 @@ export class StoreConnection {
     await this.#trimming.run();
   }
 
+  async #trimStep(begins: boolean): Promise<TrimResult> {
+    const result = await this.#client.write<TrimResult>("trim", { ...this.#now(), begins });
+    if (result.evicted) for (const listener of this.#evictedListeners) listener(result.evicted);
+    return result;
+  }
+
   #now(): Omit<TrimCommand, "begins"> {
     const { wall, time } = this.#options;
     return { trustedMs: time?.trusted() ?? wall(), monoMs: time?.mono() ?? wall() };
@@ -100,6 +108,10 @@ export class StoreConnection {
 
   onOutbox(listener: () => void): void {
     this.#outboxListeners.push(listener);
+  }
+
+  onEvicted(listener: (evicted: Evicted) => void): void {
+    this.#evictedListeners.push(listener);
   }
 
   onHealth(listener: (problem: string | null) => void): void {
@@ -115,7 +127,7 @@ export class StoreConnection {
 
   #committed(signal: CommitSignal | null, operations: number): void {
     this.#untrimmed += operations;
-    if (this.#untrimmed >= TRIM_EVERY) void this.trim();
+    if (this.#untrimmed >= TRIM_EVERY || signal?.full) void this.trim();
     if (!signal) return;
     if (signal.epoch !== this.#facts.epoch) this.#facts = { ...this.#facts, epoch: signal.epoch };
     if (signal.outbox) for (const listener of this.#outboxListeners) listener();

@@ -8,9 +8,10 @@ import { LANES, type NewRecord, RECORD_CLASSES, type RecordBatch, ZERO_HASH } fr
 import type { NewRun } from "../../model/run-build.ts";
 import type { RunRow, StepRow } from "../../model/run.ts";
 import { chainHashes } from "../../protocol/chain.ts";
+import { lastOf } from "../../protocol/loss.ts";
 import type { ThreadedAgentStore } from "./agent-store.ts";
 import { openAgentStore } from "./open-agent-store.ts";
-import type { Cap } from "./retention.ts";
+import type { Cap, SentCap } from "./retention.ts";
 import type { AgentStoreOptions } from "./store-connection.ts";
 import type { AgentStore, EventCommit } from "./port.ts";
 
@@ -52,6 +53,11 @@ export function fixture(parent = tmpdir()): Fixture {
 /** A bound by count alone. */
 export function keep(rows: number): Cap {
   return { keep: rows, ageMs: Number.MAX_SAFE_INTEGER };
+}
+
+/** Of acknowledged rows, only a bound by count. */
+export function sent(rows: number): SentCap {
+  return { rows, ageMs: Number.MAX_SAFE_INTEGER, bytes: Number.MAX_SAFE_INTEGER, ends: 1 };
 }
 
 export function eventOf(id: string, data: unknown = { line: "hello" }) {
@@ -170,7 +176,7 @@ export async function readLane(store: AgentStore, lane: number, first = 1): Prom
     checkChain(batch, previous);
     previous = batch.lastHash;
     for (const record of batch.records) bodies.push(new TextDecoder().decode(record.body));
-    first += batch.records.length;
+    first = lastOf(batch) + 1;
   }
 }
 
@@ -182,7 +188,9 @@ function checkChain(batch: RecordBatch, previous: Uint8Array | undefined): void 
 }
 
 export function idsOf(bodies: string[]): string[] {
-  return bodies.map((body) => (JSON.parse(body) as { id: string }).id);
+  const parsed = bodies.map((body) => JSON.parse(body) as { id?: string });
+  // A loss record is no event.
+  return parsed.flatMap(({ id }) => (id === undefined ? [] : [id]));
 }
 
 export function numbered(prefix: string, count: number): string[] {

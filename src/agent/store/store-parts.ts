@@ -8,10 +8,12 @@ import { LaterRows } from "./later-rows.ts";
 import { LockPlaces } from "./lock-places.ts";
 import { MemoryReads } from "./memory-reads.ts";
 import { MemoryRows } from "./memory-rows.ts";
+import { OutboxLosses } from "./outbox-losses.ts";
 import { OutboxRows } from "./outbox-rows.ts";
 import { ParameterRows } from "./parameter-rows.ts";
 import { RuleRows } from "./rule-rows.ts";
 import { SecretRows } from "./secret-rows.ts";
+import { ReceiptRows } from "./receipt-rows.ts";
 import { SilenceRows } from "./silence-rows.ts";
 import { SideEffectRows } from "./side-effect-rows.ts";
 import { RunReads } from "./run-reads.ts";
@@ -38,6 +40,8 @@ export interface StoreParts {
   runs: RunRows;
   reads: RunReads;
   outbox: OutboxRows;
+  losses: OutboxLosses;
+  receipts: ReceiptRows;
   memory: MemoryRows;
   memoryReads: MemoryReads;
   parameters: ParameterRows;
@@ -62,6 +66,8 @@ export function storeParts(database: Database, gate: WriteGate): StoreParts {
   const runs = new RunRows(database, gate, writers);
   const reads = new RunReads(database, events, definitions);
   const outbox = new OutboxRows(database, gate, heads, values);
+  const receipts = new ReceiptRows(database, gate);
+  const losses = new OutboxLosses(values);
   const memory = new MemoryRows(database, gate, values);
   const memoryReads = new MemoryReads(database);
   const parameters = new ParameterRows(database, gate);
@@ -69,7 +75,7 @@ export function storeParts(database: Database, gate: WriteGate): StoreParts {
   const silences = new SilenceRows(database, gate);
   return {
     ...{ time, marks, trimCounts },
-    ...{ values, heads, events, definitions, locks, dead, rules, runs, reads, outbox },
+    ...{ values, heads, events, definitions, locks, dead, rules, runs, reads, outbox, losses, receipts },
     ...{ laters, sideEffects, memory, memoryReads, parameters, secrets, silences },
   };
 }
@@ -98,4 +104,5 @@ export function loadParts(parts: StoreParts): void {
   parts.marks.load();
   parts.trimCounts.load();
   parts.memory.load();
+  parts.losses.load();
 }

@@ -1,6 +1,6 @@
 import type { Database } from "bun:sqlite";
 import { HoldfastError } from "../../core/errors.ts";
-import { LANES, RECORD_CLASSES, ZERO_HASH } from "../../model/record.ts";
+import { LANES, type LossRecordBody, RECORD_CLASSES, ZERO_HASH } from "../../model/record.ts";
 import { rowHashInto } from "../../protocol/chain.ts";
 import { BULK_ROWS, BulkInsert } from "../../storage/bulk-insert.ts";
 import type { WriteGate } from "../../storage/write-gate.ts";
@@ -18,6 +18,11 @@ export interface StreamHead {
   /** Rows up to here are no longer in the store; `trimmedHash` is the hash of that row. */
   trimmed: number;
   trimmedHash: Uint8Array;
+  /** Of rows that are not acknowledged; what a loss record stands for is one row. */
+  rows: number;
+  bytes: number;
+  /** Of rows that are acknowledged and still here. */
+  sentBytes: number;
 }
 
 interface StreamRow {
@@ -30,6 +35,9 @@ interface StreamRow {
   acknowledged: number;
   trimmed: number;
   trimmed_hash: Uint8Array;
+  rows: number;
+  bytes: number;
+  sent_bytes: number;
 }
 
 /**
@@ -47,6 +55,7 @@ export class StreamHeads {
   readonly #dirty = new Set<StreamHead>();
   readonly #insertEvents: BulkInsert;
   readonly #insertRecords: BulkInsert;
+  readonly #insertLoss;
   readonly #write;
   readonly #eventHashes = slots();
   readonly #recordHashes = slots();
@@ -55,15 +64,21 @@ export class StreamHeads {
 
   constructor(database: Database, gate: WriteGate) {
     this.#database = database;
-    const head = "INSERT INTO outbox (lane, segment, number, class, hash, event_n)";
-    const tuple = `(${LANES.events}, ?, ?, ${RECORD_CLASSES.event}, ?, ?)`;
+    const head = "INSERT INTO outbox (lane, segment, number, class, hash, event_n, size)";
+    const tuple = `(${LANES.events}, ?, ?, ${RECORD_CLASSES.event}, ?, ?, ?)`;
     this.#insertEvents = new BulkInsert(database, gate, "outbox.event", head, tuple);
-    const records = "INSERT INTO outbox (lane, segment, number, class, hash, body)";
-    this.#insertRecords = new BulkInsert(database, gate, "outbox.record", records, "(?, ?, ?, ?, ?, ?)");
+    const records = "INSERT INTO outbox (lane, segment, number, class, hash, body, size)";
+    this.#insertRecords = new BulkInsert(database, gate, "outbox.record", records, "(?, ?, ?, ?, ?, ?, ?)");
+    this.#insertLoss = gate.prepare(
+      database,
+      "outbox.loss",
+      `INSERT INTO outbox (lane, segment, number, class, hash, body, size) VALUES (?, ?, ?, ${RECORD_CLASSES.loss}, ?, ?, ?)`,
+    );
     this.#write = gate.prepare(
       database,
       "streams.head",
-      "INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      `INSERT OR REPLACE INTO streams (epoch, lane, segment, state, first_link, last, last_hash, acknowledged, trimmed,
+        trimmed_hash, rows, bytes, sent_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
   }
 
@@ -93,6 +108,9 @@ export class StreamHeads {
         acknowledged: row.acknowledged,
         trimmed: row.trimmed,
         trimmedHash: row.trimmed_hash.slice(),
+        rows: row.rows,
+        bytes: row.bytes,
+        sentBytes: row.sent_bytes,
       });
     }
   }
@@ -110,29 +128,72 @@ export class StreamHeads {
     this.#dirty.add(head);
   }
 
+  /** Ends the open segment of a lane that has rows: what comes next goes into one that begins with its last hash. */
+  close(lane: number): void {
+    const head = this.#open.get(lane);
+    if (!head || head.last === 0) return;
+    head.state = "closed";
+    this.#dirty.add(head);
+    this.#dirty.add(this.#put(freshHead(lane, head.segment + 1, head.lastHash)));
+  }
+
+  /** Of a closed segment, nothing is kept any more. */
+  forget(head: StreamHead): void {
+    this.#heads.delete(`${head.lane}/${head.segment}`);
+    this.#dirty.delete(head);
+  }
+
   append(lane: number, recordClass: number, body: string): void {
-    const head = this.advance(lane, recordClass, body);
+    const size = Buffer.byteLength(body);
+    const head = this.advance(lane, recordClass, body, size);
     const hash = this.#recordHashes[this.#records]!;
     hash.set(head.lastHash);
     const { params } = this.#insertRecords;
-    const at = this.#records * 6;
+    const at = this.#records * 7;
     params[at] = lane;
     params[at + 1] = head.segment;
     params[at + 2] = head.last;
     params[at + 3] = recordClass;
     params[at + 4] = hash;
     params[at + 5] = body;
+    params[at + 6] = size;
     if (++this.#records === BULK_ROWS) this.#flushRecords();
   }
 
   /** Gives out the next number and hash of a lane; the caller writes the row. */
-  advance(lane: number, recordClass: number, body: string): StreamHead {
+  advance(lane: number, recordClass: number, body: string, size = Buffer.byteLength(body)): StreamHead {
     const head = this.#openHead(lane);
     head.last++;
+    head.rows++;
+    head.bytes += size;
     rowHashInto(head.lastHash, head.last, recordClass, body, head.lastHash);
     this.#dirty.add(head);
     this.added = true;
     return head;
+  }
+
+  /**
+   * Gives out the numbers of rows that are gone, at the end of a lane; the caller writes the row. The hash after it is kept
+   * when it is known, so that the same loss is recognised in another epoch.
+   */
+  advanceOver(lane: number, lost: Omit<LossRecordBody, "first" | "last" | "prevHash" | "signature">) {
+    const head = this.#openHead(lane);
+    const count = Object.values(lost.counts).reduce((sum, each) => sum + each, 0);
+    const prevHash = Buffer.from(head.lastHash).toString("hex");
+    const loss: LossRecordBody = { first: head.last + 1, last: head.last + count, ...lost, prevHash };
+    const body = JSON.stringify(loss);
+    head.last = loss.last;
+    head.lastHash.set(Buffer.from(loss.lastHash, "hex"));
+    head.rows++;
+    head.bytes += body.length;
+    this.#dirty.add(head);
+    this.added = true;
+    return { head, body };
+  }
+
+  /** The row of a loss record; that it counts in its stream is the caller's. */
+  insertLoss({ lane, segment }: StreamHead, number: number, hash: Uint8Array, body: string): void {
+    this.#insertLoss(lane, segment, number, hash, body, body.length);
   }
 
   /** Fresh streams under a new epoch; those of the old one must have been written. */
@@ -145,15 +206,17 @@ export class StreamHeads {
 
   /** The outbox row of an event that was just inserted as row `n`. */
   appendEvent(n: number, body: string): void {
-    const head = this.advance(LANES.events, RECORD_CLASSES.event, body);
+    const size = Buffer.byteLength(body);
+    const head = this.advance(LANES.events, RECORD_CLASSES.event, body, size);
     const hash = this.#eventHashes[this.#events]!;
     hash.set(head.lastHash);
     const { params } = this.#insertEvents;
-    const at = this.#events * 4;
+    const at = this.#events * 5;
     params[at] = head.segment;
     params[at + 1] = head.last;
     params[at + 2] = hash;
     params[at + 3] = n;
+    params[at + 4] = size;
     if (++this.#events === BULK_ROWS) this.#flushEvents();
   }
 
@@ -190,13 +253,16 @@ export class StreamHeads {
         head.acknowledged,
         head.trimmed,
         head.trimmedHash,
+        head.rows,
+        head.bytes,
+        head.sentBytes,
       );
     }
     this.#dirty.clear();
   }
 
   #openHead(lane: number): StreamHead {
-    return this.#open.get(lane) ?? this.#put(freshHead(lane));
+    return this.#open.get(lane) ?? this.#put(freshHead(lane, 1, ZERO_HASH));
   }
 
   #put(head: StreamHead): StreamHead {
@@ -206,17 +272,20 @@ export class StreamHeads {
   }
 }
 
-function freshHead(lane: number): StreamHead {
+function freshHead(lane: number, segment: number, firstLink: Uint8Array): StreamHead {
   return {
     lane,
-    segment: 1,
+    segment,
     state: "open",
-    firstLink: ZERO_HASH.slice(),
+    firstLink: firstLink.slice(),
     last: 0,
-    lastHash: ZERO_HASH.slice(),
+    lastHash: firstLink.slice(),
     acknowledged: 0,
     trimmed: 0,
-    trimmedHash: ZERO_HASH.slice(),
+    trimmedHash: firstLink.slice(),
+    rows: 0,
+    bytes: 0,
+    sentBytes: 0,
   };
 }
 

@@ -1,3 +1,5 @@
+import type { Evicted } from "./outbox-stats.ts";
+
 /** The time as the main side knows it. */
 export interface TrimCommand {
   trustedMs: number;
@@ -11,6 +13,8 @@ export interface TrimResult {
   more: boolean;
   /** Rows and pages beyond what may be. */
   excess: number;
+  /** Rows that the hub did not have and never gets, of this step. */
+  evicted?: Evicted;
 }
 
 /** What a part of history is told of the moment. */

@@ -1,18 +1,28 @@
 import type { Clock } from "../../core/clock.ts";
-import { type ErrorCode, ERROR_CODES, HoldfastError } from "../../core/errors.ts";
-import type { StreamCursor } from "../../model/record.ts";
-import type { Cursor, ErrorFrame } from "../../protocol/gen/holdfast/v1/sync.ts";
+import { asHoldfastError, type ErrorCode, ERROR_CODES, HoldfastError } from "../../core/errors.ts";
+import type { StreamCursor, StreamReceipt } from "../../model/record.ts";
+import type { Common } from "../../protocol/capabilities.ts";
+import type { Ack, Cursor, ErrorFrame } from "../../protocol/gen/holdfast/v1/sync.ts";
 import type { Session } from "../../protocol/transport.ts";
-import { cursorOf, recordsFrame } from "../../protocol/transport-frames.ts";
+import { cursorOf, errorFrame } from "../../protocol/transport-frames.ts";
 import type { OutboxPort } from "./ports.ts";
+import { RecordPacker } from "./record-packer.ts";
+import { signLosses } from "./sign-losses.ts";
+import type { ReceiptBook } from "./receipt-book.ts";
 
 export interface ExchangeOptions {
+  /** Its id. */
+  agent: string;
   session: Session;
+  /** What both sides of the session can do. */
+  common: Common;
   outbox: OutboxPort;
   clock: Clock;
   heartbeatMs: number;
   /** JSON object; told with each heartbeat. */
   status: () => unknown;
+  /** Checks what the hub signs; undefined where this session has no receipts. */
+  receipts: Pick<ReceiptBook, "check"> | undefined;
   /** The hub has acknowledged rows. */
   onProgress: () => void;
   onUnknownFrame: () => void;
@@ -33,8 +43,13 @@ export async function exchange(options: ExchangeOptions, signal: AbortSignal): P
   signal.addEventListener("abort", onAbort, { once: true });
   if (signal.aborted) inner.abort();
   const receiving = receive(options);
+  const packer = new RecordPacker(options.common);
   const sending = Promise.all([
-    options.outbox.pump((batch) => session.send(recordsFrame(batch)), inner.signal),
+    options.outbox.pump(
+      async (batch) =>
+        await session.send(await packer.frame(await signLosses(options.agent, batch, session.key))),
+      inner.signal,
+    ),
     heartbeats(options, inner.signal),
   ]);
   try {
@@ -66,11 +81,14 @@ async function heartbeats({ session, clock, heartbeatMs, status }: ExchangeOptio
 }
 
 /** Reads frames to the end of the session, and throws why it ended. */
-async function receive({ session, outbox, onProgress, onUnknownFrame }: ExchangeOptions): Promise<never> {
+async function receive(options: ExchangeOptions): Promise<never> {
+  const { session, outbox, receipts, onProgress, onUnknownFrame } = options;
   let told: HoldfastError | undefined;
   for await (const { frame } of session.frames) {
     if (frame?.$case === "ack") {
-      outbox.acked(required(frame.value.cursor));
+      const cursor = required(frame.value.cursor);
+      const receipt = receipts && (await checked(receipts, cursor, frame.value, session));
+      outbox.acked(cursor, receipt);
       onProgress();
     } else if (frame?.$case === "error") {
       told = take(frame.value, outbox) ?? told;
@@ -79,6 +97,22 @@ async function receive({ session, outbox, onProgress, onUnknownFrame }: Exchange
   }
   const end = await session.closed;
   throw told ?? new HoldfastError(end.code ?? "unreachable", end.message);
+}
+
+/** A receipt that is not what it says is told to the hub, whose log may be the only one that is read. */
+async function checked(
+  receipts: Pick<ReceiptBook, "check">,
+  cursor: StreamCursor,
+  ack: Ack,
+  session: Session,
+): Promise<StreamReceipt> {
+  try {
+    return await receipts.check(cursor, ack.receipt);
+  } catch (error) {
+    const { code, message } = asHoldfastError(error, "a receipt");
+    await session.send(errorFrame(code, message, cursor)).catch(() => {});
+    throw error;
+  }
 }
 
 /** What an error frame asks of the session: a gap is mended in place, everything else ends it. */

@@ -24,6 +24,7 @@ export class GrpcSession implements Session {
   readonly closed: Promise<SessionEnd>;
   readonly frames: FrameQueue<HubFrame>;
   welcome!: Welcome;
+  readonly key: string;
   readonly #client: SyncClient;
   readonly #call: ClientDuplexStream<AgentFrame, HubFrame>;
   readonly #clock: Clock;
@@ -34,7 +35,8 @@ export class GrpcSession implements Session {
   #unsent = 0;
   #closing = false;
 
-  constructor(client: SyncClient, clock: Clock) {
+  constructor(client: SyncClient, clock: Clock, key: string) {
+    this.key = key;
     this.#client = client;
     this.#clock = clock;
     this.closed = new Promise((resolve) => (this.#resolveClosed = resolve));

@@ -38,7 +38,7 @@ export function grpcTransport(options: GrpcTransportOptions): Transport {
       signal.throwIfAborted();
       const certificates = await readCertificates(options.certificates);
       const client = await openSyncClient(address, certificates);
-      const session = new GrpcSession(client, clock);
+      const session = new GrpcSession(client, clock, certificates.identity.key);
       const onAbort = () => session.abandon("the agent is stopping");
       signal.addEventListener("abort", onAbort, { once: true });
       const cancel = clock.after(timeoutMs, () =>

@@ -1,4 +1,4 @@
-import type { SyncStatus } from "./sync.ts";
+import type { SyncStatus } from "./sync-status.ts";
 import { Sync, type SyncOptions } from "./sync.ts";
 import { grpcTransport } from "./grpc-transport.ts";
 

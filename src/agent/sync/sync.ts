@@ -4,26 +4,22 @@ import { asHoldfastError, HoldfastError, messageOf } from "../../core/errors.ts"
 import type { Ids } from "../../core/ids.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { HostFacts } from "../../model/agent-status.ts";
+import type { ProposedEvent } from "../../model/event.ts";
+import type { StreamCursor } from "../../model/record.ts";
+import {
+  AGENT_CAPABILITIES,
+  type Capability,
+  type Common,
+  commonCapabilities,
+} from "../../protocol/capabilities.ts";
 import type { Hello, Welcome } from "../../protocol/gen/holdfast/v1/sync.ts";
 import { PROTOCOL_VERSION, type Transport } from "../../protocol/transport.ts";
-import { cursorOf } from "../../protocol/transport-frames.ts";
 import { exchange } from "./exchange.ts";
 import type { OutboxPort } from "./ports.ts";
-
-export interface SyncStatus {
-  state: "disabled" | "connecting" | "online" | "offline";
-  /** Unix ms by the agent's clock; since when it is in this state. */
-  sinceMs: number;
-  lastError: string | null;
-  /** Rows the hub does not have yet. */
-  lagRows: number;
-  transport: string | null;
-  hubId: string | null;
-  /** Hub's clock minus ours, when last connected. */
-  clockOffsetMs: number | null;
-  /** Sessions after the first one. */
-  reconnects: number;
-}
+import { hubLossEvent, hubLossProof, hubLossStatus, hubLossText } from "./hub-loss.ts";
+import type { HubLoss, ReceiptBook } from "./receipt-book.ts";
+import { receiptsByLane, type SyncStatus } from "./sync-status.ts";
+import { cursorsOf } from "./welcome.ts";
 
 export interface SyncOptions {
   transport: Transport;
@@ -31,6 +27,10 @@ export interface SyncOptions {
   agent: { id: string; labels: Record<string, string> };
   facts: () => HostFacts | Promise<HostFacts>;
   status: () => unknown;
+  /** Without one, acks count without receipts, and the hub is told so. */
+  receipts?: ReceiptBook;
+  /** Keeps an event of the agent's own. */
+  tell?: (event: ProposedEvent) => Promise<unknown>;
   heartbeatMs: number;
   clock: Clock;
   ids: Ids;
@@ -56,6 +56,8 @@ export class Sync {
   #sessions = 0;
   #progress = false;
   #unknownFrames = 0;
+  #hubLosses = 0;
+  #hubLost: HubLoss[] = [];
 
   constructor(options: SyncOptions) {
     this.#options = options;
@@ -69,16 +71,28 @@ export class Sync {
       sinceMs: this.#sinceMs,
       lastError: this.#lastError ?? outbox.problem(),
       lagRows: outbox.lagRows(),
+      backlogRows: outbox.backlogRows(),
       transport: this.#state === "online" ? transport.name : null,
       hubId: this.#hubId,
       clockOffsetMs: this.#clockOffsetMs,
       reconnects: Math.max(0, this.#sessions - 1),
+      receipts: receiptsByLane(this.#options.receipts?.newest(outbox.epoch) ?? []),
+      hubLost: this.#hubLost.filter((loss) => this.#options.receipts?.isNewest(loss)).map(hubLossStatus),
+      counts: {
+        unknownFrames: this.#unknownFrames,
+        receiptsVerified: this.#options.receipts?.counts.verified ?? 0,
+        receiptsWrong: this.#options.receipts?.counts.wrong ?? 0,
+        hubLosses: this.#hubLosses,
+      },
     };
   }
 
   /** Runs until the signal aborts; resolves after the drain. Errors of sessions show in the status and the log. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, ids } = this.#options;
+    const { clock, ids, log, receipts } = this.#options;
+    await receipts?.load().catch((error: unknown) => {
+      log.warn(`receipts cannot be read from the store: ${messageOf(error)}`);
+    });
     for (let failures = 0; !signal.aborted;) {
       const started = clock.mono();
       this.#progress = false;
@@ -101,25 +115,31 @@ export class Sync {
   }
 
   async #session(signal: AbortSignal): Promise<void> {
-    const { transport, outbox, clock, log, heartbeatMs, status } = this.#options;
+    const { transport, outbox, clock, log, heartbeatMs, status, receipts } = this.#options;
     const asked = clock.wall();
     const session = await transport.connect(await this.#hello(), signal);
     try {
+      const cursors = cursorsOf(session.welcome);
       this.#welcomed(session.welcome, asked);
-      await outbox.begin(session.welcome.cursors.map(cursorOf));
+      const common = commonCapabilities(this.#capabilities(), session.welcome.capabilities);
+      await this.#takeReceipts(session.welcome, cursors, common);
+      await outbox.begin(cursors, common, Number(session.welcome.backlogBytesPerSecond));
       this.#sessions++;
       this.#lastError = null;
       this.#set("online");
       log.info("connected to the hub", { hub: this.#hubId, transport: transport.name });
       await exchange(
         {
+          agent: this.#options.agent.id,
           session,
+          common,
           outbox,
           clock,
           heartbeatMs,
           status,
           onProgress: () => (this.#progress = true),
           onUnknownFrame: () => this.#unknownFrame(),
+          receipts: common.has("receipts") ? receipts : undefined,
         },
         signal,
       );
@@ -136,7 +156,7 @@ export class Sync {
     const { agent, outbox, clock, facts } = this.#options;
     return {
       protocol: PROTOCOL_VERSION,
-      capabilities: [],
+      capabilities: this.#capabilities(),
       agentId: agent.id,
       epoch: outbox.epoch,
       labels: agent.labels,
@@ -163,6 +183,34 @@ export class Sync {
       );
     }
     if (hubMs - clock.trusted() <= PLAUSIBLE_AHEAD_MS) clock.trust(hubMs);
+  }
+
+  #capabilities(): Capability[] {
+    return AGENT_CAPABILITIES.filter((each) => each !== "receipts" || this.#options.receipts !== undefined);
+  }
+
+  async #takeReceipts(
+    { hubId, receiptCertificates }: Welcome,
+    cursors: StreamCursor[],
+    common: Common,
+  ): Promise<void> {
+    const { receipts, outbox } = this.#options;
+    if (receipts === undefined) return;
+    await receipts.begin(hubId, receiptCertificates, common.has("receipts"));
+    const known = this.#hubLost;
+    this.#hubLost = receipts.lostBy(hubId, outbox.epoch, cursors);
+    for (const loss of this.#hubLost) {
+      if (!known.some(({ receipt }) => receipt === loss.receipt)) this.#hubHasLost(loss);
+    }
+  }
+
+  #hubHasLost(loss: HubLoss): void {
+    const { log, tell } = this.#options;
+    this.#hubLosses++;
+    log.error(hubLossText(hubLossStatus(loss)), hubLossProof(loss));
+    tell?.(hubLossEvent(loss)).catch((error: unknown) => {
+      log.warn("the event of rows that the hub lost could not be kept", { error: messageOf(error) });
+    });
   }
 
   #unknownFrame(): void {

@@ -42,6 +42,15 @@ export class HubClient {
     return this.#json("GET", `/agents/${encodeURIComponent(id)}`, views.agentDetailSchema);
   }
 
+  /** What the agent gave up before the hub had it, the newest first. */
+  losses(id: string): Promise<views.Page<views.LossItem>> {
+    return this.#json(
+      "GET",
+      `/agents/${encodeURIComponent(id)}/losses`,
+      views.pageSchema(views.lossItemSchema),
+    );
+  }
+
   events(query: Query = {}): Promise<views.Page<views.EventItem>> {
     return this.#json("GET", `/events${search(query)}`, views.pageSchema(views.eventItemSchema));
   }
@@ -61,6 +70,10 @@ export class HubClient {
 
   createJoinToken(body: { uses?: number; ttl?: string }): Promise<views.JoinToken> {
     return this.#json("POST", "/join-tokens", views.joinTokenSchema, body);
+  }
+
+  rotateReceiptKey(): Promise<views.ReceiptKey> {
+    return this.#json("POST", "/receipt-key/rotate", views.receiptKeySchema);
   }
 
   /** New events until the signal aborts; reconnects by itself and misses none (see `followStream`). */

@@ -57,6 +57,16 @@ describe("who may ask", () => {
     await expectProblem(await hub.request("/api/v1/join-tokens", { method: "POST", headers }), 403, "denied");
   });
 
+  test("POST receipt-key/rotate wants a token of an administrator", async () => {
+    const path = "/api/v1/receipt-key/rotate";
+    const url = `http://127.0.0.1${path}`;
+    await expectProblem(await hub.api.fetch(new Request(url, { method: "POST" })), 401, "unauthenticated");
+    const headers = { authorization: `Bearer ${VIEWER_TOKEN}` };
+    await expectProblem(await hub.request(path, { method: "POST", headers }), 403, "denied");
+    const made = await hub.request(path, { method: "POST" });
+    expect([made.status, await made.json()]).toEqual([201, { serial: "4f", certificates: 2 }]);
+  });
+
   test.each(["Bearer wrong-token-here", "Bearer", "Basic YTpi", "Bearer a b"])(
     "authorization %p is refused",
     async (authorization) => {

@@ -12,6 +12,8 @@ export interface ApiOptions {
     uses: number,
     ttlMs: number,
   ) => Promise<{ token: string; expiresMs: number; command: string }>;
+  /** Receipts are signed with a new key from now on. `certificates`: how many keys there have been. */
+  rotateReceiptKey: () => Promise<{ serial: string; certificates: number }>;
   /** Null for a token that stands for nobody; may throw `exhausted`. */
   verifyToken: (token: string) => Promise<{ name: string; role: string } | null>;
   clock: Clock;

@@ -28,6 +28,19 @@ export interface ApiStreamCursor {
   forked: number;
 }
 
+export interface ApiLoss {
+  epoch: string;
+  lane: number;
+  segment: number;
+  first: number;
+  last: number;
+  /** By the class's number. */
+  counts: Record<string, number>;
+  reason: string;
+  atMs: number;
+  receivedMs: number;
+}
+
 export interface ApiEvent {
   n: number;
   agent: string;
@@ -104,6 +117,9 @@ export interface ApiStore {
   agents(): Promise<ApiAgent[]>;
   agent(id: string): Promise<ApiAgent | null>;
   agentStreams(id: string): Promise<ApiStreamCursor[]>;
+  /** The newest first. */
+  agentLosses(id: string): Promise<ApiLoss[]>;
+  lostRows(agent: string): Promise<number>;
   /** Newest first, or oldest first when `after` is given. */
   events(query: EventQuery): Promise<ApiEvent[]>;
   /** Ordered by (id, agent), descending; `before` is `<id>/<agent>`. */

@@ -1,7 +1,7 @@
 import { isoTime } from "../../core/iso-time.ts";
-import { LANES } from "../../model/record.ts";
-import type { ApiAgent, ApiEvent, ApiRun, ApiStep, ApiStreamCursor, FleetPort } from "./ports.ts";
-import type { AgentDetail, AgentItem, EventItem, RunItem, StepItem, StreamItem } from "./views.ts";
+import { LANES, RECORD_CLASSES } from "../../model/record.ts";
+import type { ApiAgent, ApiEvent, ApiLoss, ApiRun, ApiStep, ApiStreamCursor, FleetPort } from "./ports.ts";
+import type { AgentDetail, AgentItem, EventItem, LossItem, RunItem, StepItem, StreamItem } from "./views.ts";
 
 /** Unix milliseconds to RFC 3339; a value no date can hold (an agent's clock wrote it) is null. */
 function timeOrNull(ms: number | null): string | null {
@@ -27,7 +27,12 @@ export function agentItem(row: ApiAgent, fleet: FleetPort): AgentItem {
   };
 }
 
-export function agentDetail(row: ApiAgent, streams: ApiStreamCursor[], fleet: FleetPort): AgentDetail {
+export function agentDetail(
+  row: ApiAgent,
+  streams: ApiStreamCursor[],
+  lostRows: number,
+  fleet: FleetPort,
+): AgentDetail {
   return {
     ...agentItem(row, fleet),
     publicKey: row.publicKey,
@@ -37,7 +42,25 @@ export function agentDetail(row: ApiAgent, streams: ApiStreamCursor[], fleet: Fl
     facts: row.facts,
     report: row.status,
     streams: streams.map(streamItem),
+    lostRows,
   };
+}
+
+export function lossItem({ atMs, receivedMs, lane, counts, ...loss }: ApiLoss): LossItem {
+  return {
+    ...loss,
+    lane: laneName(lane),
+    counts: Object.fromEntries(
+      Object.entries(counts).map(([number, count]) => [className(Number(number)), count]),
+    ),
+    at: timeOrNull(atMs),
+    receivedAt: time(receivedMs),
+  };
+}
+
+function className(recordClass: number): string {
+  const found = Object.entries(RECORD_CLASSES).find(([, number]) => number === recordClass);
+  return found ? found[0] : recordClass === 0 ? "unknown" : `class-${recordClass}`;
 }
 
 function streamItem(stream: ApiStreamCursor): StreamItem {

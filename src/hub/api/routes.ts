@@ -3,10 +3,10 @@ import { HoldfastError } from "../../core/errors.ts";
 import { type ApiEnv, type ApiOptions, problem } from "./context.ts";
 import type { LiveStreams } from "./live.ts";
 import * as p from "./parameters.ts";
-import type { ApiEvent, ApiRun, ApiStore, EventQuery } from "./ports.ts";
-import { agentDetail, agentItem, eventItem, runItem, stepItem, time } from "./present.ts";
+import type { ApiAgent, ApiEvent, ApiRun, ApiStore, EventQuery } from "./ports.ts";
+import { agentDetail, agentItem, eventItem, lossItem, runItem, stepItem, time } from "./present.ts";
 import { selects } from "./selector.ts";
-import type { EventItem, JoinToken, Page, RunDetail, RunItem, Stats } from "./views.ts";
+import type { EventItem, JoinToken, Page, ReceiptKey, RunDetail, RunItem, Stats } from "./views.ts";
 
 type App = Hono<ApiEnv>;
 
@@ -31,15 +31,24 @@ function addAgentRoutes(app: App, { store, fleet }: ApiOptions): void {
   app.get("/api/v1/agents/:id", async (c) => {
     p.parseQuery(p.noQuery, c.req.url);
     const id = c.req.param("id");
-    const row = await store.agent(id);
-    if (!row) {
-      throw new HoldfastError(
-        "not_found",
-        `No agent "${id}" is enrolled at this hub: GET /api/v1/agents lists them`,
-      );
-    }
-    return c.json(agentDetail(row, await store.agentStreams(id), fleet));
+    const row = await requireAgent(store, id);
+    return c.json(agentDetail(row, await store.agentStreams(id), await store.lostRows(id), fleet));
   });
+
+  app.get("/api/v1/agents/:id/losses", async (c) => {
+    p.parseQuery(p.noQuery, c.req.url);
+    const { id } = await requireAgent(store, c.req.param("id"));
+    return c.json({ items: (await store.agentLosses(id)).map(lossItem), next: null });
+  });
+}
+
+async function requireAgent(store: ApiOptions["store"], id: string): Promise<ApiAgent> {
+  const row = await store.agent(id);
+  if (row) return row;
+  throw new HoldfastError(
+    "not_found",
+    `No agent "${id}" is enrolled at this hub: GET /api/v1/agents lists them`,
+  );
 }
 
 function addEventRoutes(app: App, { store }: ApiOptions, live: LiveStreams): void {
@@ -102,6 +111,20 @@ function addRunRoutes(app: App, { store }: ApiOptions, live: LiveStreams): void 
 }
 
 function addHubRoutes(app: App, options: ApiOptions): void {
+  app.post("/api/v1/receipt-key/rotate", async (c) => {
+    p.parseQuery(p.noQuery, c.req.url);
+    const caller = c.get("caller");
+    if (caller.role !== "admin") {
+      throw new HoldfastError(
+        "denied",
+        `The key for receipts is changed by administrators; this token's role is ${caller.role}`,
+      );
+    }
+    const made: ReceiptKey = await options.rotateReceiptKey();
+    options.log.info("Key for receipts changed", { caller: caller.name, serial: made.serial });
+    return c.json(made, 201);
+  });
+
   const { store, fleet } = options;
   app.get("/api/v1/stats", async (c) => {
     p.parseQuery(p.noQuery, c.req.url);

@@ -40,6 +40,23 @@ export const streamItemSchema = v.looseObject({
 });
 export type StreamItem = v.InferOutput<typeof streamItemSchema>;
 
+export const lossItemSchema = v.looseObject({
+  epoch: text,
+  lane: text,
+  segment: count,
+  /** Numbers of the stream that no rows stand behind. */
+  first: count,
+  last: count,
+  /** How many rows of which class. */
+  counts: v.record(v.string(), count),
+  /** `cap`: more waited for the hub than the agent may keep. `damaged`: its store was. */
+  reason: text,
+  /** By the agent's trusted clock. */
+  at: nullableText,
+  receivedAt: text,
+});
+export type LossItem = v.InferOutput<typeof lossItemSchema>;
+
 export const agentDetailSchema = v.looseObject({
   ...agentItemSchema.entries,
   publicKey: text,
@@ -50,6 +67,8 @@ export const agentDetailSchema = v.looseObject({
   /** Status document of the last heartbeat: health checks, triggers, actions, outputs. */
   report: object,
   streams: v.array(streamItemSchema),
+  /** Rows that the agent gave up before the hub had them. Absent in answers of the first versions. */
+  lostRows: v.optional(count, 0),
 });
 export type AgentDetail = v.InferOutput<typeof agentDetailSchema>;
 
@@ -132,6 +151,10 @@ export type Stats = v.InferOutput<typeof statsSchema>;
 
 export const joinTokenSchema = v.looseObject({ token: text, expiresAt: text, uses: count, command: text });
 export type JoinToken = v.InferOutput<typeof joinTokenSchema>;
+
+/** The key that receipts are signed with from now on, by its certificate's serial, and how many there have been. */
+export const receiptKeySchema = v.looseObject({ serial: text, certificates: count });
+export type ReceiptKey = v.InferOutput<typeof receiptKeySchema>;
 
 /** A page of a list; `next` is the cursor of the following page, null at the end. */
 export interface Page<T> {

@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { HoldfastError } from "../../core/errors.ts";
 import type { Ids } from "../../core/ids.ts";
+import { RECEIPT_SUBJECT } from "../../protocol/receipts.ts";
 
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 const SERVER_AUTH = "1.3.6.1.5.5.7.3.1";
@@ -40,6 +41,8 @@ export interface CertificateAuthority {
   pin: string;
   /** A key and a certificate for the hub's own server, for one year. */
   server(names: string[], nowMs: number): Promise<PemPair>;
+  /** A key and a certificate for receipts: no agent and no server can pass for its holder, nor it for one of them. */
+  receipts(nowMs: number): Promise<PemPair>;
   /** The serial and the end of a certificate that `agent` will make. */
   identity(nowMs: number): AgentIdentity;
   /** DER. The request's subject is ignored: the name is the id that was enrolled. */
@@ -85,8 +88,7 @@ export async function openCa(ca: PemPair, ids: Ids): Promise<CertificateAuthorit
   const leaf = async (
     name: string,
     publicKey: CryptoKey,
-    usage: string,
-    names: { type: "dns" | "ip" | "url"; value: string }[],
+    use: { usage: string; names: { type: "dns" | "ip" | "url"; value: string }[] } | undefined,
     validity: { serialNumber: string; notBefore: Date; notAfter: Date },
   ) =>
     x509.X509CertificateGenerator.create({
@@ -99,8 +101,12 @@ export async function openCa(ca: PemPair, ids: Ids): Promise<CertificateAuthorit
       extensions: [
         new x509.BasicConstraintsExtension(false, undefined, true),
         new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-        new x509.ExtendedKeyUsageExtension([usage]),
-        new x509.SubjectAlternativeNameExtension(names),
+        ...(use
+          ? [
+              new x509.ExtendedKeyUsageExtension([use.usage]),
+              new x509.SubjectAlternativeNameExtension(use.names),
+            ]
+          : []),
         await x509.AuthorityKeyIdentifierExtension.create(await certificate.publicKey.export()),
       ],
     });
@@ -112,7 +118,14 @@ export async function openCa(ca: PemPair, ids: Ids): Promise<CertificateAuthorit
     async server(names, nowMs) {
       const keys = await newKeys();
       const validity = { serialNumber: newSerial(ids), ...period(nowMs, SERVER_DAYS) };
-      const made = await leaf(names[0]!, keys.publicKey, SERVER_AUTH, names.map(generalName), validity);
+      const use = { usage: SERVER_AUTH, names: names.map(generalName) };
+      const made = await leaf(names[0]!, keys.publicKey, use, validity);
+      return { certificate: `${made.toString("pem")}\n`, key: await keyPem(keys) };
+    },
+    async receipts(nowMs) {
+      const keys = await newKeys();
+      const validity = { serialNumber: newSerial(ids), ...period(nowMs, CA_DAYS) };
+      const made = await leaf(RECEIPT_SUBJECT.slice("CN=".length), keys.publicKey, undefined, validity);
       return { certificate: `${made.toString("pem")}\n`, key: await keyPem(keys) };
     },
     identity: (nowMs) => ({
@@ -124,7 +137,7 @@ export async function openCa(ca: PemPair, ids: Ids): Promise<CertificateAuthorit
       const names = [{ type: "url" as const, value: `urn:holdfast:agent:${id}` }];
       const notBefore = new Date(nowMs - BACKDATE_MS);
       const validity = { serialNumber: serial, notBefore, notAfter: new Date(expiresMs) };
-      return Buffer.from((await leaf(id, csr.key, CLIENT_AUTH, names, validity)).rawData);
+      return Buffer.from((await leaf(id, csr.key, { usage: CLIENT_AUTH, names }, validity)).rawData);
     },
   };
 }

@@ -4,6 +4,7 @@ import type { Logger } from "../../core/logger.ts";
 import type { MetricFamily } from "../../core/metrics.ts";
 import type { JsonObject } from "../../model/json.ts";
 import type { StreamCursor } from "../../model/record.ts";
+import { HUB_CAPABILITIES } from "../../protocol/capabilities.ts";
 import type { Heartbeat, Hello, Welcome } from "../../protocol/gen/holdfast/v1/sync.ts";
 import { PROTOCOL_VERSION } from "../../protocol/transport.ts";
 
@@ -65,7 +66,7 @@ export class Fleet {
     }
     return {
       protocol: PROTOCOL_VERSION,
-      capabilities: [],
+      capabilities: [...HUB_CAPABILITIES],
       hubId: store.hubId,
       epoch: store.epoch,
       wallMs: BigInt(clock.wall()),
@@ -74,6 +75,8 @@ export class Fleet {
         number: BigInt(cursor.number),
         hash: Buffer.from(cursor.hash),
       })),
+      receiptCertificates: [],
+      backlogBytesPerSecond: 0n,
     };
   }
 

@@ -4,6 +4,8 @@ import { Histogram } from "../../core/histogram.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { MetricFamily } from "../../core/metrics.ts";
 import { RECORD_CLASSES, type RecordBatch, type StreamCursor } from "../../model/record.ts";
+import { hasLoss, lastOf, parseLoss } from "../../protocol/loss.ts";
+import { checkLossSignatures } from "./loss-signature.ts";
 
 export type IngestOutcome =
   | { kind: "ack"; cursor: StreamCursor; added?: number; unreadable?: number }
@@ -12,7 +14,7 @@ export type IngestOutcome =
 
 /** What ingest asks of the store: batches are committed in the order of the calls. */
 export interface IngestStore {
-  ingest(agent: string, batch: RecordBatch, nowMs: number): Promise<IngestOutcome>;
+  ingest(agent: string, batch: RecordBatch, nowMs: number, publicKey?: Uint8Array): Promise<IngestOutcome>;
 }
 
 export interface IngestOptions {
@@ -23,6 +25,7 @@ export interface IngestOptions {
 
 const MAX_ROWS = 10_000;
 const HASH_BYTES = 32;
+const NO_KEY: Uint8Array = new Uint8Array();
 const CLASS_NAMES = new Map<number, string>(
   Object.entries(RECORD_CLASSES).map(([name, number]) => [number, name]),
 );
@@ -32,6 +35,7 @@ export class Ingest {
   readonly #options: IngestOptions;
   readonly #seconds = new Histogram();
   readonly #records = new Map<string, number>();
+  readonly #lost = new Map<string, number>();
   readonly #counts = { duplicates: 0, gaps: 0, forks: 0, refused: 0, unreadable: 0 };
 
   constructor(options: IngestOptions) {
@@ -39,16 +43,17 @@ export class Ingest {
   }
 
   /**
-   * Resolves after the commit. Throws `invalid` for a batch that is damaged or malformed, `exhausted` when the store
-   * cannot keep up.
+   * Resolves after the commit. Throws `invalid` for a batch that is damaged or malformed, or has a loss record that
+   * `publicKey` (of the session's certificate, SPKI, DER) did not sign; `exhausted` when the store cannot keep up.
    */
-  async records(agent: string, batch: RecordBatch): Promise<IngestOutcome> {
+  async records(agent: string, batch: RecordBatch, publicKey = NO_KEY): Promise<IngestOutcome> {
     const { store, clock } = this.#options;
     const began = clock.mono();
     try {
       checkShape(batch);
+      if (hasLoss(batch)) checkLossSignatures(agent, batch, publicKey);
       // Nothing is awaited before this call: the order of calls is the order of commits.
-      const outcome = await store.ingest(agent, batch, clock.trusted());
+      const outcome = await store.ingest(agent, batch, clock.trusted(), publicKey);
       this.#seconds.observe((clock.mono() - began) / 1000);
       this.#note(agent, batch, outcome);
       return outcome;
@@ -69,6 +74,12 @@ export class Ingest {
         help: "Records committed, by class",
         type: "counter",
         values: [...this.#records].map(([name, value]) => ({ labels: { class: name }, value })),
+      },
+      {
+        name: "holdfast_hub_records_lost_total",
+        help: "Records that loss records of agents stand for, by class",
+        type: "counter",
+        values: [...this.#lost].map(([name, value]) => ({ labels: { class: name }, value })),
       },
       total("records_duplicate", "Records that came again unchanged and were dropped", duplicates),
       total("records_unreadable", "Records kept whose body lists cannot show", unreadable),
@@ -102,6 +113,7 @@ export class Ingest {
       return;
     }
     const added = outcome.added ?? 0;
+    this.#noteLosses(stream, added === 0 ? [] : batch.records.slice(-added));
     this.#counts.duplicates += batch.records.length - added;
     for (const record of added === 0 ? [] : batch.records.slice(-added)) {
       const name = CLASS_NAMES.get(record.class) ?? "other";
@@ -110,6 +122,23 @@ export class Ingest {
     if (!outcome.unreadable) return;
     this.#counts.unreadable += outcome.unreadable;
     log.warn("records that cannot be shown were kept", { ...stream, records: outcome.unreadable });
+  }
+
+  #noteLosses(stream: object, records: RecordBatch["records"]): void {
+    for (const { class: recordClass, body } of records) {
+      if (recordClass !== RECORD_CLASSES.loss) continue;
+      const { first, last, counts, reason } = parseLoss(body);
+      for (const [number, rows] of Object.entries(counts)) {
+        const name = CLASS_NAMES.get(Number(number)) ?? "other";
+        this.#lost.set(name, (this.#lost.get(name) ?? 0) + rows);
+      }
+      this.#options.log.warn("an agent has lost rows that the hub never had", {
+        ...stream,
+        first,
+        last,
+        reason,
+      });
+    }
   }
 }
 
@@ -131,7 +160,8 @@ function problemOf({
 }: RecordBatch): string | undefined {
   if (records.length === 0) return "it has no rows";
   if (records.length > MAX_ROWS) return `it has ${records.length} rows, ${MAX_ROWS} are allowed`;
-  if (!isCount(first) || !isCount(first + records.length)) return "its numbers are out of range";
+  if (!isCount(first) || !isCount(first + records.length) || !isCount(lastOf({ records }) + 1))
+    return "its numbers are out of range";
   if (!isCount(lane) || !isCount(segment)) return "its lane or segment is out of range";
   if (epoch.length < 1 || epoch.length > 64) return "its epoch must have 1 to 64 characters";
   if (prevHash.length !== HASH_BYTES || lastHash.length !== HASH_BYTES) {

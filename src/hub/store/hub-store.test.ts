@@ -344,6 +344,7 @@ describe("the file", () => {
     await store.close();
     const database = new Database(file);
     for (const table of ["runs", "steps"]) database.run(`ALTER TABLE ${table} DROP COLUMN details`);
+    for (const table of ["losses", "receipt_certificates"]) database.run(`DROP TABLE ${table}`);
     database.run("UPDATE schema_version SET version = 1");
     database.close();
     store = await open();

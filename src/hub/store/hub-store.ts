@@ -7,9 +7,16 @@ import * as agents from "./agents.ts";
 import { HubDatabase, type Queries, type Row, type Value } from "./database.ts";
 import { checkChain, ingestBatch } from "./ingest.ts";
 import * as lists from "./lists.ts";
+import { LOSSES_OF_AGENT, LOST_ROWS, lossOf, type LossView } from "./losses.ts";
 import { migrate } from "./migrate.ts";
 import { stepsOf } from "./step-views.ts";
 import type { AgentRow, EventFilter, HubStore, IngestResult, RunFilter, RunView, StepView } from "./port.ts";
+import {
+  addReceiptCertificate,
+  RECEIPT_CERTIFICATES,
+  type ReceiptCertificateRow,
+  receiptCertificateOf,
+} from "./receipt-certificates.ts";
 import type { WriterOptions } from "./writer-queue.ts";
 
 export interface HubStoreOptions {
@@ -80,6 +87,14 @@ export class SqlHubStore implements HubStore {
     );
   }
 
+  async receiptCertificates(): Promise<ReceiptCertificateRow[]> {
+    return (await this.#database.read(RECEIPT_CERTIFICATES)).map(receiptCertificateOf);
+  }
+
+  addReceiptCertificate(row: ReceiptCertificateRow): Promise<void> {
+    return this.#write((tx) => addReceiptCertificate(tx, row));
+  }
+
   addJoinToken(token: agents.JoinTokenRow): Promise<void> {
     return this.#write((tx) => agents.addJoinToken(tx, token));
   }
@@ -123,8 +138,13 @@ export class SqlHubStore implements HubStore {
     return this.#write((tx) => agents.recordHeartbeat(tx, agent, status, nowMs, clockOffsetMs));
   }
 
-  async ingest(agent: string, batch: RecordBatch, nowMs: number): Promise<IngestResult> {
-    const checked = checkChain(batch);
+  async ingest(
+    agent: string,
+    batch: RecordBatch,
+    nowMs: number,
+    publicKey: Uint8Array = new Uint8Array(),
+  ): Promise<IngestResult> {
+    const checked = checkChain(batch, publicKey);
     const nextRun = () => ++this.#runChanges;
     const work = (tx: Queries) => ingestBatch(tx, agent, checked, nowMs, nextRun);
     const result = await this.#database.writer.run(work, checked.bytes);
@@ -147,6 +167,14 @@ export class SqlHubStore implements HubStore {
       [id],
     );
     return rows.map(agents.streamOf);
+  }
+
+  async agentLosses(id: string): Promise<LossView[]> {
+    return (await this.#database.read(LOSSES_OF_AGENT.text, [id])).map(lossOf);
+  }
+
+  async lostRows(agent: string): Promise<number> {
+    return Number((await this.#database.read(LOST_ROWS, [agent]))[0]!.rows);
   }
 
   async events(filter: EventFilter) {
@@ -180,10 +208,11 @@ export class SqlHubStore implements HubStore {
   }
 
   async counts(): Promise<{ agents: number; events: number; runs: number; records: number }> {
-    // Streams have no holes, so their last numbers count their rows.
+    // Streams have no holes but those that loss records stand for, so their last numbers count their rows.
     const [row] = await this.#database.read(
       `SELECT (SELECT COUNT(*) FROM agents) AS agents, (SELECT COUNT(*) FROM events) AS events,
-        (SELECT COUNT(*) FROM runs) AS runs, (SELECT COALESCE(SUM(number), 0) FROM streams) AS records`,
+        (SELECT COUNT(*) FROM runs) AS runs, (SELECT COALESCE(SUM(number), 0) FROM streams)
+          - (SELECT COALESCE(SUM(last - first), 0) FROM losses) AS records`,
     );
     const { agents: known, events, runs, records } = row!;
     return {

@@ -2,8 +2,11 @@ import { HoldfastError } from "../../core/errors.ts";
 import { type RecordBatch, type StreamCursor, ZERO_HASH } from "../../model/record.ts";
 import { chainHashes, sameHash } from "../../protocol/chain.ts";
 import type { Queries, Value } from "./database.ts";
+import { lastOf, startsOf } from "../../protocol/loss.ts";
 import { insertMany } from "./insert-many.ts";
+import { addLosses } from "./losses.ts";
 import type { IngestResult } from "./port.ts";
+import { rowsBeyondEnd } from "./segment-link.ts";
 import { eventValues, type Origin, type Projected, project, runValues, stepValues } from "./projection.ts";
 
 /** Rows set aside of one stream at most; an agent that goes on forking changes nothing more. */
@@ -14,6 +17,8 @@ interface Stream {
   number: number;
   hash: Uint8Array;
   forked: number;
+  /** First link of the next segment, when that is here. */
+  nextLink: Uint8Array | null;
 }
 
 /** A batch with the hash of every row, checked against its last hash. */
@@ -21,21 +26,23 @@ export interface CheckedBatch {
   batch: RecordBatch;
   hashes: Uint8Array[];
   bytes: number;
+  /** Of the certificate of the agent's session, SPKI, DER. */
+  publicKey: Uint8Array;
 }
 
 /** Recomputes the chain of a batch. Throws `invalid` where it does not end in the hash that came with it. */
-export function checkChain(batch: RecordBatch): CheckedBatch {
+export function checkChain(batch: RecordBatch, publicKey: Uint8Array): CheckedBatch {
   const hashes = chainHashes(batch.prevHash, batch.records);
   const last = hashes.at(-1);
   if (!last || !sameHash(last, batch.lastHash)) {
     throw new HoldfastError(
       "invalid",
-      `Rows ${batch.first} to ${batch.first + batch.records.length - 1} of ${streamName(batch)} are damaged: their ` +
+      `Rows ${batch.first} to ${lastOf(batch)} of ${streamName(batch)} are damaged: their ` +
         "chain does not end in the hash that was sent with them. Nothing of them was kept; send them again",
     );
   }
   const bytes = batch.records.reduce((sum, record) => sum + record.body.length + 128, 256);
-  return { batch, hashes, bytes };
+  return { batch, hashes, bytes, publicKey };
 }
 
 /** Takes a checked batch into its stream. `nextRun` gives the place of a run in the order of changes. */
@@ -48,33 +55,41 @@ export async function ingestBatch(
 ): Promise<IngestResult> {
   const { batch, hashes } = checked;
   const known = await findStream(tx, agent, batch);
-  const stream = known ?? emptyStream(batch);
+  const stream = known ?? emptyStream(batch, await nextLink(tx, agent, batch));
   const cursor = cursorOf(batch, stream.number, stream.hash);
   if (batch.first > stream.number + 1) return { kind: "gap", cursor };
 
   // A hash covers every row before it: comparing the last row that both sides have proves the whole overlap.
-  const shared = Math.min(batch.first + batch.records.length - 1, stream.number);
-  const theirs = shared < batch.first ? batch.prevHash : hashes[shared - batch.first]!;
+  const skip = batch.records.filter(({ number }) => number <= stream.number).length;
+  const shared = skip === 0 ? batch.first - 1 : batch.records[skip - 1]!.number;
+  const theirs = skip === 0 ? batch.prevHash : hashes[skip - 1]!;
   const ours = shared === stream.number ? stream.hash : await storedHash(tx, stream, shared);
-  if (!sameHash(ours, theirs)) {
-    if (shared === 0) throw wrongBeginning(batch);
+  // Rows that are here and that a loss record of theirs stands for, or the other way round: two histories.
+  const begun = startsOf(batch)[skip];
+  const straddles = begun !== undefined && begun <= stream.number;
+  if (ours === undefined || straddles || !sameHash(ours, theirs)) {
+    if (shared === 0 && !straddles) throw wrongBeginning(batch);
     return await setAside(tx, stream, checked, cursor, nowMs);
   }
 
-  const skip = stream.number - batch.first + 1;
   const records = batch.records.slice(skip);
   if (records.length === 0) return { kind: "ack", cursor, added: 0, unreadable: 0 };
-  const end = batch.first + batch.records.length - 1;
+  if (stream.nextLink && rowsBeyondEnd(stream.nextLink, stream.hash, hashes.slice(skip)) > 0) {
+    const id = known?.id ?? (await addStream(tx, agent, batch, 0, stream.hash));
+    const fork = await setAside(tx, { ...stream, id }, checked, cursor, nowMs);
+    return { ...fork, kind: "fork", message: beyondEnd(batch) };
+  }
+  const end = lastOf(batch);
   const id = known
     ? await moveStream(tx, known, end, batch.lastHash)
-    : await addStream(tx, agent, batch, end);
-  const first = batch.first + skip;
+    : await addStream(tx, agent, batch, end, batch.lastHash);
   await insertMany(
     tx,
     { into: "records (stream, number, class, hash, body, received)", columns: 6 },
-    records.map((row, index) => [id, first + index, row.class, hashes[skip + index]!, row.body, nowMs]),
+    records.map((row, index) => [id, row.number, row.class, hashes[skip + index]!, row.body, nowMs]),
   );
-  const projected = project(first, records);
+  await addLosses(tx, id, records, checked.publicKey, nowMs);
+  const projected = project(records);
   await addProjections(
     tx,
     { agent, stream: id, epoch: batch.epoch, segment: batch.segment },
@@ -85,11 +100,11 @@ export async function ingestBatch(
   return { kind: "ack", cursor: now, added: records.length, unreadable: projected.unreadable };
 }
 
-function emptyStream(batch: RecordBatch): Stream {
+function emptyStream(batch: RecordBatch, next: Uint8Array | null): Stream {
   // The link of a later segment is the last hash of the one before, whose rows may come after it: taken as told, kept
-  // in `first_link`, and compared by `verify` when both are here.
+  // in `first_link`, and compared as those rows come (rowsBeyondEnd) and by `verify`.
   const link = batch.segment === 1 || batch.first !== 1 ? ZERO_HASH : batch.prevHash;
-  return { id: null, number: 0, hash: link, forked: 0 };
+  return { id: null, number: 0, hash: link, forked: 0, nextLink: next };
 }
 
 function cursorOf(batch: RecordBatch, number: number, hash: Uint8Array): StreamCursor {
@@ -107,33 +122,62 @@ function wrongBeginning(batch: RecordBatch): HoldfastError {
   );
 }
 
+function beyondEnd(batch: RecordBatch): string {
+  return (
+    `Rows up to ${lastOf(batch)} of ${streamName(batch)} go on after the row that segment ` +
+    `${batch.segment + 1} follows: this agent's history has forked. They are kept beside it and nothing was overwritten; ` +
+    "the agent must go on in a new epoch"
+  );
+}
+
 async function findStream(tx: Queries, agent: string, batch: RecordBatch): Promise<Stream | undefined> {
   const [row] = await tx.all(
-    "SELECT id, number, hash, forked FROM streams WHERE agent = ? AND epoch = ? AND lane = ? AND segment = ?",
+    `SELECT id, number, hash, forked,
+       (SELECT first_link FROM streams AS later
+         WHERE later.agent = streams.agent AND later.epoch = streams.epoch AND later.lane = streams.lane
+           AND later.segment = streams.segment + 1) AS next_link
+     FROM streams WHERE agent = ? AND epoch = ? AND lane = ? AND segment = ?`,
     [agent, batch.epoch, batch.lane, batch.segment],
   );
   if (!row) return undefined;
-  const { id, number, hash, forked } = row as {
+  const { id, number, hash, forked, next_link } = row as {
     id: bigint;
     number: bigint;
     hash: Uint8Array;
     forked: bigint;
+    next_link: Uint8Array | null;
   };
-  return { id, number: Number(number), hash, forked: Number(forked) };
+  return { id, number: Number(number), hash, forked: Number(forked), nextLink: next_link };
 }
 
-async function storedHash(tx: Queries, stream: Stream, number: number): Promise<Uint8Array> {
+async function nextLink(tx: Queries, agent: string, batch: RecordBatch): Promise<Uint8Array | null> {
+  const [row] = await tx.all(
+    "SELECT first_link FROM streams WHERE agent = ? AND epoch = ? AND lane = ? AND segment = ?",
+    [agent, batch.epoch, batch.lane, batch.segment + 1],
+  );
+  return (row?.first_link as Uint8Array | undefined) ?? null;
+}
+
+/** Of row `number`, or of the one before the first; undefined where a loss record stands for it. */
+async function storedHash(tx: Queries, stream: Stream, number: number): Promise<Uint8Array | undefined> {
   const [row] = await tx.all("SELECT hash FROM records WHERE stream = ? AND number = ?", [stream.id, number]);
   if (row) return row.hash as Uint8Array;
+  if (number > 0) return undefined;
   const [link] = await tx.all("SELECT first_link FROM streams WHERE id = ?", [stream.id]);
   return link!.first_link as Uint8Array;
 }
 
-async function addStream(tx: Queries, agent: string, batch: RecordBatch, number: number): Promise<Value> {
+async function addStream(
+  tx: Queries,
+  agent: string,
+  batch: RecordBatch,
+  number: number,
+  hash: Uint8Array,
+): Promise<Value> {
   const [row] = await tx.all(
     `INSERT INTO streams (agent, epoch, lane, segment, number, hash, first_link, forked)
      VALUES (?, ?, ?, ?, ?, ?, ?, 0) RETURNING id`,
-    [agent, batch.epoch, batch.lane, batch.segment, number, batch.lastHash, batch.prevHash],
+    [agent, batch.epoch, batch.lane, batch.segment, number, hash, batch.prevHash],
   );
   return row!.id as bigint;
 }
@@ -152,14 +196,17 @@ async function setAside(
   nowMs: number,
 ): Promise<IngestResult> {
   const stored = await tx.all(
-    "SELECT hash FROM records WHERE stream = ? AND number >= ? ORDER BY number LIMIT ?",
+    "SELECT number, hash FROM records WHERE stream = ? AND number >= ? ORDER BY number LIMIT ?",
     [stream.id, batch.first, batch.records.length],
   );
+  const isHere = (at: number) =>
+    Number(stored[at]!.number) === batch.records[at]!.number &&
+    sameHash(stored[at]!.hash as Uint8Array, hashes[at]!);
   let from = 0;
-  while (from < stored.length && sameHash(stored[from]!.hash as Uint8Array, hashes[from]!)) from++;
+  while (from < stored.length && isHere(from)) from++;
   const rows = batch.records
     .map((row, index): Value[] => {
-      return [stream.id, batch.first + index, hashes[index]!, row.class, row.body, nowMs];
+      return [stream.id, row.number, hashes[index]!, row.class, row.body, nowMs];
     })
     .slice(from, from + Math.max(0, FORK_LIMIT - stream.forked));
   const kept = await insertMany(
@@ -172,7 +219,7 @@ async function setAside(
     rows,
   );
   await tx.run("UPDATE streams SET forked = forked + ? WHERE id = ?", [kept, stream.id]);
-  const at = Math.min(batch.first + from, cursor.number);
+  const at = Math.min(startsOf(batch)[from] ?? batch.first, cursor.number);
   const message =
     `Row ${at} of ${streamName(batch)} is here with another hash: this agent's history has forked. Both versions ` +
     "are kept and nothing was overwritten; the agent must go on in a new epoch";

@@ -3,9 +3,11 @@ import type { Queries } from "./database.ts";
 import { SQLITE_TYPES, type Types } from "./column-types.ts";
 import { first } from "./migrations/0001-first.ts";
 import { runDetails } from "./migrations/0002-run-details.ts";
+import { losses } from "./migrations/0003-losses.ts";
+import { receiptCertificates } from "./migrations/0004-receipt-certificates.ts";
 
 /** Append-only: place in the list + 1 is the version. */
-const MIGRATIONS: ((types: Types) => string[])[] = [first, runDetails];
+const MIGRATIONS: ((types: Types) => string[])[] = [first, runDetails, losses, receiptCertificates];
 
 export const SCHEMA_VERSION: number = MIGRATIONS.length;
 

@@ -1,5 +1,6 @@
 import type { JsonObject } from "../../model/json.ts";
 import type { RecordBatch, StreamCursor } from "../../model/record.ts";
+import type { LossView } from "./losses.ts";
 
 export interface AgentRow {
   id: string;
@@ -128,6 +129,10 @@ export interface HubStore {
     agent: Pick<AgentRow, "id" | "publicKey" | "certificateSerial" | "certificateExpiresMs" | "labels">;
   }): Promise<TokenUse | "taken">;
 
+  /** Of every key that has signed receipts here, in the order in which they were made. */
+  receiptCertificates(): Promise<{ serial: string; certificate: Uint8Array; madeMs: number }[]>;
+  addReceiptCertificate(row: { serial: string; certificate: Uint8Array; madeMs: number }): Promise<void>;
+
   addApiToken(token: { hash: string; name: string; role: "admin"; createdMs: number }): Promise<void>;
   apiToken(hash: string): Promise<{ name: string; role: string } | null>;
 
@@ -140,13 +145,20 @@ export interface HubStore {
     clockOffsetMs: number,
   ): Promise<StreamCursor[]>;
   heartbeat(agent: string, status: JsonObject, nowMs: number, clockOffsetMs: number): Promise<void>;
-  /** Checks the chain, commits rows and what lists show of them, in one transaction shared with other agents' batches. */
-  ingest(agent: string, batch: RecordBatch, nowMs: number): Promise<IngestResult>;
+  /**
+   * Checks the chain, commits rows and what lists show of them, in one transaction shared with other agents' batches.
+   * `publicKey` is that of the certificate of the agent's session, kept with loss records for whoever verifies them later.
+   */
+  ingest(agent: string, batch: RecordBatch, nowMs: number, publicKey?: Uint8Array): Promise<IngestResult>;
 
   agents(): Promise<AgentRow[]>;
   agent(id: string): Promise<AgentRow | null>;
   /** Streams of an agent as the hub holds them, with the number of forked rows that were set aside. */
   agentStreams(id: string): Promise<(StreamCursor & { forked: number })[]>;
+  /** The newest first, at most 1,000. */
+  agentLosses(id: string): Promise<LossView[]>;
+  /** Rows of the agent that loss records stand for; one that was carried into a new epoch counts once. */
+  lostRows(agent: string): Promise<number>;
   events(filter: EventFilter): Promise<EventView[]>;
   runs(filter: RunFilter): Promise<RunView[]>;
   /** Runs changed after `n`, oldest change first. */

@@ -94,13 +94,13 @@ export type StepDetails = Pick<StepBody, "part" | "waits" | "child" | "origin">;
  * Reads the bodies that lists need. Of several records about the same run or step only the last counts: they are in
  * order, and each tells the whole state.
  */
-export function project(first: number, records: StreamRecord[]): Projected {
+export function project(records: StreamRecord[]): Projected {
   const events: Projected["events"] = [];
   const runs = new Map<string, Projected["runs"][number]>();
   const steps = new Map<string, Projected["steps"][number]>();
   let unreadable = 0;
-  for (const [index, record] of records.entries()) {
-    const number = first + index;
+  for (const record of records) {
+    const { number } = record;
     try {
       if (record.class === RECORD_CLASSES.event) {
         events.push({ number, event: v.parse(eventBody, parseBody(record.body)) });

@@ -51,7 +51,28 @@ CREATE TABLE join_tokens (
   uses_left INTEGER NOT NULL
 );
 
+CREATE TABLE losses (
+  stream INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  counts TEXT NOT NULL,
+  prev_hash BLOB NOT NULL,
+  hash BLOB NOT NULL,
+  reason TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  signature BLOB NOT NULL,
+  public_key BLOB NOT NULL,
+  received INTEGER NOT NULL,
+  PRIMARY KEY (stream, first)
+) WITHOUT ROWID;
+
 CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL);
+
+CREATE TABLE receipt_certificates (
+  serial TEXT NOT NULL PRIMARY KEY,
+  certificate BLOB NOT NULL,
+  made INTEGER NOT NULL
+);
 
 CREATE TABLE records (
   stream INTEGER NOT NULL,

@@ -14,7 +14,7 @@ function rowsOf(steps: [id: string, extra: Record<string, unknown>, state?: stri
     class: 3,
     body: new TextEncoder().encode(JSON.stringify(stepBody("r", id, state, extra))),
   }));
-  const projected = project(1, records);
+  const projected = project(records);
   expect(projected.unreadable).toBe(0);
   const origin = { agent: "web-01", stream: 1n, epoch: "e1", segment: 1 };
   return projected.steps.map((step) => {

@@ -1,9 +1,11 @@
 import type { Clock } from "../../core/clock.ts";
 import { HoldfastError, messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
-import type { AgentFrame, Heartbeat, Hello, HubFrame } from "../../protocol/gen/holdfast/v1/sync.ts";
+import { type Common, commonCapabilities } from "../../protocol/capabilities.ts";
+import type { AgentFrame, Heartbeat, Hello, HubFrame, Welcome } from "../../protocol/gen/holdfast/v1/sync.ts";
 import { PROTOCOL_VERSION } from "../../protocol/transport.ts";
-import { errorFrame } from "../../protocol/transport-frames.ts";
+import { cursorOf, errorFrame } from "../../protocol/transport-frames.ts";
+import { AckWriter } from "./ack-writer.ts";
 import type { LiveAgents } from "./live-agents.ts";
 import { RecordIntake } from "./record-intake.ts";
 import type { SyncSessions } from "./sessions.ts";
@@ -12,6 +14,8 @@ import type { SyncSessions } from "./sessions.ts";
 export interface AgentStream {
   readonly agentId: string;
   readonly certificateSerial: string;
+  /** Of its certificate: SPKI, DER. */
+  readonly publicKey: Uint8Array;
   readonly peer: string;
   /** Ends when the agent says good-bye, the network breaks, or `end` was called. */
   readonly frames: AsyncIterable<AgentFrame>;
@@ -46,7 +50,8 @@ export async function serveAgentStream(stream: AgentStream, options: ServeOption
     options.live.enter(agentId, stream);
     log("agent connected");
     await stream.send({ frame: { $case: "welcome", value: welcome } });
-    await exchange(stream, frames, options);
+    const common = commonCapabilities(welcome.capabilities, hello.capabilities);
+    await exchange(stream, frames, { welcome, common }, options);
     stream.end();
   } catch (error) {
     refuse(stream, error, options.log);
@@ -102,14 +107,27 @@ function checkHello(hello: Hello, agentId: string): void {
 async function exchange(
   stream: AgentStream,
   frames: AsyncIterator<AgentFrame>,
+  { welcome, common }: { welcome: Welcome; common: Common },
   options: ServeOptions,
 ): Promise<void> {
+  const acks = new AckWriter({
+    agentId: stream.agentId,
+    receipt: common.has("receipts")
+      ? (agentId, cursor) => options.sessions.receipt(agentId, cursor)
+      : undefined,
+    certificates: welcome.receiptCertificates,
+    send: (frame) => stream.send(frame),
+  });
   const intake = new RecordIntake({
     agentId: stream.agentId,
-    records: (agentId, batch) => options.sessions.records(agentId, batch),
+    common,
+    records: (agentId, batch) => options.sessions.records(agentId, batch, stream.publicKey),
     send: (frame) => stream.send(frame),
+    acks,
     fail: (error) => refuse(stream, error, options.log),
   });
+  // An ack may have got lost with the session before, and a cursor without a receipt proves nothing to the agent.
+  if (common.has("receipts")) await intake.acknowledge(welcome.cursors.map(cursorOf));
   const beats = new LatestHeartbeat(stream, options);
   for (;;) {
     const next = await frames.next();

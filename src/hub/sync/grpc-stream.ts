@@ -21,6 +21,7 @@ interface CallInside {
 export class GrpcAgentStream implements AgentStream {
   readonly agentId: string;
   readonly certificateSerial: string;
+  readonly publicKey: Uint8Array;
   readonly peer: string;
   readonly frames: FrameQueue<AgentFrame>;
   readonly #call: SyncCall;
@@ -33,6 +34,7 @@ export class GrpcAgentStream implements AgentStream {
     this.#metadata = metadata;
     this.agentId = identity.agentId;
     this.certificateSerial = identity.serial;
+    this.publicKey = identity.publicKey;
     this.peer = call.getPeer();
     this.frames = new FrameQueue(QUEUED_FRAMES, {
       pause: () => call.pause(),

@@ -6,6 +6,8 @@ export interface PeerIdentity {
   agentId: string;
   /** Lower-case hex. */
   serial: string;
+  /** SPKI, DER. */
+  publicKey: Uint8Array;
 }
 
 const CLIENT_AUTH = "1.3.6.1.5.5.7.3.2";
@@ -33,7 +35,11 @@ export function peerIdentity(
   if (trustedMs > Date.parse(certificate.validTo)) throw refused(...explain("CERT_HAS_EXPIRED", certificate));
   // `keyUsage` is the extended key usage here, as in Node.
   if (!certificate.keyUsage?.includes(CLIENT_AUTH)) throw refused(...explain("INVALID_PURPOSE", certificate));
-  return { agentId: idOf(certificate), serial: certificate.serialNumber.toLowerCase() };
+  return {
+    agentId: idOf(certificate),
+    serial: certificate.serialNumber.toLowerCase(),
+    publicKey: new Uint8Array(certificate.publicKey.export({ type: "spki", format: "der" })),
+  };
 }
 
 function idOf(certificate: X509Certificate): string {

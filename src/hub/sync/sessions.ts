@@ -1,4 +1,4 @@
-import type { RecordBatch, StreamCursor } from "../../model/record.ts";
+import type { RecordBatch, StreamCursor, StreamReceipt } from "../../model/record.ts";
 import type {
   EnrollRequest,
   EnrollResponse,
@@ -21,9 +21,15 @@ export interface SyncSessions {
   heartbeat(agentId: string, heartbeat: Heartbeat): Promise<void>;
   /**
    * Called in the order of arrival, with up to 16 batches of one agent at once: batches must be committed in the order
-   * of the calls, and may share a commit.
+   * of the calls, and may share a commit. `publicKey` is that of the session's certificate (SPKI, DER): loss records are
+   * signed with it.
    */
-  records(agentId: string, batch: RecordBatch): Promise<IngestResult>;
+  records(agentId: string, batch: RecordBatch, publicKey: Uint8Array): Promise<IngestResult>;
+  /** Signs that the agent's stream is committed up to the cursor; with the certificate of the key, DER. */
+  receipt(
+    agentId: string,
+    cursor: StreamCursor,
+  ): Promise<{ receipt: StreamReceipt; certificate: Uint8Array }>;
   /** The agent's current session is over (not called for one that was replaced by a newer). */
   closed(agentId: string): void;
 }

@@ -149,7 +149,7 @@ export const ACTS: Record<string, Act> = {
   },
   "hub away": {
     weight: 2,
-    leadsTo: [],
+    leadsTo: ["closeSegments", "streams.forget-segment", "outbox.evict", "outbox.loss", "outbox.take-in"],
     run: ({ line, say }) => {
       line.up = !line.up;
       say(line.up ? "the hub is back" : "the hub is away");
@@ -163,6 +163,7 @@ export const ACTS: Record<string, Act> = {
       "epochs.insert",
       "outbox.delete",
       "outbox.renumber",
+      "outbox.renumber-loss",
       "streams.close",
       "streams.forget",
     ],
@@ -177,7 +178,7 @@ export const ACTS: Record<string, Act> = {
     leadsTo: [],
     run: ({ line, agent, random, say, setting }) => {
       // Rows that the agent has let go of would be lost for good, as they should be.
-      if (!agent || setting.retention.acknowledgedRows !== undefined) return;
+      if (!agent || setting.retention.runs !== undefined || setting.retention.outbox !== undefined) return;
       line.cut?.();
       say(`the hub is restored, ${line.hub.restore(agent.hub.epoch, random)} rows ago`);
     },

@@ -17,7 +17,12 @@ export function aimsOf(seed: number, labels: string[]): Aim[] {
 
 /** Writes that take a while to come about. */
 export function isRare(label: string): boolean {
-  return /trim|dead|remove|expire|renumber|sweep|later/i.test(label);
+  return givesUp(label) || /trim|dead|remove|expire|renumber|forget-segment|sweep|later/i.test(label);
+}
+
+/** Writes of an outbox that is beyond its cap. */
+export function givesUp(label: string): boolean {
+  return /^outbox\.(evict|loss|take-in|renumber-loss)$/.test(label);
 }
 
 /** What an attempt has added is removed by the next one. */

@@ -1,4 +1,4 @@
-import type { Retention } from "../../agent/store/retention.ts";
+import { DEFAULT_RETENTION, type Retention } from "../../agent/store/retention.ts";
 import type { PipelineDefinition } from "../../model/pipeline.ts";
 import type { ScheduleDefinition } from "../../model/schedule.ts";
 import { Seeded } from "../seeded.ts";
@@ -20,7 +20,8 @@ export interface Setting {
   schedules: ScheduleDefinition[];
 }
 
-export function randomSetting(random: Seeded, trims: boolean): Setting {
+/** `gives`: the outbox is so small that rows have to go when the hub is away. */
+export function randomSetting(random: Seeded, trims: boolean, gives: boolean): Setting {
   const pipelines = randomPipelines(random);
   const names = [...pipelines.keys()];
   return {
@@ -29,14 +30,25 @@ export function randomSetting(random: Seeded, trims: boolean): Setting {
     maxSteps: random.pick([1, 2, 4, 16]),
     maxOpenRuns: random.pick([6, 20, 1000]),
     maxSideEffects: random.pick([10, 60, 100_000, 100_000]),
-    retention: trims ? smallRetention(random) : {},
+    // A hub that is restored may ask for everything again, however long ago it was.
+    retention: {
+      ...(trims
+        ? smallRetention(random)
+        : { sent: { ...DEFAULT_RETENTION.sent, ageMs: Number.MAX_SAFE_INTEGER } }),
+      ...(gives ? { outbox: { rows: 40, bytes: Number.MAX_SAFE_INTEGER, ahead: 16, least: 3 } } : {}),
+    },
     schedules: randomSchedules(random, names, trims),
   };
 }
 
 function smallRetention(random: Seeded): Partial<Retention> {
   return {
-    acknowledgedRows: random.int(1, 20),
+    sent: {
+      rows: random.int(1, 20),
+      ageMs: Number.MAX_SAFE_INTEGER,
+      bytes: Number.MAX_SAFE_INTEGER,
+      ends: random.int(0, 1),
+    },
     events: { keep: 10, ageMs: HOUR_MS },
     heldForOutputs: 40,
     runs: { keep: 2, ageMs: DAY_MS },

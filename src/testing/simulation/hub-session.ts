@@ -2,7 +2,8 @@ import { HoldfastError, messageOf } from "../../core/errors.ts";
 import { silentLogger } from "../../core/logger.ts";
 import { createOutbox, type Outbox } from "../../agent/outbox/outbox.ts";
 import type { OutboxStore } from "../../agent/outbox/ports.ts";
-import type { RecordBatch } from "../../model/record.ts";
+import type { ReceiptStore } from "../../agent/sync/ports.ts";
+import type { RecordBatch, StreamCursor } from "../../model/record.ts";
 import type { Seeded } from "../seeded.ts";
 import type { Incarnation } from "./incarnation.ts";
 import type { ModelHub } from "./model-hub.ts";
@@ -18,24 +19,34 @@ export interface HubLine {
 
 interface Options {
   life: Incarnation;
-  store: OutboxStore;
+  store: OutboxStore & ReceiptStore;
   line: HubLine;
   random: Seeded;
   say: (line: string) => void;
+  sentAhead: number | undefined;
 }
 
 const AGAIN_MS = 2_000;
+const CERTIFICATE = { hub: "hub", serial: "01", certificate: Uint8Array.of(1), authority: Uint8Array.of(2) };
 
 /** The real outbox of one life of the agent, with session after session to the model hub, as sync holds them. */
 export class HubSessions {
   readonly #options: Options;
   readonly outbox: Outbox;
+  /** Whether this hub signs what it has: then a cursor alone counts for nothing. */
+  readonly #signs: boolean;
   readonly #stopped = new AbortController();
 
   constructor(options: Options) {
     this.#options = options;
     const rows = options.random.pick([3, 20, 500]);
-    this.outbox = createOutbox({ store: options.store, log: silentLogger(), batchRows: rows });
+    const backlog = { rows: options.random.pick([3, 20, 500]), bytes: 1e9 };
+    this.#signs = options.random.pick([true, false]);
+    const { sentAhead } = options;
+    this.outbox = createOutbox({
+      ...{ store: options.store, log: silentLogger(), batchRows: rows, backlog },
+      ...(sentAhead === undefined ? {} : { sentAhead }),
+    });
   }
 
   get epoch(): string {
@@ -74,7 +85,13 @@ export class HubSessions {
     const over = new AbortController();
     line.cut = () => over.abort();
     try {
-      await this.outbox.begin(line.hub.cursors());
+      const cursors = line.hub.cursors();
+      if (this.#signs) await this.#options.store.keepReceiptCertificates([CERTIFICATE]);
+      await this.outbox.begin(
+        cursors,
+        new Set(this.#signs ? ["loss", "segments", "receipts"] : ["loss", "segments"]),
+      );
+      for (const cursor of this.#signs && !over.signal.aborted ? cursors : []) this.#acked(cursor);
       if (!over.signal.aborted) await this.outbox.pump((batch) => this.#send(batch, over), over.signal);
     } finally {
       over.abort();
@@ -92,8 +109,14 @@ export class HubSessions {
     if (breaks < 0.06) return over.abort();
     life.after(random.int(0, 50), () => {
       if (over.signal.aborted) return;
-      if (kind === "ack") this.outbox.acked(cursor);
+      if (kind === "ack") this.#acked(cursor);
       else this.outbox.gap(cursor);
     });
+  }
+
+  /** The signature is checked before the outbox hears of it (src/agent/sync/receipt-book.ts): here it is none. */
+  #acked(cursor: StreamCursor): void {
+    const receipt = { hub: CERTIFICATE.hub, key: CERTIFICATE.serial, atMs: 1, signature: new Uint8Array(64) };
+    if (cursor.number > 0) this.outbox.acked(cursor, this.#signs ? receipt : undefined);
   }
 }

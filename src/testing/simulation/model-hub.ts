@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { type RecordBatch, type StreamCursor, ZERO_HASH } from "../../model/record.ts";
+import { RECORD_CLASSES, type RecordBatch, type StreamCursor, ZERO_HASH } from "../../model/record.ts";
 import type { Seeded } from "../seeded.ts";
 
 export interface HeldRecord {
@@ -13,6 +13,7 @@ interface HeldStream {
   segment: number;
   number: number;
   hash: Uint8Array;
+  firstLink: Uint8Array;
   /** Hash after each row, for a hub that goes back. */
   hashes: Uint8Array[];
   records: HeldRecord[];
@@ -26,6 +27,8 @@ interface HeldStream {
  */
 export class ModelHub {
   readonly streams = new Map<string, HeldStream>();
+  /** By the hash of the last row. */
+  readonly #lost = new Map<string, { lane: number; rows: number }>();
   readonly #fail: (invariant: string, what: string) => void;
 
   constructor(fail: (invariant: string, what: string) => void) {
@@ -46,16 +49,27 @@ export class ModelHub {
     if (!same(hash, this.#hashAt(stream, batch.first - 1))) {
       this.#fail("chain", `row ${batch.first} of ${name} does not follow row ${batch.first - 1}`);
     }
-    for (const [index, record] of batch.records.entries()) {
-      const number = batch.first + index;
-      hash = linked(hash, number, record.class, record.body);
+    let due = batch.first;
+    for (const record of batch.records) {
+      const { number } = record;
+      const loss = record.class === RECORD_CLASSES.loss ? lossOf(record.body) : null;
+      if (loss && (loss.first !== due || !same(Buffer.from(loss.prevHash, "hex"), hash)))
+        this.#fail("chain", `the loss from row ${loss.first} of ${name} on does not follow row ${due - 1}`);
+      hash = loss ? Buffer.from(loss.lastHash, "hex") : linked(hash, number, record.class, record.body);
+      if (number !== (loss?.last ?? due)) this.#fail("chain", `row ${due} of ${name} has number ${number}`);
+      due = number + 1;
       if (number <= stream.number) continue;
+      if (loss && loss.first <= stream.number) {
+        this.#fail("nothing lost that is here", `rows from ${loss.first} on of ${name} are told as lost`);
+      }
       stream.number = number;
-      stream.hashes.push(hash);
-      stream.records.push({ class: record.class, body: Buffer.from(record.body).toString() });
+      stream.hashes[number - 1] = hash;
+      if (loss) this.#lost.set(loss.lastHash, { lane: batch.lane, rows: loss.last - loss.first + 1 });
+      else stream.records.push({ class: record.class, body: Buffer.from(record.body).toString() });
     }
     if (!same(hash, batch.lastHash)) this.#fail("chain", `the hashes of ${name} do not add up`);
     stream.hash = stream.hashes.at(-1) ?? stream.hash;
+    this.#checkLink(stream, name);
     return { kind: "ack", cursor: cursorOf(stream) };
   }
 
@@ -69,7 +83,7 @@ export class ModelHub {
       stream.number -= back;
       stream.hashes.length -= back;
       stream.records.length -= back;
-      stream.hash = stream.hashes.at(-1) ?? ZERO_HASH;
+      stream.hash = stream.hashes.at(-1) ?? stream.firstLink;
       lost += back;
     }
     return lost;
@@ -87,23 +101,36 @@ export class ModelHub {
     return true;
   }
 
-  /** Everything that it holds of a lane, in the order of arrival. */
+  /** Everything that it holds of a lane, epoch after epoch, each in the order in which it was committed. */
   records(lane: number): HeldRecord[] {
-    return [...this.streams.values()]
+    const streams = [...this.streams.values()];
+    const epochs = [...new Set(streams.map(({ epoch }) => epoch))];
+    return streams
       .filter((stream) => stream.lane === lane)
+      .toSorted((a, b) => epochs.indexOf(a.epoch) - epochs.indexOf(b.epoch) || a.segment - b.segment)
       .flatMap(({ records }) => records);
   }
 
-  #streamOf({ epoch, lane, segment }: RecordBatch): HeldStream {
+  /** A segment begins with the last hash of the one before it, which may come later: then that passes it. */
+  #checkLink({ epoch, lane, segment, number, hashes }: HeldStream, name: string): void {
+    const next = this.streams.get(`${epoch}/${lane}/${segment + 1}`);
+    const end =
+      next === undefined ? -1 : hashes.findIndex((hash) => hash !== undefined && same(hash, next.firstLink));
+    if (end >= 0 && end < number - 1) this.#fail("chain", `${name} goes on after the next segment began`);
+  }
+
+  #streamOf({ epoch, lane, segment, first, prevHash }: RecordBatch): HeldStream {
     const key = `${epoch}/${lane}/${segment}`;
     let stream = this.streams.get(key);
     if (!stream) {
+      const firstLink = segment > 1 && first === 1 ? prevHash : ZERO_HASH;
       stream = {
         epoch,
         lane,
         segment,
         number: 0,
-        hash: ZERO_HASH,
+        hash: firstLink,
+        firstLink,
         hashes: [],
         records: [],
         forked: false,
@@ -113,9 +140,19 @@ export class ModelHub {
     return stream;
   }
 
-  #hashAt(stream: HeldStream, number: number): Uint8Array {
-    return number === 0 ? ZERO_HASH : (stream.hashes[number - 1] ?? ZERO_HASH);
+  /** Rows of a lane that are told as lost. A loss that was carried into a new epoch is the same one. */
+  lost(lane: number): number {
+    return [...this.#lost.values()].reduce((sum, loss) => sum + (loss.lane === lane ? loss.rows : 0), 0);
   }
+
+  #hashAt(stream: HeldStream, number: number): Uint8Array {
+    return number === 0 ? stream.firstLink : (stream.hashes[number - 1] ?? ZERO_HASH);
+  }
+}
+
+/** Read by itself, like the chain. */
+function lossOf(body: Uint8Array): { first: number; last: number; prevHash: string; lastHash: string } {
+  return JSON.parse(Buffer.from(body).toString()) as ReturnType<typeof lossOf>;
 }
 
 function cursorOf({ epoch, lane, segment, number, hash }: HeldStream): StreamCursor {

@@ -129,7 +129,10 @@ export class SimulatedAgent {
       log,
       maxEventBytes: MAX_EVENT_BYTES,
     });
-    const hub = new HubSessions({ life, store, line, random, say });
+    const hub = new HubSessions({
+      ...{ life, store, line, random, say },
+      sentAhead: setting.retention.outbox?.ahead,
+    });
     const outputs = new SimulatedOutputs({ ...options.destinations, life, store, recorder, ids, log });
     return new SimulatedAgent(options, store, disk, engine, recorder, rules, hub, shared, outputs);
   }

@@ -7,6 +7,9 @@ import { findings } from "./0005-findings.ts";
 import { silences } from "./0006-silences.ts";
 import { lookingBack } from "./0007-looking-back.ts";
 import { history } from "./0008-history.ts";
+import { outboxSizes } from "./0009-outbox-sizes.ts";
+import { receipts } from "./0010-receipts.ts";
+import { sentRows } from "./0011-sent-rows.ts";
 
 /** Schema of `agent.db`, in order. Append a new one; never change one that was released. */
 export const AGENT_MIGRATIONS: Migration[] = [
@@ -18,6 +21,9 @@ export const AGENT_MIGRATIONS: Migration[] = [
   silences,
   lookingBack,
   history,
+  outboxSizes,
+  receipts,
+  sentRows,
 ];
 
 /** `PRAGMA application_id` of an agent's store: "HFAG". */

@@ -97,6 +97,22 @@ export interface Welcome {
   wallMs: bigint;
   /** How far the hub has committed this agent's streams of the epoch in hello. */
   cursors: Cursor[];
+  /** X.509, DER, issued by the hub's CA for receipts: every key that ever signed one, the one in use last. */
+  receiptCertificates: Buffer[];
+  /** At most so many bytes a second of backlog; 0 is no bound. */
+  backlogBytesPerSecond: bigint;
+}
+
+/** The hub's signature that it has committed a stream up to a cursor (docs/sync.md). */
+export interface Receipt {
+  /** Serial of the receipt certificate, lower-case hex. */
+  key: string;
+  /** When it was committed, Unix milliseconds by the hub's trusted clock. */
+  atMs: bigint;
+  /** ECDSA P-256 with SHA-256, r then s, 32 bytes each. */
+  signature: Buffer;
+  /** X.509, DER, of the key: in the first receipt of a session by a key that its welcome did not name. */
+  certificate: Buffer;
 }
 
 export interface Cursor {
@@ -114,7 +130,10 @@ export interface Heartbeat {
   status: string;
 }
 
-/** A contiguous run of rows of one stream; numbers are first, first+1 …. */
+/**
+ * A contiguous run of rows of one stream; numbers are first, first+1 …, but after a record of class loss, which stands
+ * for all numbers that its body names.
+ */
 export interface Records {
   epoch: string;
   lane: number;
@@ -124,6 +143,12 @@ export interface Records {
   prevHash: Buffer;
   /** Hash of the last row here. */
   lastHash: Buffer;
+  records: Record[];
+  /** Instead of `records`, with the capability `zstd`: a RecordList, compressed. */
+  zstd: Buffer;
+}
+
+export interface RecordList {
   records: Record[];
 }
 
@@ -135,6 +160,8 @@ export interface Record {
 export interface Ack {
   /** The hub has committed every row of this stream up to and including this one. */
   cursor?: Cursor | undefined;
+  /** With the capability `receipts`. */
+  receipt?: Receipt | undefined;
 }
 
 export interface ErrorFrame {
@@ -848,7 +875,16 @@ export const Hello_LabelsEntry: MessageFns<Hello_LabelsEntry> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { protocol: 0, capabilities: [], hubId: "", epoch: "", wallMs: 0n, cursors: [] };
+  return {
+    protocol: 0,
+    capabilities: [],
+    hubId: "",
+    epoch: "",
+    wallMs: 0n,
+    cursors: [],
+    receiptCertificates: [],
+    backlogBytesPerSecond: 0n,
+  };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -873,6 +909,17 @@ export const Welcome: MessageFns<Welcome> = {
     }
     for (const v of message.cursors) {
       Cursor.encode(v!, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.receiptCertificates) {
+      writer.uint32(58).bytes(v!);
+    }
+    if (message.backlogBytesPerSecond !== 0n) {
+      if (BigInt.asUintN(64, message.backlogBytesPerSecond) !== message.backlogBytesPerSecond) {
+        throw new globalThis.Error(
+          "value provided for field message.backlogBytesPerSecond of type uint64 too large",
+        );
+      }
+      writer.uint32(64).uint64(message.backlogBytesPerSecond);
     }
     return writer;
   },
@@ -938,6 +985,22 @@ export const Welcome: MessageFns<Welcome> = {
             message.cursors.push(Cursor.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.receiptCertificates.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.backlogBytesPerSecond = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -961,6 +1024,105 @@ export const Welcome: MessageFns<Welcome> = {
     message.epoch = object.epoch ?? "";
     message.wallMs = object.wallMs !== undefined && object.wallMs !== null ? BigInt(object.wallMs) : 0n;
     message.cursors = object.cursors?.map((e) => Cursor.fromPartial(e)) || [];
+    message.receiptCertificates = object.receiptCertificates?.map((e) => e) || [];
+    message.backlogBytesPerSecond =
+      object.backlogBytesPerSecond !== undefined && object.backlogBytesPerSecond !== null
+        ? BigInt(object.backlogBytesPerSecond)
+        : 0n;
+    return message;
+  },
+};
+
+function createBaseReceipt(): Receipt {
+  return { key: "", atMs: 0n, signature: Buffer.alloc(0), certificate: Buffer.alloc(0) };
+}
+
+export const Receipt: MessageFns<Receipt> = {
+  encode(message: Receipt, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.atMs !== 0n) {
+      if (BigInt.asUintN(64, message.atMs) !== message.atMs) {
+        throw new globalThis.Error("value provided for field message.atMs of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.atMs);
+    }
+    if (message.signature.length !== 0) {
+      writer.uint32(26).bytes(message.signature);
+    }
+    if (message.certificate.length !== 0) {
+      writer.uint32(34).bytes(message.certificate);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Receipt {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReceipt();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.atMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.signature = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.certificate = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Receipt>, I>>(base?: I): Receipt {
+    return Receipt.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Receipt>, I>>(object: I): Receipt {
+    const message = createBaseReceipt();
+    message.key = object.key ?? "";
+    message.atMs = object.atMs !== undefined && object.atMs !== null ? BigInt(object.atMs) : 0n;
+    message.signature = object.signature ?? Buffer.alloc(0);
+    message.certificate = object.certificate ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -1166,6 +1328,7 @@ function createBaseRecords(): Records {
     prevHash: Buffer.alloc(0),
     lastHash: Buffer.alloc(0),
     records: [],
+    zstd: Buffer.alloc(0),
   };
 }
 
@@ -1194,6 +1357,9 @@ export const Records: MessageFns<Records> = {
     }
     for (const v of message.records) {
       Record.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.zstd.length !== 0) {
+      writer.uint32(66).bytes(message.zstd);
     }
     return writer;
   },
@@ -1267,6 +1433,14 @@ export const Records: MessageFns<Records> = {
             message.records.push(Record.decode(reader, reader.uint32()));
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.zstd = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1290,6 +1464,62 @@ export const Records: MessageFns<Records> = {
     message.first = object.first !== undefined && object.first !== null ? BigInt(object.first) : 0n;
     message.prevHash = object.prevHash ?? Buffer.alloc(0);
     message.lastHash = object.lastHash ?? Buffer.alloc(0);
+    message.records = object.records?.map((e) => Record.fromPartial(e)) || [];
+    message.zstd = object.zstd ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseRecordList(): RecordList {
+  return { records: [] };
+}
+
+export const RecordList: MessageFns<RecordList> = {
+  encode(message: RecordList, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.records) {
+      Record.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RecordList {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRecordList();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.records.push(Record.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RecordList>, I>>(base?: I): RecordList {
+    return RecordList.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RecordList>, I>>(object: I): RecordList {
+    const message = createBaseRecordList();
     message.records = object.records?.map((e) => Record.fromPartial(e)) || [];
     return message;
   },
@@ -1363,13 +1593,16 @@ export const Record: MessageFns<Record> = {
 };
 
 function createBaseAck(): Ack {
-  return { cursor: undefined };
+  return { cursor: undefined, receipt: undefined };
 }
 
 export const Ack: MessageFns<Ack> = {
   encode(message: Ack, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.cursor !== undefined) {
       Cursor.encode(message.cursor, writer.uint32(10).fork()).join();
+    }
+    if (message.receipt !== undefined) {
+      Receipt.encode(message.receipt, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -1395,6 +1628,14 @@ export const Ack: MessageFns<Ack> = {
             message.cursor = Cursor.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.receipt = Receipt.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1414,6 +1655,10 @@ export const Ack: MessageFns<Ack> = {
     const message = createBaseAck();
     message.cursor =
       object.cursor !== undefined && object.cursor !== null ? Cursor.fromPartial(object.cursor) : undefined;
+    message.receipt =
+      object.receipt !== undefined && object.receipt !== null
+        ? Receipt.fromPartial(object.receipt)
+        : undefined;
     return message;
   },
 };
