@@ -17,6 +17,7 @@ import type { PartStatus } from "../model/agent-status.ts";
 import type { WorkerFacts } from "../model/attempt-facts.ts";
 import { levelsOf, type Protections } from "../model/protection.ts";
 import type { Config } from "../model/config.ts";
+import type { ProposedEvent } from "../model/event.ts";
 import type { MaintenanceDefinition } from "../model/maintenance.ts";
 import type { JsonObject } from "../model/json.ts";
 import { agentChecks } from "./agent-checks.ts";
@@ -154,10 +155,11 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   });
   if (store.facts.salvage) log.error("the store was corrupt and was set aside", { ...store.facts.salvage });
 
+  const tell = (event: ProposedEvent): Promise<unknown> =>
+    automation?.tell(event) ?? recordAlone({ store, clock, ids, agentId: id }, event, AGENT_TRIGGER);
   const losses = new LossWatch({
     store,
-    record: (event) =>
-      automation?.tell(event) ?? recordAlone({ store, clock, ids, agentId: id }, event, AGENT_TRIGGER),
+    record: tell,
     clock,
     log: log.child("outbox"),
   });
@@ -350,8 +352,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     if (config.hub)
       sync = (await import("./wire-sync.ts")).wireSync({
         ...{ hub: config.hub, backlog: config.sync.backlog, certificates: home.certificates },
-        ...{ store, agent, status, protections: options.protections, clock, ids, log },
-        tell: async (event) => await automation?.tell(event),
+        ...{ store, agent, status, tell, protections: options.protections, clock, ids, log },
       });
     else keepOnlyTheNewest(store, clock, log);
   } catch (error) {
