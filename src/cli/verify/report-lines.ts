@@ -56,7 +56,7 @@ function lossText({ first, last, counts, reason, atMs, signature }: ToldLoss): s
 }
 
 function proofLines({ acknowledged, proved, last }: StreamReport): string[] {
-  if (acknowledged === null || last === 0) return [];
+  if (!acknowledged || last === 0) return [];
   if (proved === null)
     return [`  the hub has said to hold it up to ${acknowledged}; there is no receipt that proves it`];
   const { hub, number, atMs } = proved;
