@@ -59,7 +59,7 @@ export class SegmentsWorld {
   constructor(seed: number, folder: string) {
     this.random = new Seeded(seed);
     this.#folder = folder;
-    this.#keeps = this.random.chance(0.5);
+    this.#keeps = seed % 2 === 0;
   }
 
   async open(): Promise<void> {
@@ -82,7 +82,7 @@ export class SegmentsWorld {
     await this.#start();
   }
 
-  /** The hub is copied; or it is set back to its copy, of which later epochs would know nothing. */
+  /** The hub is copied; or it is set back to its copy, unless that knows nothing of this epoch. */
   async backUpOrRestore(): Promise<void> {
     if (!this.#keeps) return;
     const [file, copy] = [join(this.#folder, "hub.db"), join(this.#folder, "hub.copy")];
@@ -93,7 +93,7 @@ export class SegmentsWorld {
       for (const end of ["-wal", "-shm"]) rmSync(file + end, { force: true });
       copyFileSync(copy, file);
     } else copyFileSync(file, copy);
-    this.#backup = !this.#backup;
+    this.#backup = true;
     await this.#startHub();
   }
 
@@ -166,7 +166,7 @@ export class SegmentsWorld {
   }
 
   async #arrival(signal: AbortSignal): Promise<void> {
-    const deadline = performance.now() + 20_000;
+    const deadline = performance.now() + 60_000;
     while (!signal.aborted && !(await this.complete())) {
       if (performance.now() > deadline) throw new Error("the hub does not get everything");
       await Bun.sleep(2);
