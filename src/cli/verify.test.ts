@@ -71,6 +71,14 @@ test("what is wrong is told, in words, and the export that shows it is written a
   expect((await agent.bare(["verify", "--file", file])).exit).toBe(1);
 }, 60_000);
 
+test("a store that writes in an epoch that is not its newest is told", async () => {
+  const database = new Database(store());
+  database.run("INSERT INTO epochs (epoch, reason, began_ms) VALUES ('later', 'a test', 1)");
+  database.close();
+  const { exit, out } = await agent.cli(["verify"]);
+  expect([exit, out]).toEqual([1, expect.stringContaining("the newest that it has begun is later")]);
+}, 60_000);
+
 test("a store that is no store is refused, and nothing is left beside an export that failed", async () => {
   await Bun.write(store(), "this was a database once, and nobody knows what became of it");
   const { exit, err } = await agent.cli(["verify", "--export", join(agent.base, "none.jsonl")]);
