@@ -27,10 +27,12 @@ const ca = await createTestCa();
 const own = await ca.agent("web-01");
 
 const frames = new Map(
-  readdirSync(FIXTURES).map((name) => [
-    name.replace(".hex", ""),
-    Buffer.from(readFileSync(join(FIXTURES, name), "utf8").replaceAll("\n", ""), "hex"),
-  ]),
+  readdirSync(FIXTURES)
+    .filter((name) => name.endsWith(".hex"))
+    .map((name) => [
+      name.replace(".hex", ""),
+      Buffer.from(readFileSync(join(FIXTURES, name), "utf8").replaceAll("\n", ""), "hex"),
+    ]),
 );
 /** Without the one that asks for five seconds' patience. */
 const named = (side: string) =>
