@@ -282,22 +282,6 @@ describe("runs", () => {
     expect((await store.run("old", "r1"))!.run).toMatchObject({ starter: null, parent: null, retryOf: null });
   });
 
-  test("an older segment that drains late does not bring an older state back", async () => {
-    const old = new StreamBuilder("e1", LANES.results, 1).next([
-      { class: runClass, body: runBody(RUN, "running") },
-      { class: stepClass, body: stepBody(RUN, "restart", "running") },
-    ]);
-    const fresh = new StreamBuilder("e1", LANES.results, 2, 0, old.lastHash).next([
-      { class: stepClass, body: stepBody(RUN, "restart", "succeeded") },
-      { class: runClass, body: runBody(RUN, "succeeded") },
-    ]);
-    await store.ingest("web-01", fresh, 5);
-    await store.ingest("web-01", old, 6);
-    const found = await store.run("web-01", RUN);
-    expect([found!.run.state, found!.steps[0]!.state]).toEqual(["succeeded", "succeeded"]);
-    expect(count("records")).toBe(4);
-  });
-
   test("lists page by id, filter, and find parts of ids", async () => {
     const ids = Array.from({ length: 5 }, (_, index) => `0199999${index}-0000-7000-8000-00000000000${index}`);
     const stream = new StreamBuilder("e1", LANES.results);
