@@ -57,9 +57,11 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const stopHistory = keepHistory(store, clock);
   const shared = await openShared(options, store, async (event) => await live.automation?.tell(event));
   const alone = { store, clock, ids, agentId: id };
+  const tell = (event: ProposedEvent): Promise<unknown> =>
+    live.automation?.tell(event) ?? recordAlone(alone, event, AGENT_TRIGGER);
   const losses = new LossWatch({
     store,
-    record: (event) => live.automation?.tell(event) ?? recordAlone(alone, event, AGENT_TRIGGER),
+    record: tell,
     clock,
     log: log.child("outbox"),
   });
@@ -102,10 +104,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       log: log.child("clock"),
     });
     cleanUp.push(async () => unwatch());
-    if (config.hub) {
-      const tell = async (event: ProposedEvent) => await live.automation?.tell(event);
-      live.sync = await startSyncing(options, config.hub, store, report.status, tell);
-    } else keepOnlyTheNewest(store, clock, log);
+    if (config.hub) live.sync = await startSyncing(options, config.hub, store, report.status, tell);
+    else keepOnlyTheNewest(store, clock, log);
   } catch (error) {
     await live.automation?.stop(0);
     await unwind();

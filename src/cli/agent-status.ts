@@ -33,7 +33,11 @@ interface Status {
   resources: ResourceUses;
   runs: { open: number; stepsRunning: number };
   locks?: { lock: string; holder: string; waiting: number }[];
-  store: { deadLetters?: number; openFindings?: number };
+  store: {
+    deadLetters?: number;
+    openFindings?: number;
+    outbox?: { lost: Record<string, Record<string, number>> };
+  };
   asking: { run: string; step: string; reason: string | null }[];
   /** How many, by state. */
   schedules: Record<string, number>;
@@ -89,6 +93,13 @@ function since({ state, sinceMs }: Status["sync"]): string {
 function setAside({ store: { deadLetters = 0, openFindings = 0 } }: Status): string {
   const dead = deadLetters > 0 ? `; ${deadLetters} failed and set aside: holdfast dead list` : "";
   return openFindings > 0 ? `${dead}; ${openFindings} open findings: holdfast finding list` : dead;
+}
+
+function lostLines({ store }: Status): string[] {
+  const lost = Object.entries(store.outbox?.lost ?? {}).flatMap(([name, reasons]) =>
+    Object.entries(reasons).map(([reason, rows]) => `${rows} of class ${name} (${reason})`),
+  );
+  return lost.length === 0 ? [] : [`lost before the hub had them: ${lost.join(", ")}`];
 }
 
 function deliveryLines(delivery: OutputDelivery | undefined): string[] {
@@ -153,6 +164,7 @@ function describe(status: Status, changed: string | null): string[] {
         `asks: run ${ask.run} step ${ask.step}${because(ask.reason)}; holdfast runs approve|deny ${ask.run} --step ${ask.step}`,
     ),
     `sync: ${sync.state}${since(sync)}${sync.transport ? ` over ${sync.transport}` : ""}, ${sync.lagRows} rows behind${sync.backlogRows ? ` (${sync.backlogRows} of them backlog)` : ""}${because(sync.lastError)}`,
+    ...lostLines(status),
     ...receiptLines(sync),
     status.policy,
     ...Object.entries(status.protections ?? {}).map(

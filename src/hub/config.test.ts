@@ -24,6 +24,14 @@ describe("hub.yaml", () => {
     });
   });
 
+  test("may bound how fast agents send their backlog", () => {
+    const text = (rate: string) => `names: [a]\nsync: { backlog: { rate: ${rate} } }`;
+    expect(parse(text("256KB")).sync).toEqual({ listen: "0.0.0.0:8443", backlog: { rate: "256KB" } });
+    for (const rate of ["0KB", "fast", '"10"']) {
+      expect(() => parse(text(rate))).toThrow("sync.backlog.rate must be a size, like 256KB or 1MB");
+    }
+  });
+
   test("tells every problem with its place and the nearest name", () => {
     const text =
       "names: [hub, 'a b']\napi: { lisen: 1.2.3.4:5 }\nsync:\n  listen: here\nlog: { level: loud }\nhelth: {}\n";

@@ -7,22 +7,26 @@ import { nearest } from "../core/nearest.ts";
 import { homeError } from "./home.ts";
 
 const MAX_BYTES = 64 * 1024;
-const listen = (fallback: string) =>
-  v.optional(
-    v.strictObject({
-      listen: v.pipe(
-        v.string(),
-        v.regex(/^(\[[0-9a-f:.]+\]|[\w.-]+):\d{1,5}$/i, "must be HOST:PORT, like 127.0.0.1:8442"),
-      ),
-    }),
-    { listen: fallback },
-  );
+const address = v.pipe(
+  v.string(),
+  v.regex(/^(\[[0-9a-f:.]+\]|[\w.-]+):\d{1,5}$/i, "must be HOST:PORT, like 127.0.0.1:8442"),
+);
+const listen = (fallback: string) => v.optional(v.strictObject({ listen: address }), { listen: fallback });
+/** Bytes a second of each agent's backlog at most. */
+const rate = v.pipe(v.string(), v.regex(/^0*[1-9]\d*(KB|MB|GB)$/, "must be a size, like 256KB or 1MB"));
+const SYNC = "0.0.0.0:8443";
 
 /** A DNS name or an address, as it stands in a certificate. */
 export const SERVER_NAME = /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|[0-9a-fA-F:.]{2,45})$/;
 
 const schema = v.strictObject({
-  sync: listen("0.0.0.0:8443"),
+  sync: v.optional(
+    v.strictObject({
+      listen: v.optional(address, SYNC),
+      backlog: v.optional(v.strictObject({ rate })),
+    }),
+    { listen: SYNC },
+  ),
   api: listen("127.0.0.1:8442"),
   health: listen("127.0.0.1:9111"),
   names: v.pipe(

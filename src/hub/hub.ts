@@ -8,6 +8,7 @@ import { acquireLock } from "../core/lock-file.ts";
 import type { Logger } from "../core/logger.ts";
 import type { MetricFamily } from "../core/metrics.ts";
 import type { SinceBoot } from "../core/since-boot.ts";
+import { parseSize } from "../core/size.ts";
 import { keepTrustedTime, type TimeMark } from "../core/trusted-time.ts";
 import { VERSION } from "../core/version.ts";
 import { createApi } from "./api/api.ts";
@@ -117,7 +118,9 @@ class HubParts {
 
     const receipts = await openReceiptSigner({ home, ca: tls.ca, store, clock, log: log.child("receipts") });
     const ingest = new Ingest({ store, clock, log: log.child("ingest") });
-    const fleet = new Fleet({ store, clock, log: log.child("fleet") });
+    const { backlog } = this.#options.config.sync;
+    const backlogBytesPerSecond = backlog ? parseSize(backlog.rate) : 0;
+    const fleet = new Fleet({ ...{ store, clock, log: log.child("fleet") }, backlogBytesPerSecond });
     const enrollment = new Enrollment({ store, ca: tls.ca, clock, log: log.child("enrollment") });
     let sync: SyncServer | undefined;
     const health = this.#startHealth(store, () => [

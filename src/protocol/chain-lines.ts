@@ -4,7 +4,8 @@ import { type ChainItem, type EndItem, EXPORT_FORMAT, EXPORT_VERSION } from "./c
 /** Members that are bytes: base64 in the export. */
 const BYTES = ["certificate", "signature", "body", "publicKey"];
 const NAME = { agent: "string", epoch: "string", lane: "number", segment: "number" } as const;
-const ROW = { number: "number", class: "number", hash: "hash", body: "bytes or null" } as const;
+const ROW = { number: "number", class: "class", hash: "hash", body: "bytes or null" } as const;
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 
 /** What each kind of line must have. */
 const MEMBERS: Record<string, Record<string, string>> = {
@@ -64,8 +65,10 @@ export function chainItem(line: string, number: number): ChainItem | EndItem | n
   if (number === 1) checkHeader(value);
   if (!Object.hasOwn(MEMBERS, value.kind)) return null;
   for (const [name, type] of Object.entries(MEMBERS[value.kind]!)) {
-    if (!hasType(value[name], type)) throw refused(number, `${name} is not a ${type}`);
+    if (!hasType(value[name], type)) throw refused(number, `${name} is not of the type ${type}`);
   }
+  if (value.publicKey !== undefined && !hasType(value.publicKey, "bytes"))
+    throw refused(number, "publicKey is not of the type bytes");
   for (const name of BYTES) {
     if (typeof value[name] === "string") value[name] = new Uint8Array(Buffer.from(value[name], "base64"));
   }
@@ -82,8 +85,10 @@ function checkHeader(value: Record<string, unknown>): void {
 
 function hasType(value: unknown, type: string): boolean {
   if (value === null) return type.endsWith(" or null");
+  if (type === "class") return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 255;
   if (type.startsWith("number")) return Number.isSafeInteger(value) && (value as number) >= 0;
   if (typeof value !== "string") return false;
+  if (type.startsWith("bytes")) return BASE64.test(value);
   return type.startsWith("hash") ? /^[0-9a-f]{64}$/.test(value) : true;
 }
 

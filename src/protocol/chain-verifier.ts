@@ -38,7 +38,7 @@ export class ChainVerifier {
         this.#beside++;
         return undefined;
       case "header":
-        this.#header = item;
+        this.#header ??= item;
         return undefined;
       case "authority":
         this.#authority(item.certificate);

@@ -15,6 +15,8 @@ export const WINDOW_BYTES = 1 << 20;
 export const KEEPALIVE_MS = 20_000;
 export const KEEPALIVE_TIMEOUT_MS = 10_000;
 
+/** What a hub says is shown and logged; no more of it than this. */
+const MAX_DETAILS = 1000;
 const PLACEHOLDER_NAME = "hub.holdfast.invalid";
 
 export interface ClientTls {
@@ -67,5 +69,5 @@ export async function openSyncClient(address: HubAddress, tls: ClientTls): Promi
 export function hubError(status: ServiceError | StatusObject): HoldfastError | null {
   const said = status.metadata?.get(CODE_TRAILER)[0];
   if (typeof said !== "string" || !Object.hasOwn(ERROR_CODES, said)) return null;
-  return new HoldfastError(said as ErrorCode, `the hub says: ${status.details}`);
+  return new HoldfastError(said as ErrorCode, `the hub says: ${status.details.slice(0, MAX_DETAILS)}`);
 }

@@ -12,8 +12,13 @@ export interface RawStream {
   end(): void;
 }
 
+/** Why the hub ended the call; null while it goes on. */
+export interface RawCall extends RawStream {
+  ended(): string | null;
+}
+
 /** An agent of which nothing but the bytes is known. */
-export function rawAgent(port: number, ca: string, identity: PemPair): RawStream {
+export function rawAgent(port: number, ca: string, identity: PemPair): RawCall {
   const secure = credentials.createSsl(
     Buffer.from(ca),
     Buffer.from(identity.key),
@@ -24,13 +29,16 @@ export function rawAgent(port: number, ca: string, identity: PemPair): RawStream
   const received: Buffer[] = [];
   call.on("data", (bytes: Buffer) => void received.push(bytes));
   call.on("error", () => {});
+  let ended: string | null = null;
+  call.on("status", ({ code, details }: { code: number; details: string }) => {
+    ended = `${code} ${details}`;
+    client.close();
+  });
   return {
+    ended: () => ended,
     received,
     send: (bytes) => void call.write(Buffer.from(bytes)),
-    end: () => {
-      call.end();
-      client.close();
-    },
+    end: () => call.end(),
   };
 }
 

@@ -22,20 +22,17 @@ async function play(seed: number): Promise<SegmentsWorld> {
   const { random } = world;
   for (let act = 0; act < 40; act++) {
     const what = random.next();
-    if (what < 0.6) for (let i = random.int(1, 6); i > 0; i--) await world.commit();
-    else if (what < 0.9) await world.session(false);
-    else if (what < 0.97) await world.restart();
+    if (what < 0.55) for (let i = random.int(1, 6); i > 0; i--) await world.commit();
+    else if (what < 0.85) await world.session(false);
+    else if (what < 0.9) await world.restart();
+    else if (what < 0.97) await world.backUpOrRestore();
     else await world.renew("another history");
   }
-  for (let tries = 0; await lagging(world); tries++) {
+  for (let tries = 0; !(await world.complete()); tries++) {
     expect(tries, `seed ${seed}`).toBeLessThan(5);
     await world.session(true);
   }
   return world;
-}
-
-async function lagging(world: SegmentsWorld): Promise<boolean> {
-  return (await world.store.streams()).some(({ last, acknowledged }) => acknowledged < last);
 }
 
 /** Each stream is a run of what was committed, and each lane's streams together are all of it. */
@@ -76,7 +73,7 @@ async function checkRuns(world: SegmentsWorld): Promise<void> {
 test("whatever happens on the way, the hub ends with what was committed", async () => {
   let later = 0;
   const counts: Record<string, number> = {};
-  for (let seed = 1; seed <= 15; seed++) {
+  for (let seed = 1; seed <= 10; seed++) {
     rmSync(folder, { recursive: true, force: true });
     folder = mkdtempSync(join(MEMORY, "holdfast-segments-"));
     const world = await play(seed).catch((error: unknown) => {
@@ -102,5 +99,6 @@ test("whatever happens on the way, the hub ends with what was committed", async 
   expect(later).toBeGreaterThan(20);
   // Neither side ever took the other's history for another one.
   expect(counts.forks).toBe(0);
-  for (const name of ["restarts", "gaps", "epochs"]) expect(counts[name], name).toBeGreaterThan(10);
+  for (const name of ["restarts", "gaps", "epochs", "restored"])
+    expect(counts[name], name).toBeGreaterThan(2);
 });

@@ -1,4 +1,5 @@
 import { Database } from "bun:sqlite";
+import { copyFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { createOutbox, type Outbox } from "../agent/outbox/outbox.ts";
 import { commitOf, sent, startOf } from "../agent/store/store-fixtures.ts";
@@ -13,7 +14,6 @@ import { LANES, RECORD_CLASSES, type RecordBatch, type StreamCursor } from "../m
 import type { Common } from "../protocol/capabilities.ts";
 import { type InProcessStore, openInProcessStore } from "./in-process-store.ts";
 import { Seeded } from "./seeded.ts";
-import { until } from "./until.ts";
 
 export const AGENT = "web-01";
 const RUNS = 5;
@@ -43,23 +43,27 @@ export class SegmentsWorld {
   ]);
   /** Newest mark of each run. */
   readonly newest = new Map<string, string>();
-  readonly counts = { sessions: 0, epochs: 1, restarts: 0, gaps: 0, forks: 0 };
+  readonly counts = { sessions: 0, epochs: 1, restarts: 0, gaps: 0, forks: 0, restored: 0 };
   store!: InProcessStore;
   hub!: SqlHubStore;
   readonly #folder: string;
   #ingest!: Ingest;
   #outbox!: Outbox;
   #mark = 0;
+  /** What the hub has is kept here for so long that one which is set back gets it again. */
+  readonly #keeps: boolean;
+  #backup = false;
+  /** The hub was set back, and the agent does not know yet. */
+  #setBack = false;
 
   constructor(seed: number, folder: string) {
     this.random = new Seeded(seed);
     this.#folder = folder;
+    this.#keeps = seed % 2 === 0;
   }
 
   async open(): Promise<void> {
-    const clock = systemClock();
-    this.hub = await openHubStore({ file: join(this.#folder, "hub.db"), clock, ids: systemIds() });
-    this.#ingest = new Ingest({ store: this.hub, clock, log: silentLogger() });
+    await this.#startHub();
     await this.#start();
     await this.store.startRuns([startOf("base", null)]);
     this.#note(LANES.results, "base");
@@ -76,6 +80,21 @@ export class SegmentsWorld {
     if (this.random.chance(0.5)) this.store.crash();
     else await this.store.close();
     await this.#start();
+  }
+
+  /** The hub is copied; or it is set back to its copy, unless that knows nothing of this epoch. */
+  async backUpOrRestore(): Promise<void> {
+    if (!this.#keeps) return;
+    const [file, copy] = [join(this.#folder, "hub.db"), join(this.#folder, "hub.copy")];
+    await this.hub.close();
+    if (this.#backup) {
+      this.counts.restored++;
+      this.#setBack = true;
+      for (const end of ["-wal", "-shm"]) rmSync(file + end, { force: true });
+      copyFileSync(copy, file);
+    } else copyFileSync(file, copy);
+    this.#backup = true;
+    await this.#startHub();
   }
 
   async commit(): Promise<void> {
@@ -95,6 +114,9 @@ export class SegmentsWorld {
   }
 
   async renew(reason: string): Promise<void> {
+    // Only a session finds that a new epoch is needed, and by then it knows what the hub has.
+    if (this.#setBack) return;
+    this.#backup = false;
     this.counts.epochs++;
     await this.#outbox.renew(reason);
   }
@@ -108,15 +130,12 @@ export class SegmentsWorld {
     let sentBatches = 0;
     try {
       await this.#outbox.begin(await this.#cursors(), common);
+      this.#setBack = false;
       const pumping = this.#outbox.pump(async (batch) => {
         if (!good && (++sentBatches > batches || this.random.chance(0.05))) return over.abort();
         await this.#deliver(batch, good, over);
       }, over.signal);
-      const done = until(
-        "the hub has everything",
-        () => over.signal.aborted || this.#outbox.lagRows() === 0,
-        20_000,
-      );
+      const done = this.#arrival(over.signal);
       await Promise.race([pumping, done]);
       over.abort();
       await Promise.all([pumping, done]);
@@ -124,7 +143,33 @@ export class SegmentsWorld {
       over.abort();
       if (!(error instanceof HoldfastError) || !error.details?.fork) throw error;
       this.counts.forks++;
+      this.#setBack = false;
       await this.renew(error.message);
+    }
+  }
+
+  /** Whether the hub has every row that was committed in this epoch. */
+  async complete(): Promise<boolean> {
+    const held = await this.#cursors();
+    return (await this.store.streams()).every(
+      ({ lane, segment, last, acknowledged }) =>
+        last === acknowledged &&
+        (last === 0 ||
+          held.some(
+            (cursor) =>
+              cursor.epoch === this.#outbox.epoch &&
+              cursor.lane === lane &&
+              cursor.segment === segment &&
+              cursor.number === last,
+          )),
+    );
+  }
+
+  async #arrival(signal: AbortSignal): Promise<void> {
+    const deadline = performance.now() + 60_000;
+    while (!signal.aborted && !(await this.complete())) {
+      if (performance.now() > deadline) throw new Error("the hub does not get everything");
+      await Bun.sleep(2);
     }
   }
 
@@ -167,12 +212,18 @@ export class SegmentsWorld {
     return await this.hub.agentStreams(AGENT);
   }
 
+  async #startHub(): Promise<void> {
+    const clock = systemClock();
+    this.hub = await openHubStore({ file: join(this.#folder, "hub.db"), clock, ids: systemIds() });
+    this.#ingest = new Ingest({ store: this.hub, clock, log: silentLogger() });
+  }
+
   async #start(): Promise<void> {
     this.store = await openInProcessStore({
       path: join(this.#folder, "agent.db"),
       ids: systemIds(),
       wall: () => 1,
-      retention: { sent: sent(this.random.pick([0, 5, 1000])) },
+      retention: { sent: sent(this.#keeps ? 1000 : this.random.pick([0, 5])) },
     });
     this.#outbox = createOutbox({
       ...{ store: this.store, log: silentLogger() },

@@ -180,7 +180,7 @@ export class VerifyAgent {
     await until(
       `${this.id}: ${lines} lines in the store, and the hub's receipt for them`,
       () => this.#settled(lines),
-      60_000,
+      120_000,
     );
   }
 

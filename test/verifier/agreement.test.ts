@@ -65,6 +65,25 @@ test.each(Object.keys(WAYS))("%s: both say the same", async (name) => {
   }
 });
 
+const STRANGE = [null, -1, 1.5, 2 ** 60, 256, true, "", "x", "AAA", "ab".repeat(32), {}, [], 0, 1, "\u0000"];
+
+test("members of another type, or with another value: both say the same", async () => {
+  const paths: string[] = [];
+  for (let seed = 0; seed < 120; seed++) {
+    const pick = seeded(5000 + seed);
+    const lines = await makeExport(seed % 2 === 0 ? "agent" : "hub", keys, pick);
+    const at = pick(lines.length);
+    const item = JSON.parse(lines[at]!) as Record<string, unknown>;
+    const name = Object.keys(item)[pick(Object.keys(item).length)]!;
+    if (pick(4) === 0) delete item[name];
+    else item[name] = STRANGE[pick(STRANGE.length)];
+    paths.push(written(lines.with(at, JSON.stringify(item))));
+  }
+  const verdicts = await agreed(paths);
+  expect(verdicts.some((each) => each === null)).toBe(true);
+  expect(verdicts.some((each) => each !== null && !each.whole)).toBe(true);
+});
+
 test("an export that was cut short, that has a line too many, or of another version is not taken for whole", async () => {
   const lines = await makeExport("agent", keys, seeded(7));
   const cut = written(lines.slice(0, -1));

@@ -23,8 +23,53 @@ HEX = re.compile(r"[0-9a-f]{64}")
 MOST = 2**53 - 1
 
 
+# What each kind of line must have ("Export").
+NAME = {"agent": "text", "epoch": "text", "lane": "number", "segment": "number"}
+ROW = {"number": "number", "class": "class", "hash": "hash", "body": "bytes or null"}
+MEMBERS = {
+    "header": {"side": "text", "agent": "text or null", "hub": "text or null", "epoch": "text", "madeMs": "number"},
+    "authority": {"certificate": "bytes"},
+    "receipt-certificate": {"hub": "text", "certificate": "bytes"},
+    "stream": {
+        **NAME,
+        **{"firstLink": "hash", "nextLink": "hash or null", "after": "number", "afterHash": "hash"},
+        **{"last": "number", "lastHash": "hash", "acknowledged": "number or null"},
+    },
+    "receipt": {
+        **NAME,
+        **{"hub": "text", "number": "number", "hash": "hash", "key": "text", "atMs": "number", "signature": "bytes"},
+    },
+    "row": ROW,
+    "beside": ROW,
+    "end": {"lines": "number"},
+}
+BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+
+
 class Unreadable(Exception):
     pass
+
+
+def check_members(item):
+    """Raises ValueError for a line that lacks something."""
+    for name, kind in MEMBERS.get(item["kind"], {}).items():
+        if not has_type(item.get(name, ...), kind):
+            raise ValueError(f"{name} is no {kind}")
+    if "publicKey" in item and not has_type(item["publicKey"], "bytes"):
+        raise ValueError("publicKey is no bytes")
+
+
+def has_type(value, kind):
+    if value is None:
+        return kind.endswith(" or null")
+    kind = kind.removesuffix(" or null")
+    if kind in ("number", "class"):
+        return whole(value, 0) and (kind == "number" or value <= 255)
+    if not isinstance(value, str):
+        return False
+    if kind == "hash":
+        return is_hash(value)
+    return kind == "text" or BASE64.fullmatch(value) is not None
 
 
 def row_hash(previous, number, row_class, body):
@@ -237,6 +282,9 @@ class Verifier:
         try:
             item = json.loads(text)
             kind = item["kind"]
+            if not isinstance(kind, str):
+                raise ValueError("kind is no text")
+            check_members(item)
         except (ValueError, KeyError, TypeError) as error:
             raise Unreadable(f"line {self.lines}: {error}") from error
         if self.lines == 1:
@@ -244,16 +292,19 @@ class Verifier:
                 raise Unreadable("it is no export of chains that this program reads")
             self.header = item
             return
-        take = getattr(self, "take_" + kind.replace("-", "_"), None)
-        if take is None:
+        if kind not in MEMBERS or kind == "header":
             return
+        take = getattr(self, "take_" + kind.replace("-", "_"))
         try:
             take(item)
         except (KeyError, TypeError, ValueError) as error:
             raise Unreadable(f"line {self.lines}: {error!r}") from error
 
     def take_authority(self, item):
-        self.authorities.append(x509.load_der_x509_certificate(decode(item["certificate"])))
+        try:
+            self.authorities.append(x509.load_der_x509_certificate(decode(item["certificate"])))
+        except ValueError as error:
+            self.problems.append(f"authority: {error}")
 
     def take_receipt_certificate(self, item):
         try:

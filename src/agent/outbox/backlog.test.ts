@@ -6,7 +6,8 @@ import { MemoryOutboxStore } from "../../testing/memory-outbox-store.ts";
 import { until } from "../../testing/until.ts";
 import { VirtualClock } from "../../testing/virtual-clock.ts";
 import { heldInOrder } from "./backlog.ts";
-import { createOutbox, type OutboxOptions } from "./outbox.ts";
+import { createOutbox } from "./outbox.ts";
+import type { OutboxOptions } from "./outbox-options.ts";
 import { Pace } from "./pace.ts";
 import { GATHER_MS } from "./stream-window.ts";
 

@@ -4,7 +4,8 @@ import { silentLogger } from "../../core/logger.ts";
 import type { RecordBatch, StreamCursor } from "../../model/record.ts";
 import { MemoryOutboxStore } from "../../testing/memory-outbox-store.ts";
 import { until } from "../../testing/until.ts";
-import { createOutbox, type OutboxOptions } from "./outbox.ts";
+import { createOutbox } from "./outbox.ts";
+import type { OutboxOptions } from "./outbox-options.ts";
 
 const RESULTS = 1;
 const EVENTS = 2;

@@ -1,15 +1,10 @@
 import { HoldfastError } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
-import {
-  RECORD_CLASSES,
-  type RecordBatch,
-  type StreamCursor,
-  type StreamReceipt,
-  SENT_AHEAD,
-} from "../../model/record.ts";
+import type { RecordBatch, StreamCursor, StreamReceipt } from "../../model/record.ts";
 import type { Common } from "../../protocol/capabilities.ts";
-import { chainHashes } from "../../protocol/chain.ts";
-import { BACKLOG, type BacklogBounds, closeBacklogs, heldInOrder } from "./backlog.ts";
+import { closeBacklogs, heldInOrder } from "./backlog.ts";
+import { beforeLoss, bytesOf, where } from "./batch-rows.ts";
+import { limitsOf, type OutboxLimits, type OutboxOptions } from "./outbox-options.ts";
 import { Acknowledger } from "./acknowledger.ts";
 import { Pace, type PaceOptions } from "./pace.ts";
 import type { OutboxStore } from "./ports.ts";
@@ -18,24 +13,6 @@ import { readRows } from "./read-rows.ts";
 import { reconcile } from "./reconcile.ts";
 import { StreamTable } from "./stream-table.ts";
 import type { StreamWindow } from "./stream-window.ts";
-
-export interface OutboxOptions {
-  store: OutboxStore;
-  log: Logger;
-  batchRows?: number;
-  batchBytes?: number;
-  /**
-   * From what on a lane's backlog drains beside its fresh rows, and how fast. Without a pace everything goes as fast as it
-   * can, and few rows do not wait for more.
-   */
-  backlog?: BacklogBounds;
-  pace?: PaceOptions;
-  /** Of each lane, sent and not acknowledged; backlog has as much again. */
-  windowBatches?: number;
-  /** As in the store's cap of the outbox. */
-  sentAhead?: number;
-  windowBytes?: number;
-}
 
 /** Bounds of one session: a hub that always asks for the same rows again would otherwise be served for ever. */
 const MAX_REWINDS = 20;
@@ -48,12 +25,11 @@ const MAX_REWINDS = 20;
 export class Outbox {
   readonly #store: OutboxStore;
   readonly #log: Logger;
-  readonly #limits: { rows: number; bytes: number; windowBatches: number; windowBytes: number };
+  readonly #limits: OutboxLimits;
   readonly #acknowledger: Acknowledger;
   readonly #streams: StreamTable;
   /** Highest number of each stream that the hub has said in this session to hold. */
   readonly #hub = new Map<string, number>();
-  readonly #backlog: BacklogBounds;
   readonly #pace: Pace;
   readonly #clock: PaceOptions["clock"] | undefined;
   /** The hub of this session takes loss records. */
@@ -69,21 +45,12 @@ export class Outbox {
   constructor(options: OutboxOptions) {
     this.#store = options.store;
     this.#log = options.log;
-    this.#limits = {
-      rows: options.batchRows ?? 500,
-      bytes: options.batchBytes ?? 512 * 1024,
-      windowBatches: options.windowBatches ?? 16,
-      windowBytes: options.windowBytes ?? 4 * 1024 * 1024,
-    };
-    this.#backlog = options.backlog ?? BACKLOG;
+    this.#limits = limitsOf(options);
     this.#pace = new Pace(options.pace);
     this.#clock = options.pace?.clock;
     this.#epoch = options.store.facts.epoch;
-    const ahead = options.sentAhead ?? SENT_AHEAD;
-    // Several batches must fit into what may be ahead.
-    const rows = Math.min(this.#limits.rows, Math.ceil(ahead / 2));
-    this.#limits.rows = rows;
-    this.#streams = new StreamTable(options.store, (stream) => !stream.farAhead(rows, ahead));
+    const { rows, sentAhead } = this.#limits;
+    this.#streams = new StreamTable(options.store, (stream) => !stream.farAhead(rows, sentAhead));
     this.#acknowledger = new Acknowledger(options.store, options.log, (error) => this.#fail(error));
     options.store.onOutbox(() => {
       this.#streams.stale = true;
@@ -135,7 +102,7 @@ export class Outbox {
       this.#hub.set(`${cursor.lane}/${cursor.segment}`, cursor.number);
     }
     const starts = await reconcile(this.#store, this.#epoch, cursors, common);
-    if (common.has("segments")) await closeBacklogs(this.#store, this.#backlog, this.#log);
+    if (common.has("segments")) await closeBacklogs(this.#store, this.#limits.backlog, this.#log);
     this.#pace.asked(backlogPace);
     await this.#streams.refresh();
     for (const [key, next] of starts) this.#streams.get(key)?.reset(next);
@@ -287,23 +254,4 @@ export class Outbox {
 /** Makes the outbox of a store; one for the life of the agent. */
 export function createOutbox(options: OutboxOptions): Outbox {
   return new Outbox(options);
-}
-
-/** The rows in front of the first loss record; null when there is none. */
-function beforeLoss(batch: RecordBatch): RecordBatch | null {
-  const at = batch.records.findIndex((record) => record.class === RECORD_CLASSES.loss);
-  if (at < 0) return batch;
-  const records = batch.records.slice(0, at);
-  const lastHash = chainHashes(batch.prevHash, records).at(-1);
-  return lastHash === undefined ? null : { ...batch, records, lastHash };
-}
-
-function bytesOf(batch: RecordBatch): number {
-  let bytes = 0;
-  for (const record of batch.records) bytes += record.body.length;
-  return bytes;
-}
-
-function where(cursor: StreamCursor): string {
-  return `lane ${cursor.lane}, segment ${cursor.segment}, after number ${cursor.number}`;
 }

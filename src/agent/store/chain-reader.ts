@@ -76,6 +76,14 @@ export class AgentChains {
     }
   }
 
+  /** What is wrong with the epoch that rows are written in; null when nothing is. */
+  epochProblem(): string | null {
+    const row = this.#database.query("SELECT epoch FROM epochs ORDER BY n DESC LIMIT 1").get();
+    const newest = (row as { epoch: string } | null)?.epoch;
+    if (newest === this.#epoch) return null;
+    return `the store writes rows of epoch ${this.#epoch}, and the newest that it has begun is ${newest ?? "none"}`;
+  }
+
   *#read(): Generator<ChainItem> {
     const { agent, authorities, nowMs } = this.#options;
     const [format, version] = [EXPORT_FORMAT, EXPORT_VERSION] as const;

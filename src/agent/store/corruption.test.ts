@@ -31,6 +31,9 @@ beforeEach(() => {
 });
 afterEach(() => place.end());
 
+const CERTIFICATE = { hub: "h", serial: "4f", certificate: Uint8Array.of(1), authority: Uint8Array.of(2) };
+const RECEIPT = { hub: "h", key: "4f", atMs: 1, signature: new Uint8Array(64).fill(3) };
+
 /** A closed store with settings, a paused schedule, an open run and 3,000 events, of which the hub holds 1,000. */
 async function filled(): Promise<string> {
   const store = await place.open();
@@ -43,7 +46,9 @@ async function filled(): Promise<string> {
   });
   const batch = await store.readBatch(LANES.events, 1, 1000, 1, 1);
   const { epoch } = store.facts;
-  await store.acknowledge({ epoch, lane: LANES.events, segment: 1, number: 1000, hash: batch!.lastHash });
+  await store.keepReceiptCertificates([CERTIFICATE]);
+  const cursor = { epoch, lane: LANES.events, segment: 1, number: 1000, hash: batch!.lastHash };
+  await store.acknowledge(cursor, RECEIPT);
   await store.close();
   return epoch;
 }
@@ -159,6 +164,7 @@ describe("a damaged file is set aside", () => {
       parameters: 0,
       secrets: 0,
       silences: 0,
+      receipts: 1,
       schedules: 1,
       laterRuns: 0,
       outbox: 2001,
@@ -169,6 +175,10 @@ describe("a damaged file is set aside", () => {
     expect(idsOf(await readLane(store, LANES.events))).toEqual(numbered("e", 3000).slice(1000));
     expect(idsOf(await readLane(store, LANES.results))).toEqual(["run-1"]);
     expect(await store.setting("name")).toBe("kept");
+    expect(
+      (await store.receipts()).map(({ cursor, receipt }) => [cursor.epoch, cursor.number, receipt]),
+    ).toEqual([[epoch, 1000, RECEIPT]]);
+    expect(await store.receiptCertificates()).toEqual([CERTIFICATE]);
     expect(await store.checkpoint("schedule:nightly")).toEqual({ paused: true });
     const [open] = await store.openRuns();
     const { run, steps, definition } = startOf("run-1", "e-0");

@@ -143,7 +143,10 @@ export class OutboxRows {
     this.#heads.changed(head);
   }
 
-  #amount({ lane, segment }: StreamHead, after: number, to: number): { rows: number; bytes: number } {
+  /** Of all that wait it is known. */
+  #amount(head: StreamHead, after: number, to: number): { rows: number; bytes: number } {
+    const { lane, segment, last, rows, bytes } = head;
+    if (to === last) return { rows, bytes };
     return this.#database
       .query(
         `SELECT count(*) AS rows, coalesce(sum(size), 0) AS bytes FROM outbox

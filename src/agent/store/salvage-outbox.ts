@@ -101,7 +101,8 @@ export class OutboxSalvage {
     const event = row.body === null ? this.#source.event(row.event_n as number) : undefined;
     const body = event ? event.body : (row.body as string | null);
     const recordClass = row.class as RecordClassNumber;
-    if (body === null) return false;
+    // A loss record that came here cannot be read.
+    if (body === null || row.class === RECORD_CLASSES.loss) return false;
     if (previous && !sameHash(rowHash(previous, row.at as number, recordClass, body), row.hash as Uint8Array))
       return false;
     lost.end();

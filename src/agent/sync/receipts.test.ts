@@ -311,6 +311,7 @@ describe("a hub that comes back with less than it signed for", () => {
   test("is told so with the proof, gets them once more, and has signed for them again", async () => {
     await setBack({ before: 3, after: 4 });
     const agent = await start();
+    await until("it is told", () => agent.sync.status().counts.hubLosses === 1);
     await until("all is there again", () => agent.sync.status().receipts.events?.number === 7);
     await until("it is whole", () => agent.sync.status().hubLost.length === 0);
     const said = agent.lines.map((line) => JSON.parse(line) as Record<string, unknown>);

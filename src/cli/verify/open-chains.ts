@@ -61,7 +61,10 @@ function agentChains(asked: Asked, clock: Clock): OpenChains {
     items: () => chains.items(),
     rows: chains.rows,
     row() {},
-    end: () => ({ problems: [], projections: [] }),
+    end() {
+      const problem = chains.epochProblem();
+      return { problems: problem === null ? [] : [problem], projections: [] };
+    },
     close: () => chains.close(),
   };
 }

@@ -56,7 +56,7 @@ function lossText({ first, last, counts, reason, atMs, signature }: ToldLoss): s
 }
 
 function proofLines({ acknowledged, proved, last }: StreamReport): string[] {
-  if (acknowledged === null || last === 0) return [];
+  if (!acknowledged || last === 0) return [];
   if (proved === null)
     return [`  the hub has said to hold it up to ${acknowledged}; there is no receipt that proves it`];
   const { hub, number, atMs } = proved;
@@ -76,12 +76,16 @@ export function projectionLine({ agent, records, events, again, unreadable }: Pr
 
 export function closingLines({ ok, totals, problems }: ChainReport, what: string, look: Look): string[] {
   const { streams, rows, lost, beside } = totals;
-  const told = [`${streams} streams`, `${rows} rows`];
-  if (lost > 0) told.push(`${lost} rows told as lost`);
-  if (beside > 0) told.push(`${beside} rows held beside`);
+  const told = [counted(streams, "stream"), counted(rows, "row")];
+  if (lost > 0) told.push(`${counted(lost, "row")} told as lost`);
+  if (beside > 0) told.push(`${counted(beside, "row")} held beside`);
   const state = ok ? colored("whole", "green", look.color) : colored("NOT WHOLE", "red", look.color);
   return [
     ...problems.map((text) => `wrong: ${plainLine(text)}`),
     `${plainLine(what)}: ${told.join(", ")}: ${state}`,
   ];
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }

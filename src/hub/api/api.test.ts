@@ -28,6 +28,7 @@ async function expectProblem(response: Response, status: number, code: string): 
 const ROUTES = [
   "agents",
   "agents/web-01",
+  "agents/web-01/losses",
   "events",
   "events/stream",
   "runs",

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Clock, systemClock } from "../../core/clock.ts";
 import { systemIds } from "../../core/ids.ts";
-import { createLogger } from "../../core/logger.ts";
+import { createLogger, silentLogger } from "../../core/logger.ts";
 import type { Hello } from "../../protocol/gen/holdfast/v1/sync.ts";
 import { openHubStore, type SqlHubStore } from "../store/hub-store.ts";
 import { events, StreamBuilder } from "../store/test-batches.ts";
@@ -71,6 +71,9 @@ describe("the fleet", () => {
       wallMs: 1_700_000_000_000n,
       cursors: [{ epoch: "e1", lane: 2, segment: 1, number: 2n, hash: Buffer.from(batch.lastHash) }],
     });
+    expect(welcome.backlogBytesPerSecond).toBe(0n);
+    const bounded = new Fleet({ store, clock, log: silentLogger(), backlogBytesPerSecond: 1000 });
+    expect((await bounded.hello("web-01", hello())).backlogBytesPerSecond).toBe(1000n);
     expect(await store.agent("web-01")).toMatchObject({
       facts: { hostname: "h" },
       labels: { role: "web" },

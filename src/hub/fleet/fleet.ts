@@ -31,6 +31,8 @@ export interface FleetOptions {
   log: Logger;
   /** How often agents send heartbeats; three missed ones make an agent late. */
   heartbeatMs?: number;
+  /** Of each agent, at most; none when left out. */
+  backlogBytesPerSecond?: number;
 }
 
 interface Presence {
@@ -76,7 +78,7 @@ export class Fleet {
         hash: Buffer.from(cursor.hash),
       })),
       receiptCertificates: [],
-      backlogBytesPerSecond: 0n,
+      backlogBytesPerSecond: BigInt(this.#options.backlogBytesPerSecond ?? 0),
     };
   }
 

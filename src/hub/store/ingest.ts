@@ -65,8 +65,7 @@ export async function ingestBatch(
   const theirs = skip === 0 ? batch.prevHash : hashes[skip - 1]!;
   const ours = shared === stream.number ? stream.hash : await storedHash(tx, stream, shared);
   // Rows that are here and that a loss record of theirs stands for, or the other way round: two histories.
-  const begun = startsOf(batch)[skip];
-  const straddles = begun !== undefined && begun <= stream.number;
+  const straddles = skip < batch.records.length && shared < stream.number;
   if (ours === undefined || straddles || !sameHash(ours, theirs)) {
     if (shared === 0 && !straddles) throw wrongBeginning(batch);
     return await setAside(tx, stream, checked, cursor, nowMs);
