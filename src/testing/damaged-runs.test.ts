@@ -146,6 +146,27 @@ describe("times in ten thousand years", () => {
   });
 });
 
+describe("what is told at the start, and set aside at the next", () => {
+  test.each([
+    [
+      "a pipeline that is not that of its hash",
+      `UPDATE definitions SET body = replace(body, '"before"', '"beforf"')`,
+    ],
+    [
+      "a child run that would tell another of its end",
+      "UPDATE runs SET parent_run = 'x' WHERE pipeline = 'inner'",
+    ],
+    [
+      "a list whose items are over",
+      "UPDATE steps SET state = 'skipped', waits = NULL WHERE step LIKE 'each[%'",
+    ],
+    ["a stream that gives numbers out again", "UPDATE streams SET last = 0"],
+    ["a table that is another", "ALTER TABLE runs RENAME COLUMN concurrency_key TO concurrency_kex"],
+  ])("%s", async (_, sql) => {
+    expect(await runs.change(sql)).toEqual({ told: true, left: [] });
+  });
+});
+
 describe("places at locks", () => {
   test.each([
     ["of a run that is not open", "UPDATE lock_places SET run = 'somebody else' WHERE n = 1"],

@@ -65,6 +65,27 @@ async function refused(args: string[], exitCode: number, message: RegExp): Promi
   expect(performance.now() - before).toBeLessThan(ENDS_WITHIN_MS);
 }
 
+/**
+ * A server with so many free ports on either side of its own. Below those that the system gives out, which anybody may
+ * have been given by the time when they are needed.
+ */
+async function serverAmongFreePorts(around: number): Promise<Bun.Server<undefined>> {
+  const width = 2 * around + 1;
+  for (let first = 20_000 + (process.pid % 1000) * 8; first < 32_000; first += width) {
+    const servers: Bun.Server<undefined>[] = [];
+    try {
+      for (let port = first; port < first + width; port++)
+        servers.push(Bun.serve({ hostname: "127.0.0.1", port, fetch: () => new Response("") }));
+      return servers.splice(around, 1)[0]!;
+    } catch {
+      // Somebody has one of them.
+    } finally {
+      await Promise.all(servers.map((server) => server.stop(true)));
+    }
+  }
+  throw new Error(`no ${width} ports in a row are free`);
+}
+
 /** An agent's home with this configuration in conf.d. */
 function homeWith(name: string, yaml: string): { home: string; root: string; conf: string } {
   const home = join(base, name);
@@ -162,7 +183,7 @@ describe("what is taken", () => {
 
   test("a port of holdfast up that is in use: both halves are named by their settings, and none stays", async () => {
     const home = join(base, "up");
-    const server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response("") });
+    const server = await serverAmongFreePorts(3);
     for (const offset of [0, 1, 2, 3]) {
       const args = ["up", "--home", home, "--id", ID, "--json", "--port", String(server.port! - offset)];
       await refused(args, 1, new RegExp(`127\\.0\\.0\\.1:${server.port}: .*in use by pid ${process.pid} `));

@@ -17,7 +17,7 @@ const MAGIC = "SQLite format 3\0";
 const HEADER_BYTES = 100;
 /** Files up to this size are checked at every start (a few milliseconds), larger ones only after a crash. */
 const ALWAYS_CHECKED_BYTES = 8 * 1024 * 1024;
-/** Above this only the small tables are checked after a crash; the rest shows itself when it is read. */
+/** Above this only the small tables are checked after a crash; the rest shows itself when it is read. Those with their indexes. */
 const FULLY_CHECKED_BYTES = 24 * 1024 * 1024;
 const SMALL_TABLES = [
   "meta",
@@ -27,6 +27,7 @@ const SMALL_TABLES = [
   "runs",
   "steps",
   "lock_places",
+  "later_runs",
   "dead_letters",
 ];
 
@@ -64,7 +65,7 @@ export function findDamage(path: string): string | null {
   if (stat.size === 0) return walBytes === 0 ? null : "the file is empty, and its log is not";
   const header = readHeader(path);
   if (header.toString("latin1", 0, MAGIC.length) !== MAGIC) return "the file is not a database";
-  if (walBytes > 0 || stat.size <= ALWAYS_CHECKED_BYTES) return fullCheck(path, stat.size);
+  if (walBytes > 0 || stat.size <= ALWAYS_CHECKED_BYTES) return quickCheck(path, stat.size);
   return truncation(header, stat.size);
 }
 
@@ -105,23 +106,13 @@ function hasManyRuns(database: Database): boolean {
   return (row.span ?? 0) > MANY_RUNS;
 }
 
-/**
- * Through a read-only connection, which leaves file and log as they are. Indexes too: a run that its index has lost would
- * never be taken up, or never be found to be ended.
- */
-function fullCheck(path: string, size: number): string | null {
+/** Through a read-only connection, which leaves file and log as they are. */
+function quickCheck(path: string, size: number): string | null {
   try {
     const database = openDatabase(path, { readonly: true });
     try {
-      const tables = size <= FULLY_CHECKED_BYTES ? [undefined] : smallTables(database);
-      for (const table of tables) {
-        const argument = table === undefined ? "1" : `'${table}'`;
-        const row = database.query(`PRAGMA integrity_check(${argument})`).get() as {
-          integrity_check: string;
-        };
-        if (row.integrity_check !== "ok") return row.integrity_check;
-      }
-      return null;
+      const whole = size <= FULLY_CHECKED_BYTES ? checked(database, "quick_check(1)") : null;
+      return whole ?? checkedWithIndexes(database);
     } finally {
       database.close();
     }
@@ -130,4 +121,18 @@ function fullCheck(path: string, size: number): string | null {
     // Another reason than damage: opening for writing meets it too, and tells it better.
     return null;
   }
+}
+
+/** A run that its index has lost would never be taken up, and a lock that is not found never be given back. */
+function checkedWithIndexes(database: Database): string | null {
+  for (const table of smallTables(database)) {
+    const problem = checked(database, `integrity_check('${table}')`);
+    if (problem !== null) return problem;
+  }
+  return null;
+}
+
+function checked(database: Database, pragma: string): string | null {
+  const [said] = Object.values(database.query(`PRAGMA ${pragma}`).get() as Record<string, string>);
+  return said === "ok" ? null : said!;
 }
