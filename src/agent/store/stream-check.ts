@@ -15,9 +15,11 @@ const MOST_ROWS = 2 ** 52;
  * is there, and no change of any run could be stored again. A look or two for each stream.
  */
 export function checkStreams(database: Database, heads: StreamHeads): void {
-  for (const { lane, last, acknowledged, trimmed } of heads.all()) {
-    if ([last, acknowledged, trimmed].every((number) => number >= 0 && number < MOST_ROWS)) continue;
-    throw new HoldfastError("corrupt", `a stream of lane ${lane} says that it has given out ${last} rows`);
+  for (const { lane, state, last, acknowledged, trimmed } of heads.all()) {
+    const isNumbered = [last, acknowledged, trimmed].every((number) => number >= 0 && number < MOST_ROWS);
+    // In no other state: the lane would begin again with a first row.
+    if (isNumbered && (state === "open" || state === "closed")) continue;
+    throw new HoldfastError("corrupt", `a stream of lane ${lane} is ${state} and has given out ${last} rows`);
   }
   const next = database.query(
     "SELECT lane, segment FROM outbox WHERE (lane, segment) > (?, ?) ORDER BY lane, segment LIMIT 1",
