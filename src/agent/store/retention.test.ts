@@ -106,8 +106,9 @@ test("a small table loses one row an hour", () => {
 });
 
 test("the defaults of the configuration are those of the store; the store leaves room for the logs", () => {
-  const config = v.parse(configSchema, {});
+  const config = v.parse(configSchema, { hub: { url: "grpcs://hub.example:8443" } });
   expect(configuredRetention(config)).toEqual({ ...DEFAULT_RETENTION, outputs: [] });
+  expect(configuredRetention({ ...config, hub: undefined }).sent.rows).toBe(10_000);
   const limits = { ...config.limits, disk: "1GB" };
   expect(configuredRetention({ ...config, limits }).bytes).toBe(parseSize("768MB"));
   expect(bytesInUse(parseSize("64MB"))).toBe(parseSize("48MB"));

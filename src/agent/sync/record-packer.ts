@@ -6,7 +6,7 @@ import { MAX_FRAME_BYTES } from "../../protocol/transport.ts";
 import { frameBytes, recordsFrame } from "../../protocol/transport-frames.ts";
 
 /** Smaller batches are sent as they are: handing them over takes longer than it saves. */
-const LEAST_BYTES = 4096;
+const LEAST_BYTES = 2048;
 /** What is not smaller by a tenth was not worth it; the next batches are sent as they are, and then it is tried again. */
 const POOR = 0.9;
 const PASSED_OVER = 32;
