@@ -40,9 +40,10 @@ export const bench: Bench = {
       quiet.push(await window(path, { bytes }));
       trimming.push(await window(path, { bytes, events: { keep: 1, ageMs: 0 } }));
       const trimmed = trimming.at(-1)!.trimmed;
-      const p99 = (of: Window[]) => percentile(of.at(-1)!.samples, 0.99).toFixed(2);
+      const told = (of: Window[]) =>
+        [0.5, 0.99].map((share) => percentile(of.at(-1)!.samples, share).toFixed(2)).join(" and ");
       progress(
-        `round ${round + 1}: p99 ${p99(quiet)} ms, while trimming ${p99(trimming)} ms (${trimmed} rows gone)`,
+        `round ${round + 1}: median and p99 ${told(quiet)} ms, while trimming ${told(trimming)} ms (${trimmed} rows gone)`,
       );
     }
     return figures(quiet, trimming, syncs, statSync(path).size - bytes);

@@ -107,6 +107,7 @@ async function runShared(): Promise<{ passed: number; failed: number }> {
 
 async function runShare(first: number, count: number): Promise<Counts> {
   const flags = ["story", "stop"].filter((name) => values[name as "story"]).map((name) => `--${name}`);
+  if (values.aim !== undefined) flags.push("--aim", values.aim);
   const child = Bun.spawn(
     [process.execPath, import.meta.path, "--share", "--from", `${first}`, "--seeds", `${count}`, ...flags],
     { stdout: "pipe", stderr: "inherit" },

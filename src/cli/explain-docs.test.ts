@@ -126,3 +126,10 @@ test("what there is not", async () => {
   expect(step.err).toContain("did you mean restart?");
   expect((await agent.cli(["runs", "explain"])).exit).toBe(2);
 });
+
+test("the example of its help works", async () => {
+  const { out } = await agent.cli(["runs", "explain", "--help"]);
+  const example = /Example: holdfast (runs explain 3f9a12bc)$/m.exec(Bun.stripANSI(out))![1]!;
+  const { exit, err } = await agent.cli(example.replace("3f9a12bc", first.slice(-8)).split(" "));
+  expect(exit, err).toBe(0);
+});

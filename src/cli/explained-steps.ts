@@ -50,7 +50,7 @@ function stepLines(step: ShownExplainedStep, detailed: boolean, whole: boolean, 
     ...(step.approval && words.length === 0 ? [`    asked: ${step.approval.text}`] : []),
     ...words.map(wordText),
     ...(left > 0 ? [`    ${left} earlier ${left === 1 ? "attempt" : "attempts"} failed`] : []),
-    ...shown.flatMap((attempt) => attemptLines(attempt, whole)),
+    ...shown.flatMap((attempt, index) => attemptLines(attempt, shown[index - 1], whole)),
     ...(detailed && step.attempts.length > 0 ? [`    key ${step.key}`] : []),
   ];
 }
@@ -78,6 +78,7 @@ function wordText({ approved, at, note, ...who }: ShownExplainedStep["words"][nu
 
 function attemptLines(
   { number, state, startedAt, endedAt, error, worker, ended }: Attempt,
+  before: Attempt | undefined,
   whole: boolean,
 ): string[] {
   const told = errorText(error);
@@ -85,12 +86,13 @@ function attemptLines(
   const first = `    attempt ${number} at ${localTime(startedAt)}${lasted}: ${told === "" ? state : `${state}, ${told}`}`;
   const verdict = ended === null ? "its process goes on" : usedText(ended, told);
   if (worker === null) return [first, ...(ended === null ? [] : [`      ${verdict}`])];
-  return [
-    first,
-    `      by ${worker.plugin}, ${worker.version}; ${verdict}`,
-    `      ${heldTo(worker)}`,
-    ...grantText(worker.granted, whole),
-  ];
+  const by = `by ${worker.plugin}, ${worker.version}`;
+  if (isSame(worker, before?.worker)) return [first, `      ${by} as before; ${verdict}`];
+  return [first, `      ${by}; ${verdict}`, `      ${heldTo(worker)}`, ...grantText(worker.granted, whole)];
+}
+
+function isSame(worker: object, other: object | null | undefined): boolean {
+  return JSON.stringify(worker) === JSON.stringify(other);
 }
 
 function usedText(ended: NonNullable<Attempt["ended"]>, told: string): string {

@@ -87,6 +87,10 @@ test("a silence keeps a rule from runs, events and telling; what it counts is sh
   await agent.stop();
   await agent.start();
   expect((await items<Shown>("silence", "list"))[0]).toMatchObject({ counts: { runs: 2 } });
+  const { health: before } = await json<{ health: string }>("agent", "status");
+  expect(await (await fetch(`${before}/metrics`)).text()).toContain(
+    `holdfast_agent_silence_held_back{silence="${silence!.id}",what="runs"} 2`,
+  );
   const status = await agent.cli(["agent", "status"]);
   expect(status.out).toContain("silences: 1 hold; holdfast silence list");
 

@@ -3,16 +3,19 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { secretFilesFolder } from "../../src/model/secret.ts";
-import { buildExecutable, startHoldfast, temporaryHome } from "./harness.ts";
+import { buildExecutable, startHoldfast, temporaryHome, until } from "./harness.ts";
 
 setDefaultTimeout(240_000);
 
 /** Ways in which an action gives away what it was told. */
 const WAYS = [
   ...["output", "key", "nested", "error", "told-error", "log", "fields", "stdout", "stderr", "base64"],
-  ...["basic", "url", "json", "hex", "memory", "added", "script", "big", "die", "undone"],
-  ...["edge-error", "edge-stderr", "edge-head"],
+  ...["basic", "url", "json", "hex", "memory", "added", "script", "undone", "parameter", "trigger"],
+  // The last ones may take the plugin with them.
+  ...["edge-error", "edge-stderr", "big", "edge-head", "die"],
 ];
+/** A parameter that is set with --secret, and one that a trigger is given. */
+const [PARAMETER, TRIGGER] = [WAYS.indexOf("parameter"), WAYS.indexOf("trigger")];
 const ALPHABETS = ["abcdefghijkmnpqrstuvwxyz0123456789", "+/=&?%#;:", "\"'\\{}[]<>", "äöüß€", " .-_~"];
 /** Two alphabets each, so that every encoding has something to do. */
 const SECRETS = WAYS.map((_, index) => {
@@ -55,9 +58,21 @@ export default defineAction({
       case "edge-error": throw new Error("y".repeat(4096 - secret.length + 1) + secret + "y".repeat(100));
       case "edge-stderr": writeSync(2, cutAt(8192) + "y".repeat(100) + "\\n"); return null;
       case "edge-head": return "y".repeat(4096 - 1 - secret.length + 1) + secret + "y".repeat(5000000);
+      case "parameter": case "trigger": return { said: [secret] };
       case "undone": return "to be taken back";
       default: throw new Error("no such way");
     }
+  },
+});`;
+const BLAB = `import { defineTrigger, v } from "holdfast";
+export default defineTrigger({
+  name: "blab", description: "tells what it was given",
+  settings: v.strictObject({ secret: v.string() }),
+  permissions: { secrets: ["CANARY_*"] },
+  async *run({ settings: { secret }, signal, log, clock }) {
+    log.info("begins with " + secret);
+    yield { type: "blab", subject: secret, data: { [secret]: [secret, Buffer.from(secret).toString("base64")] } };
+    await clock.sleep(3_600_000, signal).catch(() => {});
   },
 });`;
 const SCRIPT = `#!/bin/sh
@@ -68,8 +83,9 @@ exit 3
 
 function pipelines(): string {
   const lines = WAYS.map((way, index) => {
-    const secret = `"\${{ secrets.${nameOf(index)} }}"`;
-    const input = `{ way: ${way}, secret: ${secret}, url: "http://h/\${{ secrets.${nameOf(index)} }}" }`;
+    const kind = index === PARAMETER ? "params" : "secrets";
+    const secret = `"\${{ ${kind}.${nameOf(index)} }}"`;
+    const input = `{ way: ${way}, secret: ${secret}, url: "http://h/\${{ ${kind}.${nameOf(index)} }}" }`;
     const retry = "retry: { attempts: 2, initial: 10ms }";
     if (way === "script")
       return `  p${index}: { steps: [{ id: a, action: sh-leaky, ${retry}, with: { text: ${secret} } }] }`;
@@ -80,7 +96,10 @@ function pipelines(): string {
     const last = `on_failure: [{ id: c, action: leaky, with: { way: output, secret: "\${{ failure.message }}" } }]`;
     return `  p${index}: { steps: [{ id: a, action: leaky, ${retry}, with: ${input}${undo} }${fails}], ${last} }`;
   });
-  return `pipelines:\n${lines.join("\n")}\n`;
+  const trigger = `{ name: blab, plugin: blab, with: { secret: "\${{ secrets.${nameOf(TRIGGER)} }}" } }`;
+  const archive = "{ name: archive, plugin: file, with: { path: archive.jsonl } }";
+  const rule = '{ name: tells, on: blab, finding: { severity: error, title: "${{ event.subject }}" } }';
+  return `triggers: [${trigger}]\nrules: [${rule}]\noutputs: [${archive}]\npipelines:\n${lines.join("\n")}\n`;
 }
 
 /** Of each secret the forms in which it would be known to who finds it. */
@@ -144,6 +163,7 @@ test("none of them is found, in clear or encoded", async () => {
   };
   place("config/conf.d/canary.yaml", pipelines());
   place("data/plugins/leaky/plugin.ts", PLUGIN);
+  place("data/plugins/blab/plugin.ts", BLAB);
   place("data/plugins/sh-leaky/leak.sh", SCRIPT);
   chmodSync(join(root, "data/plugins/sh-leaky/leak.sh"), 0o755);
   const permissions = "{ read: ['@system'], exec: ['@system'], secrets: ['CANARY_*'] }";
@@ -162,8 +182,11 @@ test("none of them is found, in clear or encoded", async () => {
     answers.push(...said);
     return { exit: await child.exited, out: said[0]! };
   };
-  for (const [index, secret] of SECRETS.entries())
-    expect((await ask(["secret", "set", nameOf(index)], secret)).exit, nameOf(index)).toBe(0);
+  for (const [index, secret] of SECRETS.entries()) {
+    const set =
+      index === PARAMETER ? ["param", "set", nameOf(index), "--secret"] : ["secret", "set", nameOf(index)];
+    expect((await ask(set, secret)).exit, nameOf(index)).toBe(0);
+  }
   const shown: string[] = [];
   let over = false;
   const watching = (async () => {
@@ -172,9 +195,13 @@ test("none of them is found, in clear or encoded", async () => {
       await Bun.sleep(10);
     }
   })();
-  for (const index of WAYS.keys()) {
+  for (const [index, way] of WAYS.entries()) {
+    // No way is left out because an earlier one has the plugin in quarantine.
+    expect(answers.join(""), `before ${way}`).not.toContain("quarantined");
     const { out } = await ask(["run", `p${index}`, "--json"]);
     const { id } = JSON.parse(out.trim().split("\n").at(-1)!) as { id: string };
+    if (index === PARAMETER)
+      expect((await ask(["runs", "show", id, "--json"])).out).toMatch(/"said":\s*\[\s*"\*\*\*"/);
     for (const args of [
       ["runs", "show", id, "--json"],
       ["runs", "logs", id],
@@ -190,6 +217,11 @@ test("none of them is found, in clear or encoded", async () => {
     ["events", "list"],
     ["secret", "list"],
     ["memory", "list"],
+    ["param", "list"],
+    ["schedules", "list"],
+    ["finding", "list"],
+    ["rules", "list"],
+    ["silence", "list"],
   ])
     await ask([...args, "--json"]);
   for (const args of [
@@ -216,6 +248,15 @@ test("none of them is found, in clear or encoded", async () => {
   agent = await startHoldfast(executable, run);
   await ask(["secret", "rotate"]);
   await ask(["run", "p0"]);
+  // By now the trigger has its secret, and what it tells has gone through rules and outputs.
+  const archive = join(root, "archive.jsonl");
+  await until(
+    "the trigger to tell",
+    () => existsSync(archive) && readFileSync(archive, "utf8").includes('"blab"'),
+  );
+  for (const what of ["events", "finding"]) await ask([what, "list", "--json"]);
+  expect(answers.flatMap((text) => found("an answer", Buffer.from(text)))).toEqual([]);
+  expect(answers.at(-2)).toContain("***");
   await agent.stop();
   expect(sweep(root)).toEqual([]);
   // Where the files of scripts were.

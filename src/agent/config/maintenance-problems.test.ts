@@ -21,7 +21,11 @@ test.each([
 ])("%s is right", async (window) => expect(await problemsOf(window)).toEqual([]));
 
 test.each([
-  [`{ name: a, ${OPEN} }`, "2:5: maintenance[0]: the window does nothing; expected a match, or brake: true"],
+  [
+    `{ name: a, ${OPEN} }`,
+    "2:5: maintenance[0]: the window does nothing; expected a match and something to mute, or brake: true",
+  ],
+  [`{ name: a, ${OPEN}, match: { rule: "*" }, mute: [] }`, "the window does nothing"],
   ["{ name: a, match: { rule: '*' } }", "2:5: maintenance[0]: the window never opens"],
   [`{ name: a, ${OPEN}, match: { rule: front is dow } }`, 'there is no rule "front is dow"'],
   [`{ name: a, ${OPEN}, match: { rule: front is dow } }`, 'did you mean "front is down"?'],

@@ -24,9 +24,13 @@ export function checkMaintenance(root: ConfigNode, report: Report): void {
     const path: Path = ["maintenance", index];
     checkTimes(window, path, report);
     checkMatch(window, [...path, "match"], known, report);
-    const brakes = textOf(child(window, "brake")) === "true" || isTrue(child(window, "brake"));
-    if (entriesOf(child(window, "match")).length === 0 && !brakes)
-      report.value(path, "the window does nothing", { expected: "a match, or brake: true" });
+    const brakes = isTrue(child(window, "brake"));
+    const mute = child(window, "mute");
+    const mutesNothing = mute?.kind === "list" && mute.items.length === 0;
+    if ((entriesOf(child(window, "match")).length === 0 || mutesNothing) && !brakes)
+      report.value(path, "the window does nothing", {
+        expected: "a match and something to mute, or brake: true",
+      });
   }
 }
 

@@ -53,7 +53,12 @@ export interface AgentMetricsSource {
   batchesWaiting: number;
   protections: Protections | null;
   brakeOn: boolean;
-  silences: { active: number; windowsOpen: number; heldBack: Record<string, number> };
+  silences: {
+    active: number;
+    windowsOpen: number;
+    heldBack: Record<string, number>;
+    each: { silence: string; counts: Record<string, number> }[];
+  };
 }
 
 /** Everything the agent counts, under Prometheus' naming rules. Labels are names from the configuration: bounded. */
@@ -114,6 +119,14 @@ export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
       "what",
       source.silences.heldBack,
     ),
+    {
+      name: "holdfast_agent_silence_held_back",
+      help: "What each silence that holds, and each window that is open, has held back",
+      type: "gauge",
+      values: source.silences.each.flatMap(({ silence, counts }) =>
+        Object.entries(counts).map(([what, value]) => ({ labels: { silence, what }, value })),
+      ),
+    },
     ...runMetrics(source.runs),
     ...scheduleMetrics(source.schedules),
     counter(

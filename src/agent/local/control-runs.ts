@@ -27,6 +27,7 @@ const decisionSchema = v.strictObject({
 });
 /** Runs whose ids are looked at for one that was probably meant. */
 const NEAR_RUNS = 500;
+const LEAST_NEAR = 8;
 const listSchema = v.strictObject({
   ...PAGE_QUERY,
   pipeline: v.optional(text(256)),
@@ -135,7 +136,9 @@ export async function findRun({ store, agent }: ControlPorts, request: ControlRe
   const found = await store.run(id);
   if (found) return found;
   const ids = (await store.runs({ limit: NEAR_RUNS })).map(({ run }) => run.id);
-  const near = nearest(id, ids) ?? ids.find((each) => nearest(id, [each.slice(-id.length)]));
+  // Of a few characters anything could have been meant.
+  const isNear = (each: string) => id.length >= LEAST_NEAR && nearest(id, [each.slice(-id.length)]);
+  const near = nearest(id, ids) ?? ids.find(isNear);
   const hint = near === undefined ? "" : `did you mean ${near}? `;
   throw new HoldfastError(
     "not_found",

@@ -1,4 +1,4 @@
-import { isoTime } from "../../core/iso-time.ts";
+import { isoOrNull, isoTime } from "../../core/iso-time.ts";
 import * as v from "valibot";
 import { HoldfastError } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
@@ -122,17 +122,13 @@ function laterView({ row, atMs }: ControlLater) {
 function scheduleView({ nextMs, lastFiredMs, paused, ...rest }: ControlSchedule) {
   return {
     ...rest,
-    nextAt: timeOrNull(nextMs),
-    lastFiredAt: timeOrNull(lastFiredMs),
+    nextAt: isoOrNull(nextMs),
+    lastFiredAt: isoOrNull(lastFiredMs),
     pausedBy: paused?.by ?? null,
-    pausedAt: timeOrNull(paused?.atMs ?? null),
+    pausedAt: isoOrNull(paused?.atMs ?? null),
   };
 }
 
 function time(ms: number): string {
   return isoTime(ms);
-}
-
-function timeOrNull(ms: number | null): string | null {
-  return ms === null ? null : time(ms);
 }

@@ -1,4 +1,4 @@
-import { isoTime } from "../../core/iso-time.ts";
+import { isoOrNull, isoTime } from "../../core/iso-time.ts";
 import type { CloudEvent } from "../../model/event.ts";
 import type { PipelineDefinition, StepDefinition } from "../../model/pipeline.ts";
 import type { FindingRow } from "../../model/rule.ts";
@@ -48,8 +48,8 @@ function runView(agent: string, { number, run }: { number: number; run: RunRow }
     stop: run.stop,
     output: run.output,
     createdAt: time(run.createdMs),
-    startedAt: timeOrNull(run.startedMs),
-    endedAt: timeOrNull(run.endedMs),
+    startedAt: isoOrNull(run.startedMs),
+    endedAt: isoOrNull(run.endedMs),
   };
 }
 
@@ -114,8 +114,8 @@ function stepView(
     attempts: row.attempts,
     unknowns: row.unknowns,
     key: stepKey(row.runId, row.stepId),
-    startedAt: timeOrNull(row.startedMs),
-    endedAt: timeOrNull(row.endedMs),
+    startedAt: isoOrNull(row.startedMs),
+    endedAt: isoOrNull(row.endedMs),
     retryAt:
       row.state === "queued" && row.notBeforeMs > times.trustedMs ? wallTime(row.notBeforeMs, times) : null,
     deadlineAt:
@@ -131,7 +131,7 @@ function stepView(
       number: attempt.number,
       state: attempt.state as string,
       startedAt: time(attempt.startedMs),
-      endedAt: timeOrNull(attempt.endedMs),
+      endedAt: isoOrNull(attempt.endedMs),
       error: attempt.error,
     })),
   };
@@ -202,19 +202,19 @@ export function findingView(agent: string, finding: FindingRow) {
     run: run ?? null,
     silencedBy: silenced?.by ?? null,
     acknowledgedBy: acknowledged?.by ?? null,
-    acknowledgedAt: timeOrNull(acknowledged?.atMs ?? null),
+    acknowledgedAt: isoOrNull(acknowledged?.atMs ?? null),
     resolution: resolution?.kind ?? null,
     resolvedBy: resolution?.by ?? null,
     reason: resolution?.reason || null,
     notes: notes.map((note) => ({ by: note.by, at: time(note.atMs), text: note.text })),
     firstAt: time(firstMs),
     lastAt: time(lastMs),
-    resolvedAt: timeOrNull(resolvedMs),
+    resolvedAt: isoOrNull(resolvedMs),
   };
 }
 
 export function ruleView({ lastFiredMs, ...rule }: ControlRule) {
-  return { ...rule, lastFiredAt: timeOrNull(lastFiredMs) };
+  return { ...rule, lastFiredAt: isoOrNull(lastFiredMs) };
 }
 
 /** `found`: parameters that a run finds without being given them, which nobody need give. */
@@ -233,10 +233,6 @@ export function pipelineView(definition: PipelineDefinition, found: Set<string>)
 
 function time(ms: number): string {
   return isoTime(ms);
-}
-
-function timeOrNull(ms: number | null): string | null {
-  return ms === null ? null : time(ms);
 }
 
 /** A trusted time as the host's clock will show it. */

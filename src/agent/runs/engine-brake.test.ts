@@ -86,6 +86,41 @@ describe("while the brake is on", () => {
     expect(rig.called()).toEqual(["a", "b"]);
   });
 
+  test("a step that waits for its turn while the brake comes on does not lease when it has it", async () => {
+    const brake = aBrake();
+    const store = new MemoryRunStore();
+    const rig = runRig(aPipeline([aStep("a"), aStep("b")]), () => ok(), { brake, store, longWay: true });
+    const held = Promise.withResolvers<void>();
+    store.pause = held.promise;
+    const id = rig.start();
+    await settled();
+    // The lease of a is with the store, that of b waits behind it.
+    brake.set(true);
+    store.pause = null;
+    held.resolve();
+    await rig.until("the end of a", () => rig.engine.gauges().heldBack.steps === 1);
+    expect(rig.states(id)).toEqual(["a succeeded", "b queued"]);
+    expect(rig.engine.gauges().sideEffects.used).toBe(1);
+    brake.set(false);
+    await rig.ended(id);
+    expect(rig.called()).toEqual(["a", "b"]);
+  });
+
+  test("what a schedule's run began is held back, what a person's run began is not", async () => {
+    const brake = aBrake();
+    const outer = aPipeline([aStep("inner", { work: "pipeline", action: "child" })]);
+    const child = { ...aPipeline([aStep("c"), aStep("d", { needs: ["c"] })]), name: "child" };
+    const rig = runRig([outer, child], async () => (await rig.clock.sleep(10), ok()), { brake });
+    const [schedule, person] = [rig.start({}, "p", SCHEDULE), rig.start({}, "p", MANUAL)];
+    await settled();
+    brake.set(true);
+    await rig.ended(person);
+    await rig.clock.advance(60_000);
+    expect(rig.called()).toEqual(["c", "c", "d"]);
+    brake.set(false);
+    expect((await rig.ended(schedule)).run.state).toBe("succeeded");
+  });
+
   test("what cleans up waits too, and a retry that is due", async () => {
     const brake = aBrake();
     const definition = aPipeline(

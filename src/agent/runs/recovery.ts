@@ -36,7 +36,9 @@ export class Recovery {
     const [open, places] = await Promise.all([store.openRuns(), store.lockPlaces()]);
     keeper.locks.load(places);
     const runs = holdAll(open, keeper);
-    for (const held of runs) held.unattended ||= await this.#isUnattended(held);
+    for (const held of runs) {
+      if (!held.unattended && held.run.parent !== null) held.unattended = await this.#isUnattended(held);
+    }
     let interrupted = 0;
     for (const held of runs) interrupted += this.#takeUp(held);
     const { begun, queued } = bySeat(runs, keeper);

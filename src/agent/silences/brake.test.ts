@@ -129,4 +129,22 @@ describe("the brake", () => {
     expect(brake.reason()).toBeNull();
     expect(changes.at(-1)).toBe(false);
   });
+
+  test("of a window is told as it begins and ends, also of one that was open as the agent started", async () => {
+    const { brake, windows, told } = rig();
+    windows.push({ name: "first", untilMs: Date.UTC(2026, 11, 1, 2) });
+    await brake.load();
+    brake.update();
+    expect(told).toEqual([]);
+    brake.start();
+    windows[0] = { name: "second", untilMs: Date.UTC(2026, 11, 1, 3) };
+    brake.update();
+    brake.update();
+    expect(told.map(({ type, data }) => `${type.slice(12)} ${(data as { by: string }).by}`)).toEqual([
+      "on maintenance:first",
+      "on maintenance:second",
+      "off maintenance:first",
+    ]);
+    expect(told[0]!.data).toMatchObject({ until: "2026-12-01T02:00:00.000Z" });
+  });
 });

@@ -5,6 +5,7 @@ import type { Logger } from "../../core/logger.ts";
 import { type BrakeSet, brakeText, storedBrake } from "../../model/brake.ts";
 import type { ProposedEvent } from "../../model/event.ts";
 import type { Json } from "../../model/json.ts";
+import { WINDOW_PREFIX } from "../../model/maintenance.ts";
 
 export interface BrakePorts {
   store: {
@@ -37,7 +38,10 @@ export class Brake {
   #told = false;
   #work: Promise<unknown> = Promise.resolve();
   #cancelTimer = () => {};
+  #started = false;
   #stopped = false;
+  /** Windows that were told to brake. */
+  #toldWindows = new Set<string>();
 
   constructor(ports: BrakePorts) {
     this.#ports = ports;
@@ -51,8 +55,10 @@ export class Brake {
     this.update();
   }
 
-  /** From here on it ends by time. */
+  /** From here on events can be told, and it ends by time. */
   start(): void {
+    this.#started = true;
+    this.#tellWindows();
     this.#arm();
   }
 
@@ -117,10 +123,28 @@ export class Brake {
 
   /** To be called when a maintenance window begins or ends. */
   update(): void {
+    this.#tellWindows();
     const on = this.reason() !== null;
     if (!on && !this.#told) return;
     this.#told = on;
     for (const listener of this.#listeners) listener(on);
+  }
+
+  #tellWindows(): void {
+    if (!this.#started || this.#stopped) return;
+    const windows = new Map(this.#ports.windows().map(({ name, untilMs }) => [name, untilMs]));
+    const reason = "maintenance window";
+    for (const [name, untilMs] of windows) {
+      if (this.#toldWindows.has(name)) continue;
+      const data = { by: `${WINDOW_PREFIX}${name}`, reason, until: this.#shown(untilMs) };
+      void this.#tell({ type: "agent.brake.on", severity: "warning", data });
+    }
+    for (const name of this.#toldWindows) {
+      if (windows.has(name)) continue;
+      const data = { by: `${WINDOW_PREFIX}${name}`, reason };
+      void this.#tell({ type: "agent.brake.off", severity: "info", data });
+    }
+    this.#toldWindows = new Set(windows.keys());
   }
 
   async #released(by: string): Promise<void> {

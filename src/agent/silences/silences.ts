@@ -120,7 +120,7 @@ export class Silences {
   /** Resolves when it is durable. Throws `not_found`, and `conflict` when it is over. */
   async end(id: string, by: string): Promise<Silence> {
     if (id.startsWith(WINDOW_PREFIX)) {
-      const message = `${id} is of the configuration: change it there, and reload`;
+      const message = `${id} is of the configuration: change it there, and start the agent again`;
       throw new HoldfastError("conflict", message);
     }
     const silence = this.#find(id);
@@ -150,6 +150,13 @@ export class Silences {
 
   get active(): number {
     return this.#active.filter((silence) => this.#isActive(silence)).length;
+  }
+
+  /** What those that hold have held back, for metrics: at most as many as may hold, and the windows. */
+  heldBack(): { silence: string; counts: MuteCounts }[] {
+    return this.list().flatMap(({ id, state, counts }) =>
+      state === "active" ? [{ silence: id, counts }] : [],
+    );
   }
 
   #isActive({ ended, untilMs }: Silence): boolean {

@@ -69,6 +69,7 @@ export class MaintenanceWindows {
 
   /** Those that are open now. */
   open(): { definition: MaintenanceDefinition; untilMs: number }[] {
+    if (this.#entries.length === 0) return [];
     this.#look();
     return this.#entries.filter((entry): entry is Entry & { untilMs: number } => entry.untilMs !== null);
   }

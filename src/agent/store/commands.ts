@@ -4,9 +4,8 @@ import type { RunRow, StepRow } from "../../model/run.ts";
 import type { LaterEnd, LaterRun } from "../../model/schedule-later.ts";
 import type { PackedUpdate } from "../../storage/column-updates.ts";
 import type { Cell } from "../../storage/write-gate.ts";
-import type { HistoryStats } from "./history-stats.ts";
 import type { PackedReceipt } from "./receipt-rows.ts";
-import type { Retention } from "./retention.ts";
+import type { HistoryStats, Retention } from "./retention.ts";
 
 /** Arguments of the operations, as they cross to the storage thread (JSON). */
 export interface OpenCommand {

@@ -158,6 +158,7 @@ describe("a damaged file is set aside", () => {
       memory: 0,
       parameters: 0,
       secrets: 0,
+      silences: 0,
       schedules: 1,
       laterRuns: 0,
       outbox: 2001,

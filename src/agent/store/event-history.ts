@@ -47,9 +47,8 @@ export class EventHistory {
     return { touched: this.#step(due, facts, now), more: true };
   }
 
-  #step({ reason, to, rows }: Doomed, { rows: before, first }: TableFacts, { monoMs }: TrimNow): number {
-    const { events, marks, trimCounts, runs } = this.#parts;
-    if (this.#from === 0) marks.forget("events", first);
+  #step({ reason, to, rows }: Doomed, { rows: before }: TableFacts, { monoMs }: TrimNow): number {
+    const { events, trimCounts, runs } = this.#parts;
     const numbers = this.#numbers(to, rows);
     this.#from = numbers.at(-1) ?? to;
     let gone = 0;

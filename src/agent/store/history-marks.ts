@@ -6,7 +6,7 @@ const MARKED = ["events", "runs"] as const;
 export type MarkedTable = (typeof MARKED)[number];
 
 const HOUR_MS = 3_600_000;
-const MINUTE_MS = 60_000;
+const SECOND_MS = 1000;
 /** Marks in the time that rows are kept. */
 const MARKS = 1000;
 
@@ -51,7 +51,7 @@ export class HistoryMarks {
   /** Writes down that the last number is `n`, unless that was done a short time ago. */
   note(table: MarkedTable, n: number, trustedMs: number, ageMs: number): void {
     const last = this.#lastOf(table);
-    const between = Math.min(HOUR_MS, Math.max(MINUTE_MS, ageMs / MARKS));
+    const between = Math.min(HOUR_MS, Math.max(SECOND_MS, ageMs / MARKS));
     if (n <= (last?.n ?? 0) || (last && trustedMs - last.ms < between)) return;
     this.#put(table, n, trustedMs);
     this.#last.set(table, { n, ms: trustedMs });
@@ -65,12 +65,17 @@ export class HistoryMarks {
     return (row as { n: number | null }).n ?? 0;
   }
 
-  /** Rows below `n` are gone. */
-  forget(table: MarkedTable, n: number): void {
-    const row = this.#database
-      .query("SELECT n FROM history_marks WHERE name = ? ORDER BY n LIMIT 1")
-      .get(table);
-    if (row && (row as { n: number }).n < n) this.#forget(table, n);
+  /** Marks below the oldest row say nothing any more. */
+  forget(): void {
+    for (const table of MARKED) {
+      const row = this.#database
+        .query(
+          `SELECT n FROM (SELECT n FROM ${table} ORDER BY n LIMIT 1)
+            WHERE n > (SELECT n FROM history_marks WHERE name = ? ORDER BY n LIMIT 1)`,
+        )
+        .get(table) as { n: number } | null;
+      if (row) this.#forget(table, row.n);
+    }
   }
 
   #lastOf(table: MarkedTable): Mark | undefined {

@@ -1,20 +1,5 @@
-import type { Cap, HistoryTable, Retention, TrimReason } from "./retention.ts";
+import type { HistoryStats, Retention } from "./retention.ts";
 import type { StoreParts } from "./store-parts.ts";
-
-/** What the store holds of one table, what it may hold, and what it has let go of. */
-export interface HistoryTableStats extends Cap {
-  rows: number;
-  /** When the oldest row came (of a finding: was resolved), by the host's clock; null when there is none. */
-  oldestMs: number | null;
-  /** Rows that went, ever, by the reason. */
-  trimmed: Record<TrimReason, number>;
-}
-
-export interface HistoryStats {
-  /** What the file with its log may take. */
-  bytes: number;
-  tables: Record<HistoryTable, HistoryTableStats>;
-}
 
 /** Nothing of it looks through a table. */
 export function historyStats(parts: StoreParts, retention: Retention): HistoryStats {

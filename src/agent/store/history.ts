@@ -95,6 +95,7 @@ export class History {
     if (begins) {
       this.#events.beginAnew();
       this.#runs.beginAnew();
+      this.#parts.marks.forget();
     }
     const { time, marks, trimCounts, heads, events, runs } = this.#parts;
     time.trustedMs = trustedMs;

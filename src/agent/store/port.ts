@@ -15,8 +15,8 @@ import type {
   RunState,
   StepRow,
 } from "../../model/run.ts";
-import type { HistoryStats } from "./history-stats.ts";
 import type { ReceiptStore } from "./receipt-port.ts";
+import type { HistoryStats } from "./retention.ts";
 import type { MemoryStore, ParameterStore, SecretStore, SilenceStore } from "./sharing-port.ts";
 import type { LaterEnd, LaterRun } from "../../model/schedule-later.ts";
 

@@ -45,6 +45,21 @@ export type HistoryTable = (typeof HISTORY_TABLES)[number];
 export const TRIM_REASONS = ["count", "age", "size"] as const;
 export type TrimReason = (typeof TRIM_REASONS)[number];
 
+/** What the store holds of one table, what it may hold, and what it has let go of. */
+export interface HistoryTableStats extends Cap {
+  rows: number;
+  /** When the oldest row came (of a finding: was resolved), by the host's clock; null when there is none. */
+  oldestMs: number | null;
+  /** Rows that went, ever, by the reason. */
+  trimmed: Record<TrimReason, number>;
+}
+
+export interface HistoryStats {
+  /** What the file with its log may take. */
+  bytes: number;
+  tables: Record<HistoryTable, HistoryTableStats>;
+}
+
 /** What there is to know of a table before anything of it is deleted. Its rows are in the order of their age. */
 export interface TableFacts {
   rows: number;

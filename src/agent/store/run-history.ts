@@ -76,7 +76,6 @@ export class RunHistory {
     const { runs, marks, trimCounts } = this.#parts;
     const rows = runs.ended();
     const first = this.#firstAfter(this.#from) ?? runs.last() + 1;
-    if (this.#from === 0) marks.forget("runs", first);
     // The newest run of all stays, because numbers go on from it.
     const newest = runs.last();
     return {

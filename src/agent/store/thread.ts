@@ -1,19 +1,14 @@
-/** Entry of the storage thread, a Worker that owns the agent's database. */
+import { systemClock } from "../../core/clock.ts";
 import { holdBackCompiler } from "../../core/jit.ts";
-import type { ThreadPort } from "../../storage/storage-thread.ts";
+import { serveStorage, type ThreadPort } from "../../storage/storage-thread.ts";
+import { agentProgram } from "./agent-program.ts";
 import type { OpenCommand } from "./commands.ts";
 
-// Before anything else is loaded: loading alone would make the compiler start.
+/** Entry of the storage thread, a Worker that owns the agent's database. Opening leaves 0.5 MB that nobody needs again. */
 holdBackCompiler();
-const [{ serveStorage }, { agentProgram }, { systemClock }] = await Promise.all([
-  import("../../storage/storage-thread.ts"),
-  import("./agent-program.ts"),
-  import("../../core/clock.ts"),
-]);
 const clock = systemClock();
 serveStorage(
   globalThis as unknown as ThreadPort,
   (command: OpenCommand, faults) => agentProgram(command, faults, () => clock.mono()),
-  // Opening leaves garbage of 0.5 MB that a thread with nothing to do would keep.
   { opened: () => Bun.gc(true) },
 );

@@ -36,17 +36,17 @@ export class TrimStep {
 
   constructor(most: number) {
     this.#most = most;
-    this.#rows = Math.min(most, 4 * LEAST);
+    this.#rows = Math.min(most, 16 * LEAST);
   }
 
   get rows(): number {
     return this.#rows;
   }
 
-  /** Shrinks at once to what would have fitted, grows by half at most: one fast step proves little. */
+  /** Halves at most, and grows by half at most: one step proves little, the thread may have had to wait for a processor. */
   took(ms: number): void {
     const fits = (this.#rows * STEP_MS) / Math.max(ms, 0.01);
-    const next = Math.min(fits, this.#rows * 1.5);
+    const next = Math.max(this.#rows / 2, Math.min(fits, this.#rows * 1.5));
     this.#rows = Math.round(Math.min(this.#most, Math.max(LEAST, next)));
   }
 }

@@ -3,14 +3,16 @@ import { until } from "../../testing/until.ts";
 import { TrimStep } from "./trim-step.ts";
 import { calmness, Trimming } from "./trimming.ts";
 
-test("a step shrinks at once to what fits into its time, and grows slowly", () => {
+test("a step shrinks and grows to what fits into its time, by half at most", () => {
   const step = new TrimStep(2000);
   for (let i = 0; i < 20; i++) step.took(0.1);
   expect(step.rows).toBe(2000);
   step.took(40);
-  expect(step.rows).toBe(50);
+  expect(step.rows).toBe(1000);
   step.took(0);
-  expect(step.rows).toBe(75);
+  expect(step.rows).toBe(1500);
+  step.took(1.2);
+  expect(step.rows).toBe(1250);
   for (let i = 0; i < 20; i++) step.took(1000);
   expect(step.rows).toBe(16);
 });

@@ -15,6 +15,8 @@ const CALM = 50;
 /** When the store grows in spite of it. */
 const HURRY = 0.25;
 const LONGEST_MS = 1000;
+/** Steps after which it looks at whether the store grows: a single one says nothing, and the first ones are small. */
+const LOOK_EVERY = 16;
 
 /**
  * Has the store trimmed, step by step, with pauses in which commits go on as if nothing were. The log is moved after each
@@ -27,6 +29,7 @@ export class Trimming {
   #wake = () => {};
   #calm = CALM;
   #excess = 0;
+  #steps = 0;
 
   constructor(ports: TrimmingPorts) {
     this.#ports = ports;
@@ -58,10 +61,15 @@ export class Trimming {
     const { more, excess } = await step(begins);
     if (!more) return false;
     await moveLog();
-    this.#calm = calmness(this.#calm, excess - this.#excess);
-    this.#excess = excess;
+    this.#look(excess);
     await this.#pause((mono() - began) * this.#calm);
     return true;
+  }
+
+  #look(excess: number): void {
+    if (++this.#steps % LOOK_EVERY !== 0) return;
+    this.#calm = calmness(this.#calm, excess - this.#excess);
+    this.#excess = excess;
   }
 
   async #pause(ms: number): Promise<void> {
@@ -75,7 +83,7 @@ export class Trimming {
   }
 }
 
-/** Halves when the store is further beyond its bounds than a step ago, and comes back slowly when it is not. */
+/** Halves when the store is further beyond its bounds than at the last look, and comes back when it is not. */
 export function calmness(now: number, grown: number): number {
-  return grown > 0 ? Math.max(HURRY, now / 2) : Math.min(CALM, now * 1.1);
+  return grown > 0 ? Math.max(HURRY, now / 2) : Math.min(CALM, now * 1.5);
 }

@@ -5,6 +5,7 @@ import {
   changeSetting,
   decide,
   emitByHand,
+  jumpWall,
   lie,
   moveOutput,
   PERSON,
@@ -16,7 +17,7 @@ import {
   cancelLater,
   changeParameter,
   changeSecret,
-  holdKey,
+  holdAnyKey,
   LATER_WRITES,
   lookAtKeys,
   MEMORY_WRITES,
@@ -84,7 +85,7 @@ export const ACTS: Record<string, Act> = {
     run: (world) =>
       withLetter(world, "drops", async (run) => void (await world.agent!.store.dropDeadLetter(run))),
   },
-  "hold a key": { weight: 5, leadsTo: MEMORY_WRITES, run: holdKey },
+  "hold a key": { weight: 5, leadsTo: MEMORY_WRITES, run: holdAnyKey },
   "sweep the memory": { weight: 1, leadsTo: ["memorySweep", "memory.sweep"], run: sweepMemory },
   "write a key": { weight: 2, leadsTo: MEMORY_WRITES, run: writeKey },
   "look at keys": { weight: 1, leadsTo: [], run: lookAtKeys },
@@ -143,12 +144,7 @@ export const ACTS: Record<string, Act> = {
     weight: 1.5,
     leadsTo: [],
     run: (world) => {
-      const ms = world.random.pick([YEAR_MS, -YEAR_MS, 3_600_000, -60_000]);
-      world.say(`the wall clock jumps by ${ms} ms`);
-      const from = world.clock.wall();
-      world.clock.jumpWall(ms);
-      if (world.agent && world.agent.triggers.length > 0)
-        world.schedules.jumped(from, from + ms, world.clock.mono());
+      jumpWall(world, world.random.pick([YEAR_MS, -YEAR_MS, 3_600_000, -60_000]));
     },
   },
   "hub away": {

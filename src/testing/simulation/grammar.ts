@@ -37,7 +37,7 @@ export function randomSetting(random: Seeded, trims: boolean): Setting {
 function smallRetention(random: Seeded): Partial<Retention> {
   return {
     acknowledgedRows: random.int(1, 20),
-    events: { keep: 40, ageMs: HOUR_MS },
+    events: { keep: 10, ageMs: HOUR_MS },
     heldForOutputs: 40,
     runs: { keep: 2, ageMs: DAY_MS },
     deadLetters: { keep: 1, ageMs: DAY_MS },

@@ -113,6 +113,20 @@ export function moveOutput(world: World): void {
   carried(world, "output", move());
 }
 
+export function jumpWall({ clock, agent, schedules, say }: World, ms: number): void {
+  say(`the wall clock jumps by ${ms} ms`);
+  const from = clock.wall();
+  clock.jumpWall(ms);
+  if (agent && agent.triggers.length > 0) schedules.jumped(from, from + ms, clock.mono());
+}
+
+/** Over a due time that is just past then: it was missed all the same. */
+export function jumpOverDue(world: World): void {
+  const from = world.clock.wall();
+  const dueMs = world.schedules.nextByCalendar(from + 600_000);
+  if (dueMs !== null) jumpWall(world, dueMs + 20_000 - from);
+}
+
 /** A worker that was given up on answers all the same: under its old lease nothing may change any more. */
 export function lie(world: World): void {
   const { agent, random, life } = world;

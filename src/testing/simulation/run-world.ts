@@ -4,8 +4,9 @@ import { ACTS } from "./acts.ts";
 import { FinalChecks } from "./final-checks.ts";
 import { Lives } from "./lives.ts";
 import { TRIGGERS } from "./names.ts";
-import { decide } from "./person-acts.ts";
+import { decide, jumpOverDue } from "./person-acts.ts";
 import { releaseForGood } from "./quiet-acts.ts";
+import { crowdKeys } from "./shared-acts.ts";
 import type { World } from "./world.ts";
 
 const MOST_ACTS = 300;
@@ -57,12 +58,20 @@ async function becomeQuiet(world: World, lives: Lives): Promise<void> {
   line.reliable = true;
   line.cut?.();
   if (!world.life.dead) lives.die();
+  const crowd = { begun: false, over: false };
   for (let step = 0; step < MAX_QUIET_STEPS && !world.story.violation; step++) {
     await lives.settle();
     for (const trigger of world.agent?.triggers ?? []) trigger.emit(10);
     decide(world, true);
     releaseForGood(world);
-    if (await isQuiet(world)) return;
+    if (!crowd.begun && hasBegun(world)) {
+      crowd.begun = true;
+      void crowdKeys(world).then(() => {
+        crowd.over = true;
+        jumpOverDue(world);
+      });
+    }
+    if (crowd.over && (await isQuiet(world))) return;
     if (clock.nextIn() !== null) clock.runNext();
   }
   const open = world.openRuns().map(({ row, steps }) => {
@@ -73,9 +82,13 @@ async function becomeQuiet(world: World, lives: Lives): Promise<void> {
   world.fail("every run ends", what);
 }
 
+function hasBegun({ agent }: World): boolean {
+  return agent !== null && agent.triggers.length === TRIGGERS.length;
+}
+
 async function isQuiet(world: World): Promise<boolean> {
   const { agent } = world;
-  if (!agent || agent.triggers.length < TRIGGERS.length || world.openRuns().length > 0) return false;
+  if (!agent || !hasBegun(world) || world.openRuns().length > 0) return false;
   if (!agent.shared.isQuiet()) return false;
   if (agent.triggers.some(({ behind }) => behind > 0)) return false;
   if (!(await agent.outputs.isQuiet())) return false;

@@ -72,6 +72,12 @@ export class ScheduleLedger {
     else if (to - from > JUMP_MS) this.#over.push({ from, to: to - LOOKS_MS });
   }
 
+  /** When one by the calendar is due next after that; null where there is none. */
+  nextByCalendar(afterMs: number): number | null {
+    const known = [...this.#known.values()].find(({ definition }) => definition.timing.kind === "cron");
+    return known ? (nextDue(known.definition.timing, known.offsetMs, afterMs)?.atMs ?? null) : null;
+  }
+
   committed(trigger: string, { type, data }: CloudEvent): void {
     const known = this.#known.get(trigger);
     if (!known) return;

@@ -20,11 +20,20 @@ const NAMESPACE = "default";
 const WAITS = [0, 1_000, 30_000];
 const HOLDS = [0, 0, 100, 1_500, 5_000, 20_000];
 
+export function holdAnyKey(world: World): void {
+  void holdKey(world, world.random.pick([...COUNTED, ...COUNTED, CONTESTED]));
+}
+
+/** Many want each key while nothing dies: some for so long that their turn passes before they write. */
+export async function crowdKeys(world: World): Promise<void> {
+  const keys = [...COUNTED, CONTESTED];
+  await Promise.allSettled(keys.flatMap((key) => Array.from({ length: 5 }, () => holdKey(world, key))));
+}
+
 /** A worker checks out a key, works on it for a while, and writes it, gives it back as it was, or goes away. */
-export function holdKey(world: World): void {
+function holdKey(world: World, key: string): Promise<void> {
   const { agent, random, life } = world;
-  if (!agent || agent.stopping) return;
-  const key = random.pick([...COUNTED, ...COUNTED, CONTESTED]);
+  if (!agent || agent.stopping) return Promise.resolve();
   const [waitMs, forMs, manner] = [random.pick(WAITS), random.pick(HOLDS), random.next()];
   const written = `held-${world.counted()}`;
   const session = agent.shared.session();
@@ -43,7 +52,9 @@ export function holdKey(world: World): void {
       session.close();
     }
   };
-  carried(world, `work on memory key ${key}`, work());
+  const working = work();
+  carried(world, `work on memory key ${key}`, working);
+  return working;
 }
 
 async function writeHeld(world: World, key: string, next: Json, write: () => Promise<Json>): Promise<void> {
@@ -82,8 +93,8 @@ export function sweepMemory(world: World): void {
   if (!agent) return;
   const { memory } = agent.shared;
   const work = async () => {
-    await memory.set(NAMESPACE, "brief", `set-${world.counted()}`, 1_000);
-    await life.sleep(1_000);
+    await memory.set(NAMESPACE, "brief", `set-${world.counted()}`, 1);
+    await life.sleep(1);
     await agent.store.memorySweep(life.trusted());
   };
   carried(world, "sweep of the memory", work());

@@ -45,6 +45,7 @@ export interface AgentOptions {
   sent: (source: string, id: string, atMs: number) => void;
 }
 
+const SET_BACK_MS = 3_600_000;
 const MAX_EVENT_BYTES = 10_000;
 
 /** What runs of this life go back to: another one where rules have come or gone. */
@@ -83,7 +84,11 @@ export class SimulatedAgent {
       path: options.path,
       ids,
       wall: () => life.wall(),
-      time: life,
+      // Now and then it was too far ahead, and is set right for a moment.
+      time: {
+        mono: () => life.mono(),
+        trusted: () => life.trusted() - (random.chance(0.2) ? SET_BACK_MS : 0),
+      },
       after: (ms, callback) => life.after(ms, callback),
       retention: setting.retention,
       faults: options.faults,
