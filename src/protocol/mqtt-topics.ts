@@ -17,3 +17,9 @@ export function topicOf(topic: string): { agentId: string; kind: "up" | "down" |
   if (!match || !AGENT_ID.test(match[1]!)) return null;
   return { agentId: match[1]!, kind: match[2] as "up" | "down" | "presence" };
 }
+
+/** What stands, retained, in an agent's topic of presence. Anybody at the broker can write it: it is a hint. */
+export const PRESENCE = { online: "online", offline: "offline" } as const;
+
+/** Sent down, unsigned, for a message of a session that the hub does not have: a hint to ask whether it is still there. */
+export const NO_SESSION: Buffer = Buffer.from("no session");

@@ -154,6 +154,16 @@ export class Opener {
   }
 }
 
+/** Which session a message says it is of, in hex; null when it is none of a session. Nothing is proved by it. */
+export function sessionOf(message: Uint8Array): string | null {
+  try {
+    const session = readEncrypt0(message).header.get(HEADER.kid);
+    return session instanceof Uint8Array ? Buffer.from(session).toString("hex") : null;
+  } catch {
+    return null;
+  }
+}
+
 function guard<T>(reason: DropReason, work: () => T): T {
   try {
     return work();
