@@ -14,6 +14,10 @@ export async function wireSync(options: AgentOptions, store: AgentStore, status:
   ]);
   return startSync({
     url: config.hub!.url,
+    mqtt:
+      config.hub!.mqtt === undefined
+        ? undefined
+        : { url: config.hub!.mqtt, failoverAfterMs: parseDuration(config.hub!.failover_after) },
     heartbeatMs: parseDuration(config.hub!.heartbeat),
     certificates: home.certificates,
     agent: { id, labels: config.agent.labels },

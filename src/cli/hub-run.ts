@@ -70,6 +70,7 @@ function withFlags(config: HubConfig, flags: Flags, names: string[]): HubConfig 
     throw new HoldfastError("usage", `--log-level must be one of ${LOG_LEVELS.join(", ")}, not "${level}"`);
   }
   return {
+    ...config,
     sync: { listen: listenFlag("listen", flags.listen, false) ?? config.sync.listen },
     api: { listen: listenFlag("api", flags.api, true) ?? config.api.listen },
     health: { listen: listenFlag("health", flags.health, true) ?? config.health.listen },

@@ -81,6 +81,7 @@ class Link implements Session {
       agentId,
       certificateSerial: "01",
       peer: "loopback",
+      transport: "loopback",
       frames: this.#up,
       send: async (frame) => {
         if (this.#takeFirst && frame.frame?.$case === "welcome") this.#takeFirst(frame);

@@ -36,7 +36,7 @@ export interface AgentMetricsSource {
   /** By severity. */
   openFindings: Partial<Record<string, number>>;
   parts: PartStatus[];
-  sync: { state: string; lagRows: number; reconnects: number };
+  sync: { state: string; lagRows: number; reconnects: number; transport: string | null };
   logLinesDropped: number;
   emitSeconds: Histogram;
   stepSeconds: Histogram;
@@ -194,6 +194,15 @@ export function agentMetrics(source: AgentMetricsSource): MetricFamily[] {
       })),
     },
     gauge("holdfast_agent_sync_online", "1 while connected to the hub", sync.state === "online" ? 1 : 0),
+    {
+      name: "holdfast_agent_sync_transport",
+      help: "1 for what carries the session with the hub, if there is one",
+      type: "gauge",
+      values: ["grpc", "mqtt"].map((transport) => ({
+        labels: { transport },
+        value: sync.transport === transport ? 1 : 0,
+      })),
+    },
     gauge("holdfast_agent_sync_lag_rows", "Rows the hub does not have yet", sync.lagRows),
     counter(
       "holdfast_agent_sync_reconnects_total",

@@ -31,6 +31,7 @@ export class MqttSession implements Session {
   #resolveClosed!: (end: SessionEnd) => void;
   #end: SessionEnd | undefined;
   #closing = false;
+  #why = "";
 
   constructor(options: MqttSessionOptions) {
     const { client, clock, up, sealer, opener, onDropped } = options;
@@ -45,7 +46,7 @@ export class MqttSession implements Session {
       publish: (message) => client.publish(up, message),
       clock,
       onDropped,
-      onPeerEnd: (code, message) => this.#finish(endOf(code, message, this.#closing)),
+      onPeerEnd: (code, message) => this.#finish(endOf(code, message, this.#closing ? this.#why : undefined)),
       onBroken: (error) => this.abandon(error.message),
     });
     this.frames = this.#channel.frames;
@@ -85,11 +86,12 @@ export class MqttSession implements Session {
     this.#channel.probe();
   }
 
-  close(): void {
+  close(why = "the agent closed the session"): void {
     if (this.#end || this.#closing) return;
     this.#closing = true;
+    this.#why = why;
     void this.#channel.sayEnd();
-    const cancel = this.#clock.after(GOODBYE_MS, () => this.abandon("the agent closed the session"));
+    const cancel = this.#clock.after(GOODBYE_MS, () => this.abandon(why));
     void this.closed.then(cancel);
   }
 
@@ -115,11 +117,11 @@ export class MqttSession implements Session {
   }
 }
 
-function endOf(code: string, message: string, closing: boolean): SessionEnd {
+function endOf(code: string, message: string, closing: string | undefined): SessionEnd {
   if (code !== "") {
     const known = Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : "failed";
     return { by: "hub", code: known, message: `the hub says: ${message}` };
   }
-  if (closing) return { by: "agent", code: null, message: "the agent closed the session" };
+  if (closing !== undefined) return { by: "agent", code: null, message: closing };
   return { by: "hub", code: null, message: "the hub closed the session" };
 }

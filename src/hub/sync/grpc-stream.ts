@@ -22,6 +22,7 @@ export class GrpcAgentStream implements AgentStream {
   readonly agentId: string;
   readonly certificateSerial: string;
   readonly peer: string;
+  readonly transport = "grpc";
   readonly frames: FrameQueue<AgentFrame>;
   readonly #call: SyncCall;
   readonly #metadata: () => Metadata;

@@ -20,7 +20,9 @@ export interface MqttStreamOptions {
 export class MqttAgentStream implements AgentStream {
   readonly agentId: string;
   readonly certificateSerial: string;
-  readonly peer = "mqtt";
+  /** The broker hides where it comes from. */
+  readonly peer = "broker";
+  readonly transport = "mqtt";
   readonly frames: AsyncIterable<AgentFrame>;
   readonly #channel: SealedChannel<AgentFrame, HubFrame>;
 
