@@ -9,11 +9,10 @@ import { silentLogger } from "../core/logger.ts";
 import type { AgentStream } from "../hub/sync/agent-stream.ts";
 import { LiveAgents } from "../hub/sync/live-agents.ts";
 import { startBroker } from "../hub/sync/mqtt-broker.ts";
-import type { MqttBus } from "../hub/sync/mqtt-bus.ts";
 import { joinBroker } from "../hub/sync/mqtt-outside.ts";
 import { MqttServer, type MqttServerOptions } from "../hub/sync/mqtt-server.ts";
 import type { SyncSessions } from "../hub/sync/sessions.ts";
-import type { TestCa } from "./test-ca.ts";
+import type { PemPair, TestCa } from "./test-ca.ts";
 import { until } from "./until.ts";
 
 export interface MqttHub {
@@ -42,22 +41,23 @@ export async function startMqttHub(
   return { server, live, port: broker.port, cut: cutOf(live) };
 }
 
-/** The same with a broker that runs already, at `mqtt://127.0.0.1:port`. */
+/** The same with a broker that runs already; over TLS where the hub has something to show. */
 export async function joinMqttHub(
   ca: TestCa,
   sessions: SyncSessions,
   port: number,
-  options: Partial<MqttServerOptions> & { hubId?: string; wrap?: (bus: MqttBus) => MqttBus } = {},
+  options: Partial<MqttServerOptions> & { hubId?: string; identity?: PemPair } = {},
 ): Promise<MqttHub> {
   const { server, live } = await mqttServer(ca, sessions, options);
   const bus = await joinBroker({
-    url: `mqtt://127.0.0.1:${port}`,
+    url: `${options.identity ? "mqtts" : "mqtt"}://127.0.0.1:${port}`,
+    identity: options.identity,
     hubId: options.hubId ?? "hub-under-test",
     ca: ca.certificate,
     log: silentLogger(),
     onMessage: (topic, payload) => server.take(topic, payload),
   });
-  server.use(options.wrap?.(bus) ?? bus);
+  server.use(bus);
   return { server, live, port, cut: cutOf(live) };
 }
 
@@ -88,9 +88,9 @@ export interface Mosquitto {
 }
 
 /** A private Mosquitto (Debian's) on a free port, plain TCP, anybody may connect. */
-export async function startMosquitto(lines: string[] = []): Promise<Mosquitto> {
+export async function startMosquitto(lines: string[] = [], at?: number): Promise<Mosquitto> {
   const folder = await mkdtemp(join(tmpdir(), "holdfast-mosquitto-"));
-  const port = await freePort();
+  const port = at ?? (await freePort());
   const config = [
     `listener ${port} 127.0.0.1`,
     "allow_anonymous true",

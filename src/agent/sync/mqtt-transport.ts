@@ -31,9 +31,10 @@ export interface MqttTransportOptions {
   log: Logger;
   /** From dialling to the hub's welcome. */
   connectTimeoutMs?: number;
-  /** Counts messages that were not the hub's next one. */
-  onDropped?: (reason: DroppedMessage["reason"]) => void;
 }
+
+/** Messages since the start that were not the hub's next one, by why. */
+type DropCounts = Map<DroppedMessage["reason"], number>;
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
@@ -41,12 +42,13 @@ const CONNECT_TIMEOUT_MS = 10_000;
 export function mqttTransport(options: MqttTransportOptions): Transport {
   const address = parseBrokerUrl(options.url);
   const timeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
+  const drops: DropCounts = new Map();
   return {
     name: "mqtt",
     async connect(hello: Hello, signal: AbortSignal): Promise<Session> {
       signal.throwIfAborted();
       const certificates = await readCertificates(options.certificates);
-      const dialling = new Dialling(options, address, certificates);
+      const dialling = new Dialling(options, address, certificates, drops);
       const stopped = Promise.withResolvers<never>();
       stopped.promise.catch(() => {});
       const onAbort = () => stopped.reject(signal.reason);
@@ -71,6 +73,7 @@ class Dialling {
   readonly #address: ReturnType<typeof parseBrokerUrl>;
   readonly #certificates: AgentCertificates;
   readonly #identity: Identity;
+  readonly #drops: DropCounts;
   readonly #abandoned = new AbortController();
   readonly #opened = Promise.withResolvers<ReturnType<typeof verifyOpened>>();
   #request: Open | undefined;
@@ -81,7 +84,9 @@ class Dialling {
     options: MqttTransportOptions,
     address: ReturnType<typeof parseBrokerUrl>,
     certificates: AgentCertificates,
+    drops: DropCounts,
   ) {
+    this.#drops = drops;
     this.#options = options;
     this.#address = address;
     this.#certificates = certificates;
@@ -170,10 +175,11 @@ class Dialling {
   }
 
   #dropped({ reason, message }: DroppedMessage): void {
-    this.#options.onDropped?.(reason);
+    const total = (this.#drops.get(reason) ?? 0) + 1;
+    this.#drops.set(reason, total);
     // Two sessions of one agent share a topic for a moment: that is no attack.
-    if (reason === "other session") this.#options.log.debug(message);
-    else this.#options.log.warn(message, { reason });
+    if (reason === "other session") this.#options.log.debug(message, { total });
+    else this.#options.log.warn(message, { reason, total });
   }
 }
 

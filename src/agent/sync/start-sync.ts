@@ -21,11 +21,13 @@ function withBroker(
   preferred: GrpcTransport,
 ): Transport {
   parseBrokerUrl(url);
+  let loaded: Transport | undefined;
   const other: Transport = {
     name: "mqtt",
     async connect(hello, signal) {
       const { mqttTransport } = await import("./mqtt-transport.ts");
-      return await mqttTransport({ url, certificates, clock, ids, log }).connect(hello, signal);
+      loaded ??= mqttTransport({ url, certificates, clock, ids, log });
+      return await loaded.connect(hello, signal);
     },
   };
   return new FailoverTransport({ preferred, other, failoverAfterMs, clock, ids, log });

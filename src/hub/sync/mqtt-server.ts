@@ -39,7 +39,7 @@ export interface MqttServerOptions {
 
 const HELLO_TIMEOUT_MS = 10_000;
 const DRAIN_MS = 2000;
-/** Sessions of one agent at a time: the current one, and older ones that are ending. */
+/** Sessions of one agent at a time: the current one, older ones that are ending, and those without a hello yet. */
 const MAX_OF_ONE_AGENT = 4;
 
 /** Sessions of agents that come through a broker. */
@@ -181,9 +181,6 @@ export class MqttServer {
         `the certificate is for agent "${identity.agentId}", not for "${agentId}"`,
       );
     }
-    if ((this.#streams.get(agentId)?.size ?? 0) >= MAX_OF_ONE_AGENT) {
-      throw new HoldfastError("exhausted", "too many sessions of this agent are open", { retryable: true });
-    }
     return identity;
   }
 
@@ -214,6 +211,7 @@ export class MqttServer {
     const { sessions, live, clock, log, helloTimeoutMs } = this.#options;
     const { agentId } = stream;
     const own = this.#streams.get(agentId) ?? new Map<string, MqttAgentStream>();
+    if (own.size >= MAX_OF_ONE_AGENT) this.#makeRoom(agentId, own);
     this.#streams.set(agentId, own.set(session, stream));
     const serving: Promise<void> = serveAgentStream(stream, {
       sessions,
@@ -228,6 +226,15 @@ export class MqttServer {
       if (own.size === 0) this.#streams.delete(agentId);
     });
     this.#serving.add(serving);
+  }
+
+  /** Old openings that somebody sends again have no hello to follow, and must not keep out the agent's next one. */
+  #makeRoom(agentId: string, own: Map<string, MqttAgentStream>): void {
+    const current = this.#options.live.get(agentId);
+    const oldest = [...own].find(([, stream]) => stream !== current);
+    if (!oldest) return;
+    own.delete(oldest[0]);
+    oldest[1].end(new HoldfastError("exhausted", "too many sessions of this agent were being opened"));
   }
 
   #answer({ agentId, nonce: agentNonce }: Open, nonce: Buffer, error?: HoldfastError): void {
