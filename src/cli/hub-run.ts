@@ -88,9 +88,10 @@ function refuseDatabaseUrl(env: Record<string, string | undefined>): void {
   );
 }
 
-function announce(urls: { api: string; grpc: string; health: string }, json: boolean): void {
+function announce(urls: { api: string; grpc: string; health: string; mqtt?: string }, json: boolean): void {
   if (json) return console.log(JSON.stringify({ ready: true, ...urls }));
+  const broker = urls.mqtt === undefined ? "" : ` and through the broker ${urls.mqtt}`;
   console.log(
-    `Hub is ready: API ${urls.api}, agents at ${urls.grpc}, health ${urls.health}. Ctrl-C stops it.`,
+    `Hub is ready: API ${urls.api}, agents at ${urls.grpc}${broker}, health ${urls.health}. Ctrl-C stops it.`,
   );
 }
