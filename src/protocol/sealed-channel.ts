@@ -34,7 +34,8 @@ export interface ChannelOptions<In, Out> {
   onPeerEnd: (code: string, message: string) => void;
   /** The channel cannot go on: the other side is silent, something was lost on the way, or what it sent is no frame. */
   onBroken: (error: HoldfastError) => void;
-  keepaliveMs?: number;
+  /** How long a side may be silent; after two and a half times that the other takes it for gone. */
+  keepaliveMs?: number | undefined;
 }
 
 /**

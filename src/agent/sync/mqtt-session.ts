@@ -18,6 +18,7 @@ export interface MqttSessionOptions {
   sealer: Sealer;
   opener: Opener;
   onDropped: (dropped: DroppedMessage) => void;
+  keepaliveMs?: number | undefined;
 }
 
 /** One session over one connection to the broker; see Session for what it promises. */
@@ -34,7 +35,7 @@ export class MqttSession implements Session {
   #why = "";
 
   constructor(options: MqttSessionOptions) {
-    const { client, clock, up, sealer, opener, onDropped } = options;
+    const { client, clock, up, sealer, opener, onDropped, keepaliveMs } = options;
     this.#client = client;
     this.#clock = clock;
     this.closed = new Promise((resolve) => (this.#resolveClosed = resolve));
@@ -48,6 +49,7 @@ export class MqttSession implements Session {
       onDropped,
       onPeerEnd: (code, message) => this.#finish(endOf(code, message, this.#closing ? this.#why : undefined)),
       onBroken: (error) => this.abandon(error.message),
+      keepaliveMs,
     });
     this.frames = this.#channel.frames;
   }

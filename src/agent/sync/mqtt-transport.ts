@@ -31,6 +31,8 @@ export interface MqttTransportOptions {
   log: Logger;
   /** From dialling to the hub's welcome. */
   connectTimeoutMs?: number;
+  /** See SealedChannel. */
+  keepaliveMs?: number;
 }
 
 /** Messages since the start that were not the hub's next one, by why. */
@@ -118,6 +120,7 @@ class Dialling {
       sealer: new Sealer(keys.id, keys.up, privateKey),
       opener: new Opener(keys.id, keys.down, hub.certificate.publicKey),
       onDropped: (dropped) => this.#dropped(dropped),
+      keepaliveMs: this.#options.keepaliveMs,
     });
     await this.#session.start(hello);
     void client.publish(topics.presence, PRESENCE.online, true).catch(() => {});

@@ -20,6 +20,7 @@ import { type AgentStream, serveAgentStream } from "./agent-stream.ts";
 import { RateLimit } from "./enroll-guard.ts";
 import type { LiveAgents } from "./live-agents.ts";
 import type { MqttBus } from "./mqtt-bus.ts";
+import { mqttMetrics } from "./mqtt-metrics.ts";
 import { MqttAgentStream } from "./mqtt-stream.ts";
 import { certifiedAgent, type PeerIdentity } from "./peer-certificate.ts";
 import type { SyncSessions } from "./sessions.ts";
@@ -35,6 +36,8 @@ export interface MqttServerOptions {
   log: Logger;
   helloTimeoutMs?: number;
   openings?: { perSecond: number; burst: number };
+  /** See SealedChannel. */
+  keepaliveMs?: number;
 }
 
 const HELLO_TIMEOUT_MS = 10_000;
@@ -101,26 +104,7 @@ export class MqttServer {
   }
 
   metrics(): MetricFamily[] {
-    return [
-      {
-        name: "holdfast_hub_mqtt_sessions",
-        help: "Open sessions of agents that come through the broker",
-        type: "gauge",
-        values: [{ value: this.connections() }],
-      },
-      {
-        name: "holdfast_hub_mqtt_broker_connected",
-        help: "1 while the hub has its broker",
-        type: "gauge",
-        values: [{ value: this.#bus?.connected() === true ? 1 : 0 }],
-      },
-      {
-        name: "holdfast_hub_mqtt_dropped_total",
-        help: "Messages from the broker that were dropped: altered, forged, replayed, of another session, or no opening",
-        type: "counter",
-        values: [...this.#dropped].map(([reason, value]) => ({ labels: { reason }, value })),
-      },
-    ];
+    return mqttMetrics(this.connections(), this.#bus?.connected() === true, this.#dropped);
   }
 
   /** Ends every session with "going down", takes no new one, and leaves the broker. */
@@ -202,6 +186,7 @@ export class MqttServer {
       clock,
       publish: (message) => this.#bus!.publish(topics.down, message),
       onDropped: (dropped) => this.#onDropped(agentId, dropped),
+      keepaliveMs: this.#options.keepaliveMs,
     });
     this.#serve(stream, keys.id.toString("hex"));
     this.#answer(request, nonce);

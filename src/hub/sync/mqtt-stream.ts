@@ -14,6 +14,7 @@ export interface MqttStreamOptions {
   clock: Clock;
   publish(message: Buffer): Promise<void>;
   onDropped: (dropped: DroppedMessage) => void;
+  keepaliveMs?: number | undefined;
 }
 
 /** One agent's session through a broker as a stream of frames. */
@@ -27,7 +28,7 @@ export class MqttAgentStream implements AgentStream {
   readonly #channel: SealedChannel<AgentFrame, HubFrame>;
 
   constructor(options: MqttStreamOptions) {
-    const { identity, sealer, opener, clock, publish, onDropped } = options;
+    const { identity, sealer, opener, clock, publish, onDropped, keepaliveMs } = options;
     this.agentId = identity.agentId;
     this.certificateSerial = identity.serial;
     this.#channel = new SealedChannel({
@@ -41,6 +42,7 @@ export class MqttAgentStream implements AgentStream {
       // What it sent before is still to be read and answered; `end` follows.
       onPeerEnd: () => this.#channel.endFrames(),
       onBroken: (error) => this.end(error),
+      keepaliveMs,
     });
     this.frames = this.#channel.frames;
   }
