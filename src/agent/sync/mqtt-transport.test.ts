@@ -10,6 +10,7 @@ import { joinMqttHub, type Mosquitto, startMosquitto, startMqttHub } from "../..
 import { createTestCa } from "../../testing/test-ca.ts";
 import { MemoryOutboxStore } from "../../testing/memory-outbox-store.ts";
 import { MemorySessions } from "../../testing/memory-sessions.ts";
+import { Seeded } from "../../testing/seeded.ts";
 import { AGENT_ID, helloOf, transportContract } from "../../testing/transport-contract.ts";
 import { until } from "../../testing/until.ts";
 import { createOutbox } from "../outbox/outbox.ts";
@@ -66,8 +67,8 @@ describe("through a network that breaks", () => {
     const sessions = new MemorySessions();
     const hub = await startMqttHub(ca, sessions);
     const proxy = await startByteProxy({ target: hub.port });
-    const random = seededRandom(7);
-    proxy.cutAfter(() => 8_000 + random() * 500_000);
+    const random = new Seeded(7);
+    proxy.cutAfter(() => random.int(8_000, 500_000));
     const store = new MemoryOutboxStore();
     const sync = new Sync({
       transport: transportTo(`mqtts://127.0.0.1:${proxy.port}`),
@@ -142,8 +143,3 @@ describe("through a network that breaks", () => {
     await http.stop(true);
   }, 20_000);
 });
-
-function seededRandom(seed: number): () => number {
-  let state = seed;
-  return () => (state = (state * 1_103_515_245 + 12_345) % 2_147_483_648) / 2_147_483_648;
-}
