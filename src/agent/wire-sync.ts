@@ -36,6 +36,10 @@ export function wireSync(parts: SyncParts) {
   const { hub, backlog, certificates, store, agent, status, tell, protections, clock, ids, log } = parts;
   return startSync({
     url: hub.url,
+    mqtt:
+      hub.mqtt === undefined
+        ? undefined
+        : { url: hub.mqtt, failoverAfterMs: parseDuration(hub.failover_after) },
     heartbeatMs: parseDuration(hub.heartbeat),
     certificates,
     agent,

@@ -84,9 +84,9 @@ function toDo({ state, plugin, kind, name }: PartStatus, home: string): string[]
   return [`see ${home}/logs/plugins/${plugin}.log; it begins again when the agent is restarted${again}`];
 }
 
-/** For how long the hub has been away. */
+/** For how long the hub has been there, or away. */
 function since({ state, sinceMs }: Status["sync"]): string {
-  if (state === "online" || state === "disabled") return "";
+  if (state === "disabled") return "";
   return ` since ${timeAndAge(isoTime(sinceMs), systemClock().wall())}`;
 }
 
@@ -163,7 +163,7 @@ function describe(status: Status, changed: string | null): string[] {
       (ask) =>
         `asks: run ${ask.run} step ${ask.step}${because(ask.reason)}; holdfast runs approve|deny ${ask.run} --step ${ask.step}`,
     ),
-    `sync: ${sync.state}${since(sync)}${sync.transport ? ` over ${sync.transport}` : ""}, ${sync.lagRows} rows behind${sync.backlogRows ? ` (${sync.backlogRows} of them backlog)` : ""}${because(sync.lastError)}`,
+    `sync: ${sync.state}${sync.transport ? ` over ${sync.transport}` : ""}${since(sync)}, ${sync.lagRows} rows behind${sync.backlogRows ? ` (${sync.backlogRows} of them backlog)` : ""}${because(sync.lastError)}`,
     ...lostLines(status),
     ...receiptLines(sync),
     status.policy,

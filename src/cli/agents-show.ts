@@ -110,6 +110,13 @@ export function showAgent(
   return lines;
 }
 
+function sessionLine({ status, connected, transport, connectedAt }: AgentDetail, nowMs: number): string {
+  if (!connected) return status;
+  return transport === null
+    ? `${status} (connected)`
+    : `${status} (connected over ${transport} since ${timeAndAge(connectedAt, nowMs)})`;
+}
+
 function facts(agent: AgentDetail, nowMs: number, options: TableOptions): string[] {
   const { hostname, os, kernel, arch, cpus, memoryBytes, addresses } = agent.facts;
   const memory = typeof memoryBytes === "number" ? `${Math.round(memoryBytes / 2 ** 20)} MiB` : undefined;
@@ -117,7 +124,7 @@ function facts(agent: AgentDetail, nowMs: number, options: TableOptions): string
   const offset = agent.clockOffsetMs;
   const rows: [string, string][] = [
     ["Agent", agent.id],
-    ["Status", agent.connected ? `${agent.status} (connected)` : agent.status],
+    ["Status", sessionLine(agent, nowMs)],
     ["Heartbeat", timeAndAge(agent.lastHeartbeatAt, nowMs)],
     ["Hello", timeAndAge(agent.lastHelloAt, nowMs)],
     ["Enrolled", timeAndAge(agent.enrolledAt, nowMs)],

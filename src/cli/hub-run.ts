@@ -70,6 +70,7 @@ function withFlags(config: HubConfig, flags: Flags, names: string[]): HubConfig 
     throw new HoldfastError("usage", `--log-level must be one of ${LOG_LEVELS.join(", ")}, not "${level}"`);
   }
   return {
+    ...config,
     sync: { ...config.sync, listen: listenFlag("listen", flags.listen, false) ?? config.sync.listen },
     api: { listen: listenFlag("api", flags.api, true) ?? config.api.listen },
     health: { listen: listenFlag("health", flags.health, true) ?? config.health.listen },
@@ -87,9 +88,10 @@ function refuseDatabaseUrl(env: Record<string, string | undefined>): void {
   );
 }
 
-function announce(urls: { api: string; grpc: string; health: string }, json: boolean): void {
+function announce(urls: { api: string; grpc: string; health: string; mqtt?: string }, json: boolean): void {
   if (json) return console.log(JSON.stringify({ ready: true, ...urls }));
+  const broker = urls.mqtt === undefined ? "" : ` and through the broker ${urls.mqtt}`;
   console.log(
-    `Hub is ready: API ${urls.api}, agents at ${urls.grpc}, health ${urls.health}. Ctrl-C stops it.`,
+    `Hub is ready: API ${urls.api}, agents at ${urls.grpc}${broker}, health ${urls.health}. Ctrl-C stops it.`,
   );
 }

@@ -32,6 +32,20 @@ describe("hub.yaml", () => {
     }
   });
 
+  test("a broker in the hub, or one outside", () => {
+    const mqtt = (text: string) => parse(`names: [hub]\nmqtt: ${text}`).mqtt;
+    expect(parse("names: [hub]").mqtt).toBeUndefined();
+    expect(mqtt("{ listen: 0.0.0.0:8883 }")).toEqual({ listen: "0.0.0.0:8883" });
+    const outside = { broker: "mqtts://broker.example:8883", ca: "/a", certificate: "/b", key: "/c" };
+    expect(mqtt(JSON.stringify(outside))).toEqual(outside);
+    expect(() => mqtt("{}")).toThrow("mqtt must have either listen");
+    expect(() => mqtt("{ listen: a:1, broker: mqtt://b }")).toThrow("mqtt must have either listen");
+    expect(() => mqtt("{ broker: https://b }")).toThrow("mqtt.broker must be mqtts://HOST:PORT");
+    expect(() => mqtt("{ broker: mqtt://b, key: /c }")).toThrow("certificate and key together");
+    expect(() => mqtt("{ listen: a:1, ca: /c }")).toThrow("only for a broker outside");
+    expect(() => mqtt("{ brokr: mqtt://b }")).toThrow("did you mean broker?");
+  });
+
   test("tells every problem with its place and the nearest name", () => {
     const text =
       "names: [hub, 'a b']\napi: { lisen: 1.2.3.4:5 }\nsync:\n  listen: here\nlog: { level: loud }\nhelth: {}\n";

@@ -16,6 +16,35 @@ const listen = (fallback: string) => v.optional(v.strictObject({ listen: address
 const rate = v.pipe(v.string(), v.regex(/^0*[1-9]\d*(KB|MB|GB)$/, "must be a size, like 256KB or 1MB"));
 const SYNC = "0.0.0.0:8443";
 
+/** A broker beside gRPC, for agents that cannot reach it: one in the hub, or one outside. */
+const mqttEntries = {
+  listen: v.optional(address),
+  broker: v.optional(
+    v.pipe(
+      v.string(),
+      v.regex(/^mqtts?:\/\/(\[[0-9a-f:.]+\]|[\w.-]+)(:\d{1,5})?$/i, "must be mqtts://HOST:PORT"),
+    ),
+  ),
+  ca: v.optional(v.string()),
+  certificate: v.optional(v.string()),
+  key: v.optional(v.string()),
+};
+const mqtt = v.pipe(
+  v.strictObject(mqttEntries),
+  v.check(
+    (value) => (value.listen === undefined) !== (value.broker === undefined),
+    "must have either listen (a broker in the hub) or broker (one outside)",
+  ),
+  v.check(
+    ({ certificate, key }) => (certificate === undefined) === (key === undefined),
+    "must have certificate and key together",
+  ),
+  v.check(
+    ({ listen, ca, certificate }) => listen === undefined || (ca === undefined && certificate === undefined),
+    "must have ca, certificate and key only for a broker outside: the one in the hub uses the hub's own",
+  ),
+);
+
 /** A DNS name or an address, as it stands in a certificate. */
 export const SERVER_NAME = /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|[0-9a-fA-F:.]{2,45})$/;
 
@@ -29,6 +58,7 @@ const schema = v.strictObject({
   ),
   api: listen("127.0.0.1:8442"),
   health: listen("127.0.0.1:9111"),
+  mqtt: v.optional(mqtt),
   names: v.pipe(
     v.array(v.pipe(v.string(), v.regex(SERVER_NAME, "must be a host name or an IP address"))),
     v.minLength(1, "must have at least one name"),
@@ -104,6 +134,7 @@ function describe(issue: v.BaseIssue<unknown>, path: (string | number)[]): strin
 
 function knownNames(path: (string | number)[]): string[] {
   if (path.length === 0) return Object.keys(schema.entries);
+  if (path[0] === "mqtt") return Object.keys(mqttEntries);
   return path[0] === "log" ? ["level"] : ["listen"];
 }
 

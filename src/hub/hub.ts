@@ -25,7 +25,11 @@ import { type HubHome, makeHubFolders, requireHub, writeDurably } from "./home.t
 import { Ingest } from "./ingest/ingest.ts";
 import { openReceiptSigner } from "./receipt-key.ts";
 import { openHubStore, type SqlHubStore } from "./store/hub-store.ts";
+import type { AgentStream } from "./sync/agent-stream.ts";
 import { startSyncServer, type SyncServer } from "./sync/grpc-server.ts";
+import { LiveAgents } from "./sync/live-agents.ts";
+import type { MqttServer } from "./sync/mqtt-server.ts";
+import type { SyncSessions } from "./sync/sessions.ts";
 
 export interface HubOptions {
   home: HubHome;
@@ -43,7 +47,7 @@ const API_DRAIN_MS = 1000;
 
 export interface RunningHub {
   /** Full URLs. */
-  urls: { api: string; grpc: string; health: string };
+  urls: { api: string; grpc: string; health: string; mqtt?: string };
   /** Ends intake, answers what is committed, closes the store. */
   stop(): Promise<void>;
 }
@@ -123,11 +127,13 @@ class HubParts {
     const fleet = new Fleet({ ...{ store, clock, log: log.child("fleet") }, backlogBytesPerSecond });
     const enrollment = new Enrollment({ store, ca: tls.ca, clock, log: log.child("enrollment") });
     let sync: SyncServer | undefined;
+    let mqtt: MqttServer | undefined;
     const health = this.#startHealth(store, () => [
       ...fleet.metrics(),
       ...ingest.metrics(),
       ...receipts.metrics(),
-      unknownFrames(sync?.ignoredFrames() ?? 0),
+      unknownFrames((sync?.ignoredFrames() ?? 0) + (mqtt?.ignoredFrames() ?? 0)),
+      ...(mqtt?.metrics() ?? []),
     ]);
     const listen = parseListen(config.sync.listen);
     let syncPort = listen.port;
@@ -139,28 +145,44 @@ class HubParts {
       },
       rotateReceiptKey: () => receipts.rotate(),
     });
-    const server = await startSyncServer({
-      listen,
+    const sessions: SyncSessions = {
+      enroll: (request, peer) => enrollment.enroll(request, peer),
+      hello: async (agent, hello) => ({
+        ...(await fleet.hello(agent, hello)),
+        receiptCertificates: receipts.certificates(),
+      }),
+      heartbeat: (agent, heartbeat) => fleet.heartbeat(agent, heartbeat),
+      records: (agent, batch, publicKey) => ingest.records(agent, batch, publicKey),
+      receipt: (agent, cursor) => receipts.sign(agent, cursor),
+      opened: (agent, transport) => fleet.opened(agent, transport),
+      closed: (agent) => fleet.closed(agent),
+    };
+    const serving = {
       tls: { certificate: tls.chain, key: tls.key, ca: tls.ca.certificate },
-      sessions: {
-        enroll: (request, peer) => enrollment.enroll(request, peer),
-        hello: async (agent, hello) => ({
-          ...(await fleet.hello(agent, hello)),
-          receiptCertificates: receipts.certificates(),
-        }),
-        heartbeat: (agent, heartbeat) => fleet.heartbeat(agent, heartbeat),
-        records: (agent, batch, publicKey) => ingest.records(agent, batch, publicKey),
-        receipt: (agent, cursor) => receipts.sign(agent, cursor),
-        closed: (agent) => fleet.closed(agent),
-      },
-      log: log.child("sync"),
+      sessions,
+      live: new LiveAgents<AgentStream>(),
       clock,
-    });
+    };
+    const server = await startSyncServer({ ...serving, listen, log: log.child("sync") });
     sync = server;
     this.onStop(() => server.drain());
     syncPort = server.port;
+    let broker: string | undefined;
+    if (config.mqtt) {
+      const { startMqtt } = await import("./sync/start-mqtt.ts");
+      const more = { place: config.mqtt, hubId: store.hubId, ids, log: log.child("mqtt") };
+      const started = await startMqtt({ ...serving, ...more });
+      mqtt = started.server;
+      broker = started.url;
+      this.onStop(() => started.server.drain());
+    }
     this.#phase = "running";
-    return { api, grpc: localUrl(listen, server.port), health };
+    return {
+      api,
+      grpc: localUrl(listen, server.port),
+      health,
+      ...(broker === undefined ? {} : { mqtt: broker }),
+    };
   }
 
   /** Tokens that have run out and certificates that have expired stay so when the host's clock is set back. */

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { isDuration, parseDuration } from "../core/duration.ts";
 import { LOG_LEVELS } from "../core/logger.ts";
 import { AGENT_ID } from "./agent-id.ts";
 import { described, duration, NAME, size } from "./config-fields.ts";
@@ -42,6 +43,26 @@ export const hubSection = described(
           "30s",
         ),
         "How often the agent reports that it is alive",
+      ),
+      mqtt: described(
+        v.optional(
+          v.pipe(v.string(), v.regex(/^mqtts?:\/\/[^/@\s]+$/, "mqtts://host:port, or mqtt://host:port")),
+        ),
+        "Broker to reach the hub through while gRPC fails",
+      ),
+      failover_after: described(
+        v.optional(
+          v.pipe(
+            duration,
+            v.check(
+              (text) =>
+                !isDuration(text) || (parseDuration(text) >= 1000 && parseDuration(text) <= 3_600_000),
+              "1s to 1h",
+            ),
+          ),
+          "15s",
+        ),
+        "How long gRPC must fail before the broker is used",
       ),
     }),
   ),

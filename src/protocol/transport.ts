@@ -31,11 +31,11 @@ export interface Session {
   /** Frames of the hub after its welcome, in order; ends when the session does. One reader. */
   readonly frames: AsyncIterable<HubFrame>;
   readonly closed: Promise<SessionEnd>;
-  /** Says good-bye: what was sent before still goes out. Does nothing when the session is over. */
-  close(): void;
+  /** Says good-bye: what was sent before still goes out. Does nothing when the session is over. `why` is for `closed`. */
+  close(why?: string): void;
 }
 
-/** The agent's side of whatever carries frames (gRPC; later MQTT). */
+/** The agent's side of whatever carries frames (gRPC, MQTT). */
 export interface Transport {
   readonly name: string;
   /**

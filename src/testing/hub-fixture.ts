@@ -50,6 +50,8 @@ export class HubFixture {
       store,
       fleet: {
         connected: (agent) => this.online.has(agent),
+        session: (agent) =>
+          this.online.has(agent) ? { transport: "grpc", sinceMs: 1_790_000_000_000 } : null,
         status: (row) => (this.online.has(row.id) ? "online" : "offline"),
       },
       createJoinToken: async (uses, ttlMs) => ({

@@ -82,6 +82,7 @@ class Link implements Session {
       certificateSerial: "01",
       publicKey: new Uint8Array(),
       peer: "loopback",
+      transport: "loopback",
       frames: this.#up,
       send: async (frame) => {
         if (this.#takeFirst && frame.frame?.$case === "welcome") this.#takeFirst(frame);

@@ -24,6 +24,8 @@ export class MemorySessions implements SyncSessions {
   readonly heartbeats: Heartbeat[] = [];
   readonly batches: RecordBatch[] = [];
   readonly left: string[] = [];
+  /** Of each session in turn. */
+  readonly transports: string[] = [];
   /** Row numbers that came again, and were true duplicates. */
   duplicates = 0;
   wallMs: () => number = () => Date.now();
@@ -81,6 +83,10 @@ export class MemorySessions implements SyncSessions {
   /** The welcome has promised none. */
   async receipt(): Promise<never> {
     throw new HoldfastError("failed", "this hub signs no receipts");
+  }
+
+  opened(_agentId: string, transport: string): void {
+    this.transports.push(transport);
   }
 
   closed(agentId: string): void {

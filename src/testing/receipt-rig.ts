@@ -69,6 +69,7 @@ export class ReceiptHub {
       heartbeat: (agent, heartbeat) => fleet.heartbeat(agent, heartbeat),
       records: (agent, batch) => ingest.records(agent, batch),
       receipt: (agent, cursor) => this.signer.sign(agent, cursor),
+      opened: (agent, transport) => fleet.opened(agent, transport),
       closed: (agent) => fleet.closed(agent),
     };
   }

@@ -50,8 +50,8 @@ outputs: x
     agent.yaml:2:18: health.listen: wrong type; expected an address and a port, like 127.0.0.1:9110; found 5
     agent.yaml:3:12: hub.url: invalid value; expected grpcs://host:port; found "x"
     agent.yaml:3:26: hub.heartbeat: invalid value; expected 10s to 10m; found "5s"
-    agent.yaml:3:30: hub.foo: unknown key "foo"; expected one of url, heartbeat
-    agent.yaml:3:38: hub.bar: unknown key "bar"; expected one of url, heartbeat
+    agent.yaml:3:30: hub.foo: unknown key "foo"; expected one of url, heartbeat, mqtt, failover_after
+    agent.yaml:3:38: hub.bar: unknown key "bar"; expected one of url, heartbeat, mqtt, failover_after
     agent.yaml:4:13: agent.id: invalid value; expected 3 to 64 letters, digits, _ and -, starting with a letter or digit; found "a"
     agent.yaml:4:28: agent.labels.a: wrong type; expected text; found 1
     agent.yaml:4:31: agent.labels["b c"]: invalid name "b c"; expected a label name

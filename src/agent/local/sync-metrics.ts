@@ -3,6 +3,7 @@ import { counter, gauge } from "./metric-families.ts";
 
 export interface SyncMetricsSource {
   state: string;
+  transport: string | null;
   lagRows: number;
   backlogRows: number;
   reconnects: number;
@@ -11,10 +12,19 @@ export interface SyncMetricsSource {
 
 /** What there is to count of the way to the hub. */
 export function syncMetrics(source: SyncMetricsSource): MetricFamily[] {
-  const { state, lagRows, backlogRows, reconnects, counts } = source;
+  const { state, transport, lagRows, backlogRows, reconnects, counts } = source;
   const { unknownFrames, receiptsVerified, receiptsWrong, hubLosses } = counts;
   return [
     gauge("holdfast_agent_sync_online", "1 while connected to the hub", state === "online" ? 1 : 0),
+    {
+      name: "holdfast_agent_sync_transport",
+      help: "1 for what carries the session with the hub, if there is one",
+      type: "gauge",
+      values: ["grpc", "mqtt"].map((name) => ({
+        labels: { transport: name },
+        value: transport === name ? 1 : 0,
+      })),
+    },
     gauge("holdfast_agent_sync_lag_rows", "Rows the hub does not have yet", lagRows),
     gauge(
       "holdfast_agent_sync_backlog_rows",

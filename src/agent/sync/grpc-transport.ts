@@ -27,13 +27,24 @@ export interface GrpcTransportOptions {
 const CONNECT_TIMEOUT_MS = 10_000;
 const EXPLAIN_TIMEOUT_MS = 2000;
 
+export interface GrpcTransport extends Transport {
+  /** Resolves when the hub is there and shows its certificate. Opens no session, which would end the one in use. */
+  probe(signal: AbortSignal): Promise<void>;
+}
+
 /** Frames over mTLS gRPC; one connection a session, so that nothing of a broken one is used again. */
-export function grpcTransport(options: GrpcTransportOptions): Transport {
+export function grpcTransport(options: GrpcTransportOptions): GrpcTransport {
   const address = parseHubUrl(options.url);
   const { clock } = options;
   const timeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
   return {
     name: "grpc",
+    async probe() {
+      const { ca } = await readCertificates(options.certificates);
+      const chain = await presentedChain(address, clock, EXPLAIN_TIMEOUT_MS);
+      const problem = certificateProblem(chain, certificatesOf(ca), address, clock);
+      if (problem) throw problem;
+    },
     async connect(hello: Hello, signal: AbortSignal): Promise<Session> {
       signal.throwIfAborted();
       const certificates = await readCertificates(options.certificates);

@@ -33,14 +33,16 @@ test("an agent that is not enrolled starts, says so in its status, counts its la
 test("a bad address is an error at once, not a state", () => {
   const options = { url: "http://hub", certificates: "/nonexistent", clock: systemClock() };
   expect(() => startSync(options as never)).toThrow("is not a hub's address");
+  const broker = { ...options, url: "grpcs://hub", mqtt: { url: "http://broker", failoverAfterMs: 1 } };
+  expect(() => startSync(broker as never)).toThrow("is not a broker's address");
 });
 
-test("without a connection grpc-js is not loaded", async () => {
+test("without a connection grpc-js is not loaded, nor what speaks MQTT", async () => {
   const script = `
     const { startSync } = await import("${import.meta.dir}/start-sync.ts");
     await import("${import.meta.dir}/../outbox/outbox.ts");
     if (typeof startSync !== "function") process.exit(2);
-    const loaded = [...Object.keys(require.cache)].filter((path) => /grpc-js|peculiar|reflect-metadata/.test(path));
+    const loaded = [...Object.keys(require.cache)].filter((path) => /grpc-js|peculiar|reflect-metadata|node_modules.(mqtt|cbor-x)/.test(path));
     if (loaded.length > 0) { console.error(loaded[0]); process.exit(1); }
     await import("@grpc/grpc-js");
     if (!Object.keys(require.cache).some((path) => path.includes("grpc-js"))) process.exit(3);`;

@@ -155,6 +155,8 @@ describe("agents", () => {
     expect(body.items[1]).toMatchObject({
       status: "online",
       connected: true,
+      transport: "grpc",
+      connectedAt: "2026-09-21T14:13:20.000Z",
       version: "9.9.9",
       lastHeartbeatAt: null,
       labels: { role: "web", site: "berlin" },

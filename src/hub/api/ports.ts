@@ -136,5 +136,7 @@ export interface ApiStore {
 /** What the API needs to know of the fleet besides the store. */
 export interface FleetPort {
   connected(agent: string): boolean;
+  /** The session it has now. */
+  session(agent: string): { transport: string; sinceMs: number } | null;
   status(row: ApiAgent): "online" | "late" | "offline";
 }

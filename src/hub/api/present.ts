@@ -19,12 +19,17 @@ export function agentItem(row: ApiAgent, fleet: FleetPort): AgentItem {
     id: row.id,
     status: fleet.status(row),
     connected: fleet.connected(row.id),
+    ...sessionItem(fleet.session(row.id)),
     lastHeartbeatAt: timeOrNull(row.lastHeartbeatMs),
     lastHelloAt: timeOrNull(row.lastHelloMs),
     enrolledAt: time(row.enrolledMs),
     version: typeof row.facts.version === "string" ? row.facts.version : null,
     labels: row.labels,
   };
+}
+
+function sessionItem(session: ReturnType<FleetPort["session"]>) {
+  return { transport: session?.transport ?? null, connectedAt: timeOrNull(session?.sinceMs ?? null) };
 }
 
 export function agentDetail(

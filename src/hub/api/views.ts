@@ -19,6 +19,8 @@ export const agentItemSchema = v.looseObject({
   status: v.picklist(AGENT_STATUSES),
   /** A session to this hub is open right now. */
   connected: v.boolean(),
+  transport: v.nullable(v.string()),
+  connectedAt: v.nullable(v.string()),
   lastHeartbeatAt: nullableText,
   lastHelloAt: nullableText,
   enrolledAt: text,

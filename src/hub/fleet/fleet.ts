@@ -38,6 +38,15 @@ export interface FleetOptions {
 interface Presence {
   /** By the monotonic clock: a jump of the wall clock makes nobody late. */
   heardMono: number;
+  session: AgentSession | null;
+}
+
+/** The session that an agent has now. */
+export interface AgentSession {
+  /** grpc, mqtt */
+  transport: string;
+  /** Unix milliseconds by the hub's clock. */
+  sinceMs: number;
 }
 
 const HEARTBEAT_MS = 30_000;
@@ -90,6 +99,17 @@ export class Fleet {
     await store.heartbeat(agent, status, clock.trusted(), this.#offset(heartbeat.wallMs));
   }
 
+  /** The agent has a new session. */
+  opened(agent: string, transport: string): void {
+    this.#heard(agent);
+    this.#present.get(agent)!.session = { transport, sinceMs: this.#options.clock.wall() };
+  }
+
+  /** What carries the agent's session and since when; null without one. */
+  session(agent: string): AgentSession | null {
+    return this.#present.get(agent)?.session ?? null;
+  }
+
   /** The agent's session is over. */
   closed(agent: string): void {
     this.#present.delete(agent);
@@ -125,6 +145,15 @@ export class Fleet {
         ],
       },
       {
+        name: "holdfast_hub_sessions_by_transport",
+        help: "Open sessions of agents, by what carries them",
+        type: "gauge",
+        values: ["grpc", "mqtt"].map((transport) => ({
+          labels: { transport },
+          value: [...this.#present.values()].filter(({ session }) => session?.transport === transport).length,
+        })),
+      },
+      {
         name: "holdfast_hub_hellos_total",
         help: "Sessions that agents have opened",
         type: "counter",
@@ -140,7 +169,8 @@ export class Fleet {
   }
 
   #heard(agent: string): void {
-    this.#present.set(agent, { heardMono: this.#options.clock.mono() });
+    const session = this.#present.get(agent)?.session ?? null;
+    this.#present.set(agent, { heardMono: this.#options.clock.mono(), session });
   }
 
   #offset(wallMs: bigint): number {

@@ -17,6 +17,8 @@ export interface AgentStream {
   /** Of its certificate: SPKI, DER. */
   readonly publicKey: Uint8Array;
   readonly peer: string;
+  /** What carries it, as people are told. */
+  readonly transport: string;
   /** Ends when the agent says good-bye, the network breaks, or `end` was called. */
   readonly frames: AsyncIterable<AgentFrame>;
   /** Resolves when there is room for more; never rejects: a broken stream shows as the end of `frames`. */
@@ -48,7 +50,8 @@ export async function serveAgentStream(stream: AgentStream, options: ServeOption
     if (hello === null) return;
     const welcome = await options.sessions.hello(agentId, hello, stream.certificateSerial);
     options.live.enter(agentId, stream);
-    log("agent connected");
+    options.sessions.opened(agentId, stream.transport);
+    options.log.info("agent connected", { agent: agentId, peer: stream.peer, transport: stream.transport });
     await stream.send({ frame: { $case: "welcome", value: welcome } });
     const common = commonCapabilities(welcome.capabilities, hello.capabilities);
     await exchange(stream, frames, { welcome, common }, options);

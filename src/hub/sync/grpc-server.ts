@@ -24,6 +24,8 @@ export interface SyncServerOptions {
   /** PEM. `certificate` is the server's followed by the CA's: an agent that enrolls finds the pinned CA there. */
   tls: { certificate: string; key: string; ca: string };
   sessions: SyncSessions;
+  /** Shared with the other transports: an agent has one session, whatever carries it. */
+  live?: LiveAgents<AgentStream>;
   log: Logger;
   clock: Clock;
   /** From a connection to its first call, and from a call to its hello. */
@@ -77,7 +79,7 @@ class SyncListener implements SyncServer {
   readonly #options: SyncServerOptions;
   readonly #server: Server;
   readonly #metadata: () => Metadata;
-  readonly #live = new LiveAgents<AgentStream>();
+  readonly #live: LiveAgents<AgentStream>;
   readonly #sockets = new Map<string, Socket>();
   readonly #serving = new Set<Promise<void>>();
   readonly #enrollments: RateLimit;
@@ -87,6 +89,7 @@ class SyncListener implements SyncServer {
 
   constructor(options: SyncServerOptions, server: Server, metadata: () => Metadata) {
     this.#options = options;
+    this.#live = options.live ?? new LiveAgents();
     this.#server = server;
     this.#metadata = metadata;
     this.#helloTimeoutMs = options.helloTimeoutMs ?? HELLO_TIMEOUT_MS;

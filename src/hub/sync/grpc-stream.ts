@@ -23,6 +23,7 @@ export class GrpcAgentStream implements AgentStream {
   readonly certificateSerial: string;
   readonly publicKey: Uint8Array;
   readonly peer: string;
+  readonly transport = "grpc";
   readonly frames: FrameQueue<AgentFrame>;
   readonly #call: SyncCall;
   readonly #metadata: () => Metadata;

@@ -28,6 +28,18 @@ export function peerIdentity(
     throw refused("no client certificate was shown", "enroll this agent");
   const certificate = new X509Certificate(raw);
   if (!socket.authorized) throw refused(...explain(String(socket.authorizationError), certificate));
+  return certifiedAgent(certificate, authorities, trustedMs);
+}
+
+/**
+ * Which agent a certificate names, if it is one of our CA for an agent and has not expired. That the peer holds its key
+ * is for the caller to know. Throws `unauthenticated`.
+ */
+export function certifiedAgent(
+  certificate: X509Certificate,
+  authorities: X509Certificate[],
+  trustedMs: number,
+): PeerIdentity {
   const issuer = authorities.find((ca) => certificate.checkIssued(ca) && certificate.verify(ca.publicKey));
   if (issuer === undefined)
     throw refused("the client certificate is not of this hub's CA", "enroll this agent anew");

@@ -30,6 +30,8 @@ export interface SyncSessions {
     agentId: string,
     cursor: StreamCursor,
   ): Promise<{ receipt: StreamReceipt; certificate: Uint8Array }>;
+  /** The agent has a new current session; `transport` is what carries it. */
+  opened(agentId: string, transport: string): void;
   /** The agent's current session is over (not called for one that was replaced by a newer). */
   closed(agentId: string): void;
 }
