@@ -185,6 +185,15 @@ describe("config show", () => {
           keep: 10000 # default
           age: 90d # default
         size: 2GB # default
+      sync:
+        backlog:
+          rate: 1MB # default
+        outbox:
+          rows: 5000000 # default
+          size: 1GB # default
+        keep:
+          age: 24h # default
+          size: 64MB # default
       params:
         global: {} # default
         namespaces: {} # default

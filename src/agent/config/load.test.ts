@@ -201,7 +201,7 @@ describe("overrides", () => {
       "environment: rules: HOLDFAST__RULES: not valid YAML: Flow sequence must end with a ]
       environment: triggers: HOLDFAST__TRIGGERS__FRNT__ENABLED: there is no item called "frnt"; did you mean "front"?
       environment: HOLDFAST____X: an empty name between two double underscores
-      environment: helth: unknown key "helth" (HOLDFAST__HELTH__LISTEN); expected one of agent, hub, health, log, limits, history, params, triggers, rules, pipelines, schedules, maintenance, outputs; did you mean "health"?
+      environment: helth: unknown key "helth" (HOLDFAST__HELTH__LISTEN); expected one of agent, hub, health, log, limits, history, sync, params, triggers, rules, pipelines, schedules, maintenance, outputs; did you mean "health"?
       command line: agent.id: invalid value (--id); expected 3 to 64 letters, digits, _ and -, starting with a letter or digit; found "x"
       command line: log.level: invalid value (--log-level); expected one of debug, info, warn, error; found "loud"
       environment: limits.steps: wrong type (HOLDFAST__LIMITS__STEPS); expected a whole number; found "many""

@@ -46,7 +46,7 @@ outputs: x
 `);
   expect(config).toBeNull();
   expect(problems.join("\n")).toMatchInlineSnapshot(`
-    "agent.yaml:1:1: helth: unknown key "helth"; expected one of agent, hub, health, log, limits, history, params, triggers, rules, pipelines, schedules, maintenance, outputs; did you mean "health"?
+    "agent.yaml:1:1: helth: unknown key "helth"; expected one of agent, hub, health, log, limits, history, sync, params, triggers, rules, pipelines, schedules, maintenance, outputs; did you mean "health"?
     agent.yaml:2:18: health.listen: wrong type; expected an address and a port, like 127.0.0.1:9110; found 5
     agent.yaml:3:12: hub.url: invalid value; expected grpcs://host:port; found "x"
     agent.yaml:3:26: hub.heartbeat: invalid value; expected 10s to 10m; found "5s"

@@ -9,19 +9,22 @@ export class LostRun {
   readonly #lane: number;
   readonly #parts: StoreParts;
   readonly #tally: SalvageCounts;
+  readonly #most: number;
   #counts: Record<string, number> = {};
   /** Of the last one, where it could be read. */
   #lastHash: Uint8Array | undefined;
 
-  constructor(lane: number, parts: StoreParts, tally: SalvageCounts) {
+  /** `most`: rows that the damaged store had room for; a number that says more of them are gone is wrong itself. */
+  constructor(lane: number, parts: StoreParts, tally: SalvageCounts, most: number) {
     this.#lane = lane;
     this.#parts = parts;
     this.#tally = tally;
+    this.#most = most;
   }
 
   /** So many rows of which nothing is known. */
   missing(rows: number): void {
-    if (rows > 0) this.add(classOfLane(this.#lane), rows, undefined);
+    if (rows > 0 && rows <= this.#most) this.add(classOfLane(this.#lane), rows, undefined);
   }
 
   add(recordClass: number, rows: number, hash: Uint8Array | undefined): void {

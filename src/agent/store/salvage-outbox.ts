@@ -61,7 +61,7 @@ export class OutboxSalvage {
         .get(lane, segment),
     ) as { acknowledged: number; last: number; trimmed: number; trimmed_hash: Uint8Array } | null | undefined;
     const from = (held ? state?.acknowledged : state?.trimmed) ?? 0;
-    const lost = new LostRun(lane, this.#parts, this.#counts);
+    const lost = new LostRun(lane, this.#parts, this.#counts, this.#source.roomForRows());
     let previous = state?.trimmed === from ? state.trimmed_hash : this.#hash(lane, segment, from);
     if (from === 0 && segment === 1) previous = ZERO_HASH;
     let at = from;

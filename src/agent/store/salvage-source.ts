@@ -24,12 +24,25 @@ export interface SalvageCounts extends Record<string, number> {
   runsLost: number;
 }
 
+/** Bytes of a row of the outbox: its hash, its key and the lengths of its cells. */
+const SMALLEST_ROW = 40;
+
 /** A damaged store: any read may throw, and only some of its rows can be had. Its schema may be an old one. */
 export class SalvageSource {
   readonly database: Database;
 
   constructor(database: Database) {
     this.database = database;
+  }
+
+  /** How many rows of the outbox the file has room for, at most. */
+  roomForRows(): number {
+    const bytes = quietly(() =>
+      this.database
+        .query("SELECT page_count * page_size AS bytes FROM pragma_page_count, pragma_page_size")
+        .get(),
+    ) as { bytes: number } | undefined;
+    return Math.floor((bytes?.bytes ?? 0) / SMALLEST_ROW);
   }
 
   /** Rows of a small table by rowid, around what cannot be read; none when the table is not there. */

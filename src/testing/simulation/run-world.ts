@@ -80,7 +80,9 @@ async function becomeQuiet(world: World, lives: Lives): Promise<void> {
   });
   const waiting = ((await world.agent?.store.streams()) ?? [])
     .filter(({ last, acknowledged }) => last > acknowledged)
-    .map(({ lane, segment, last, acknowledged }) => `rows ${acknowledged + 1} to ${last} of ${lane}/${segment}`);
+    .map(
+      ({ lane, segment, last, acknowledged }) => `rows ${acknowledged + 1} to ${last} of ${lane}/${segment}`,
+    );
   const still = [...open, ...waiting].join("; ");
   const what = `after ${MAX_QUIET_STEPS} steps without a fault there is still: ${still}`;
   world.fail("every run ends", what);
