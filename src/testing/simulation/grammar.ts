@@ -49,7 +49,7 @@ function smallRetention(random: Seeded): Partial<Retention> {
       bytes: Number.MAX_SAFE_INTEGER,
       ends: random.int(0, 1),
     },
-    events: { keep: 10, ageMs: HOUR_MS },
+    events: { keep: 40, ageMs: HOUR_MS },
     heldForOutputs: 40,
     runs: { keep: 2, ageMs: DAY_MS },
     deadLetters: { keep: 1, ageMs: DAY_MS },
