@@ -205,7 +205,11 @@ export class OutputPump {
       const range = { first: backlog.cursor + 1, last: backlog.cursor + portion };
       const count = new LossCount();
       count.add(backlog.takeUpTo(range.last));
-      while (await backlog.readPage(range.last)) count.add(backlog.takeUpTo(range.last));
+      // Also of the last page: where numbers are gone it reaches beyond the range, and is the end of it.
+      for (let more = true; more;) {
+        more = await backlog.readPage(range.last);
+        count.add(backlog.takeUpTo(range.last));
+      }
       await this.#tellGaps(backlog);
       backlog.skipTo(range.last);
       await this.#lose(range, count);
