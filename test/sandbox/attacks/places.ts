@@ -1,4 +1,12 @@
-import { appendFileSync, chmodSync, renameSync, unlinkSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  copyFileSync,
+  renameSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import type { Attack } from "../attack.ts";
 
 const level = "filesystem" as const;
@@ -27,11 +35,13 @@ export const PLACES: Attack[] = [
     off: "succeeds",
     needs: (host) => (host.compiled ? null : "the program is Bun itself when run from source"),
     code: {
-      ts: (t) => swap(t.program, renameSync),
-      sh: `mv "$program" "$program.escaped" && mv "$program.escaped" "$program"`,
+      // Never away from its place: others start it at the same time.
+      ts: (t) => replace(t.program),
+      sh: `cp -p "$program" "$program.sh" && mv "$program.sh" "$program"`,
       py: `
-os.rename(t.program, t.program + ".escaped")
-os.rename(t.program + ".escaped", t.program)`,
+import shutil
+shutil.copy(t.program, t.program + ".py")
+os.rename(t.program + ".py", t.program)`,
     },
   },
   {
@@ -134,9 +144,9 @@ function fleeting(path: string): string {
   return path;
 }
 
-function swap(path: string, rename: (from: string, to: string) => void): string {
-  rename(path, `${path}.escaped`);
-  rename(`${path}.escaped`, path);
+function replace(path: string): string {
+  copyFileSync(path, `${path}.ts`);
+  renameSync(`${path}.ts`, path);
   return path;
 }
 
