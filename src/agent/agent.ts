@@ -13,7 +13,6 @@ import { openShared, type SharedParts } from "./agent-shared.ts";
 import type { Automation } from "./automation.ts";
 import { recordAlone, watchClock } from "./clock-watch.ts";
 import { startControlSocket } from "./local/control-socket.ts";
-import { linesOfPlugins } from "./local/plugin-lines.ts";
 import { PluginStates } from "./memory/plugin-states.ts";
 import { MemorySession } from "./memory/session.ts";
 import { LossWatch } from "./loss-watch.ts";
@@ -171,7 +170,10 @@ function openControlSocket(
     heldBack: (run) => live.automation?.runs.heldBack(run) ?? null,
     pipelines: () => live.automation?.pipelines ?? [],
     origin: () => live.automation?.origin ?? null,
-    linesOf: (plugins, run, sinceMs) => linesOfPlugins(home.pluginLogs, plugins, run, sinceMs),
+    linesOf: async (plugins, run, sinceMs) => {
+      const { linesOfPlugins } = await import("./local/plugin-lines.ts");
+      return await linesOfPlugins(home.pluginLogs, plugins, run, sinceMs);
+    },
     rules: () => live.automation?.rules.list() ?? [],
     schedules: () => live.automation,
     emit: (event) => requireAutomation(live.automation).emit(event),

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { HoldfastError } from "../core/errors.ts";
 
 export const SECRET_NAME = /^[a-zA-Z_]\w{0,63}$/;
@@ -8,7 +7,7 @@ export const MAX_SECRETS = 10_000;
 
 /** Where the files of scripts with secrets are, of the agent with this folder for its workers: in memory, on no disk. */
 export function secretFilesFolder(workdir: string): string {
-  return `/dev/shm/holdfast-${createHash("sha256").update(workdir).digest("hex").slice(0, 12)}`;
+  return `/dev/shm/holdfast-${new Bun.CryptoHasher("sha256").update(workdir).digest("hex").slice(0, 12)}`;
 }
 
 /** A secret as it is stored: AES-256-GCM under the data key with this number. Times are trusted Unix milliseconds. */
