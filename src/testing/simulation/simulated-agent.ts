@@ -178,11 +178,24 @@ export class SimulatedAgent {
   }
 }
 
-function observed(store: InProcessStore, { sent, life }: AgentOptions): EventStorePort {
+/** What rules make of events is kept only if everything that it was computed from is. */
+function observed(store: InProcessStore, { sent, life, broken }: AgentOptions): EventStorePort {
+  let built: number | undefined;
+  const isKept = (version: number | undefined) => {
+    if (version === undefined) return;
+    if (built !== undefined && version !== built + 1)
+      broken(`a commit of rules that builds on ${version} others is kept after one that builds on ${built}`);
+    built = version;
+  };
   return {
     commitEvents: (commit) => {
       for (const { source, id } of commit.events) sent(source, id, life.trusted());
-      return store.commitEvents(commit);
+      const commits = store.commitEvents(commit);
+      commits.then(
+        () => isKept(commit.rules?.version),
+        () => {},
+      );
+      return commits;
     },
     knownEvents: (source, ids) => store.knownEvents(source, ids),
     ruleMemory: (keep) => store.ruleMemory(keep),
