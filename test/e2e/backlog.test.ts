@@ -4,17 +4,10 @@
  */
 import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { appendFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { appendFileSync } from "node:fs";
 import { join } from "node:path";
-import {
-  buildExecutable,
-  freePort,
-  type Holdfast,
-  runHoldfast,
-  startHoldfast,
-  temporaryHome,
-  until,
-} from "./harness.ts";
+import { buildExecutable, type Holdfast, startHoldfast, temporaryHome, until } from "./harness.ts";
+import { followLog, succeeds } from "./followed-log.ts";
 
 const ID = "web-01";
 const LINES = 9000;
@@ -32,35 +25,16 @@ let hub: Holdfast;
 let agent: Holdfast;
 let hubArgs: string[];
 
-async function holdfast(...args: string[]): Promise<string> {
-  const { exitCode, stdout, stderr } = await runHoldfast(executable, args);
-  expect([args.join(" "), exitCode, stderr]).toEqual([args.join(" "), 0, expect.any(String)]);
-  return stdout;
-}
+const holdfast = (...args: string[]) => succeeds(executable, args);
 
 beforeAll(async () => {
   executable = await buildExecutable();
-  const base = temporaryHome();
-  [hubHome, home] = [join(base, "hub-home"), join(base, "agent")];
-  const [grpc, apiPort, health] = await Promise.all([freePort(), freePort(), freePort()]);
-  const tokenFile = join(base, "admin.token");
-  const listen = ["--listen", `127.0.0.1:${grpc}`, "--api", `127.0.0.1:${apiPort}`];
-  const where = ["--home", hubHome, ...listen, "--health", `127.0.0.1:${health}`, "--json"];
-  const init = await holdfast("hub", "init", ...where, "--name", "127.0.0.1", "--token-file", tokenFile);
-  const { pin, join: invitation } = JSON.parse(init) as { pin: string; join: { token: string } };
-  hubArgs = ["hub", "run", ...where];
-  hub = await startHoldfast(executable, hubArgs);
-  const who = ["--home", home, "--id", ID, "--hub", `grpcs://127.0.0.1:${grpc}`];
-  await holdfast("agent", "enroll", ...who, "--token", invitation.token, "--ca-pin", pin);
-  const root = join(home, `agent-${ID}`);
-  log = join(root, "app.log");
-  writeFileSync(log, "");
-  mkdirSync(join(root, "config/conf.d"), { recursive: true });
-  writeFileSync(
-    join(root, "config/conf.d/test.yaml"),
-    "triggers:\n  - { name: app, plugin: file-tail, with: { path: app.log, from: start } }\n" +
-      "sync: { backlog: { rate: 512KB } }\n",
-  );
+  ({ hubHome, home, log, hub, hubArgs } = await followLog(
+    executable,
+    temporaryHome(),
+    ID,
+    "sync: { backlog: { rate: 512KB } }\n",
+  ));
   const args = ["agent", "run", "--home", home, "--id", ID, "--json"];
   agent = await startHoldfast(executable, args, { HOLDFAST__HEALTH__LISTEN: "127.0.0.1:0" });
 }, 240_000);

@@ -4,17 +4,16 @@
  */
 import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   buildExecutable,
-  freePort,
   type Holdfast,
   runHoldfast,
   startHoldfast,
   temporaryHome,
   until,
 } from "./harness.ts";
+import { followLog, succeeds } from "./followed-log.ts";
 
 const ID = "web-01";
 const LINES = 15_000;
@@ -39,38 +38,16 @@ let agent: Holdfast;
 let hubArgs: string[];
 let api: string[];
 
-async function holdfast(...args: string[]): Promise<string> {
-  const { exitCode, stdout, stderr } = await runHoldfast(executable, args);
-  expect([args.join(" "), exitCode, stderr]).toEqual([args.join(" "), 0, expect.any(String)]);
-  return stdout;
-}
+const holdfast = (...args: string[]) => succeeds(executable, args);
 
 beforeAll(async () => {
   executable = await buildExecutable();
-  const base = temporaryHome();
-  [hubHome, home] = [join(base, "hub-home"), join(base, "agent")];
-  const [grpc, apiPort, health] = await Promise.all([freePort(), freePort(), freePort()]);
-  const tokenFile = join(base, "admin.token");
-  api = ["--hub", `http://127.0.0.1:${apiPort}`, "--token-file", tokenFile];
-  const listen = ["--listen", `127.0.0.1:${grpc}`, "--api", `127.0.0.1:${apiPort}`];
-  const where = ["--home", hubHome, ...listen, "--health", `127.0.0.1:${health}`, "--json"];
-  const init = await holdfast("hub", "init", ...where, "--name", "127.0.0.1", "--token-file", tokenFile);
-  const { pin } = JSON.parse(init) as { pin: string };
-  hubArgs = ["hub", "run", ...where];
-  hub = await startHoldfast(executable, hubArgs);
-  const { token } = JSON.parse(await holdfast("token", "create", ...api, "--json")) as { token: string };
-  const who = ["--home", home, "--id", ID];
-  const url = `grpcs://127.0.0.1:${grpc}`;
-  await holdfast("agent", "enroll", ...who, "--hub", url, "--token", token, "--ca-pin", pin);
-  const root = join(home, `agent-${ID}`);
-  log = join(root, "app.log");
-  writeFileSync(log, "");
-  mkdirSync(join(root, "config/conf.d"), { recursive: true });
-  writeFileSync(
-    join(root, "config/conf.d/test.yaml"),
-    "triggers:\n  - { name: app, plugin: file-tail, with: { path: app.log, from: start } }\n" +
-      `sync: { outbox: { rows: ${CAP} } }\n`,
-  );
+  ({ hubHome, home, log, hub, hubArgs, api } = await followLog(
+    executable,
+    temporaryHome(),
+    ID,
+    `sync: { outbox: { rows: ${CAP} } }\n`,
+  ));
   agent = await startAgent();
 }, 240_000);
 
