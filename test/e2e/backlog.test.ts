@@ -33,7 +33,7 @@ beforeAll(async () => {
     executable,
     temporaryHome(),
     ID,
-    "sync: { backlog: { rate: 512KB } }\n",
+    "sync: { backlog: { rate: 128KB } }\n",
   ));
   const args = ["agent", "run", "--home", home, "--id", ID, "--json"];
   agent = await startHoldfast(executable, args, { HOLDFAST__HEALTH__LISTEN: "127.0.0.1:0" });
